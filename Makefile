@@ -1,0 +1,64 @@
+# One verb each. `make demo` and `make test` set themselves up: they need Python >= 3.11, make and git.
+PYTHON ?= $(shell scripts/find-python)
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := libs/npu-core services/device-plugin services/feature-discovery services/metrics-exporter
+# A shell that forbids compiled files would make every start of a program several times slower.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-oracle cover lint format type arch proto proto-check lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## the virtual environment, with every package installed in place
+
+$(VENV)/.ready: requirements/dev.txt $(PACKAGES:%=%/pyproject.toml)
+	@test -n "$(PYTHON)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps $(PACKAGES:%=--editable %)
+	@touch $@
+
+demo: setup ## the device plugin at work on a simulated node (KEEP=1 stays up)
+	@$(BIN)/python -m scripts.demo $(if $(KEEP),--keep)
+
+test: setup ## the default test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+test-oracle: setup ## the same hosts through the vendor's own libraries (needs root and Python 3.10)
+	$(BIN)/python -m pytest -m oracle tests/oracle $(ARGS)
+
+cover: setup ## the default suite with coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: setup ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup ## rewrite to the format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+type: setup ## mypy, strict, over sources and tests
+	$(BIN)/mypy
+
+arch: setup ## the layers of docs/architecture.md, as import contracts
+	$(BIN)/lint-imports
+
+proto: ## regenerate the code of the kubelet's protocols
+	scripts/proto
+
+proto-check: ## the committed generated code is what the protocols give
+	scripts/proto --check
+
+lock: setup ## recompile requirements/*.txt (hashes, no addresses)
+	scripts/lock
+
+clean: ## everything `make` made
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

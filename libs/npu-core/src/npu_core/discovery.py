@@ -1,0 +1,146 @@
+"""Which cards a host has: the class directories of sysfs, joined with the device files."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from npu_core.arch import ARCH_SPECS, ArchSpec
+from npu_core.device import Device, DeviceFile, Inventory, PciAddress, Rejected, file_order
+from npu_core.errors import FormatError, HostError, MissingError, Reason, Unreadable
+from npu_core.parse import devfs, mgmt
+from npu_core.tree import HostTree
+
+T = TypeVar("T")
+
+
+def find_cards(tree: HostTree) -> Inventory:
+    """Enumerate the cards; see :meth:`npu_core.host.Host.inventory`.
+
+    Raises:
+        HostError: if a root cannot be read, or a class directory is there but cannot be listed.
+    """
+    tree.fs.list_dir(tree.sysfs)
+    tree.fs.list_dir(tree.devfs)
+    found = [card for spec in ARCH_SPECS.values() for card in _family(tree, spec)]
+    return Inventory(
+        tuple(card for card in found if isinstance(card, Device)),
+        tuple(card for card in found if isinstance(card, Rejected)),
+    )
+
+
+def managed_indices(tree: HostTree, spec: ArchSpec) -> set[int]:
+    """Indices of the cards that have a management directory.
+
+    Raises:
+        HostError: if the class directory is there but cannot be listed.
+    """
+    names = tree.list_or_nothing(tree.class_dir(spec))
+    indices = (_managed_index(spec, name) for name in names)
+    return {index for index in indices if index is not None}
+
+
+def device_files(tree: HostTree, spec: ArchSpec) -> dict[int, tuple[DeviceFile, ...]]:
+    """The character devices of a family by card index, each card's in the order of their kind.
+
+    Names that are no card's are left out: /dev holds much else.
+
+    Raises:
+        HostError: if the directory is there but cannot be listed.
+    """
+    directory = tree.device_dir(spec)
+    found: dict[int, list[DeviceFile]] = {}
+    for name in tree.list_or_nothing(directory):
+        file = _device_file(spec, name)
+        if file is not None and tree.fs.is_char_device(f"{directory}/{name}"):
+            found.setdefault(devfs.parse_card_name(name)[0], []).append(file)
+    return {index: tuple(sorted(files, key=file_order)) for index, files in found.items()}
+
+
+def _family(tree: HostTree, spec: ArchSpec) -> Iterator[Device | Rejected]:
+    files = device_files(tree, spec)
+    managed = managed_indices(tree, spec)
+    for index in sorted(managed):
+        yield _identify(tree, spec, index, files.get(index, ()))
+    for index in sorted(files.keys() - managed):
+        reason = f"it has device files, but /sys/class/{spec.sysfs_class}/{spec.mgmt_name(index)} does not exist"
+        yield Rejected(f"npu{index}", spec.arch, reason)
+
+
+def _managed_index(spec: ArchSpec, name: str) -> int | None:
+    if not name.startswith(spec.sysfs_prefix):
+        return None
+    try:
+        index, suffix = devfs.parse_card_name(name.removeprefix(spec.sysfs_prefix))
+    except FormatError:
+        return None
+    return index if suffix == spec.mgmt_suffix else None
+
+
+def _device_file(spec: ArchSpec, name: str) -> DeviceFile | None:
+    try:
+        return devfs.parse_device_file(spec, name)
+    except FormatError:
+        return None
+
+
+def _identify(tree: HostTree, spec: ArchSpec, index: int, files: tuple[DeviceFile, ...]) -> Device | Rejected:
+    attributes = {name: _attribute(tree, spec, index, name) for name in mgmt.IDENTITY_ATTRIBUTES}
+    if reason := mgmt.check_kind(spec, attributes):
+        return Rejected(f"npu{index}", spec.arch, reason)
+    fields = _Fields(f"npu{index}", attributes)
+    pci = fields.parsed("busname", mgmt.parse_busname)
+    return Device(
+        index=index,
+        arch=spec.arch,
+        product=mgmt.product_of(attributes),
+        uuid=mgmt.text_of(attributes, "device_uuid"),
+        serial=mgmt.text_of(attributes, "device_sn"),
+        pci=pci,
+        numa_node=fields.kept("numa_node", lambda: _numa_node(tree, pci)),
+        dev=fields.parsed("dev", mgmt.parse_dev),
+        firmware=mgmt.version_of(attributes, "fw_version"),
+        driver=mgmt.version_of(attributes, "version"),
+        soc_rev=mgmt.text_of(attributes, "soc_rev"),
+        files=files,
+        unreadable=tuple(fields.unreadable),
+    )
+
+
+def _attribute(tree: HostTree, spec: ArchSpec, index: int, name: str) -> str | HostError:
+    try:
+        return tree.read_mgmt(spec, index, name, str)
+    except HostError as error:
+        return error
+
+
+def _numa_node(tree: HostTree, pci: PciAddress | None) -> int | None:
+    if pci is None:
+        return None
+    try:
+        return tree.read(f"{tree.pci_dir(pci)}/numa_node", mgmt.parse_numa_node)
+    except MissingError:
+        return None
+
+
+class _Fields:
+    """The fields of one card: each either has a value or leaves a note why not, and the card is kept."""
+
+    def __init__(self, card: str, attributes: mgmt.Attributes) -> None:
+        self._card = card
+        self._attributes = attributes
+        # A driver need not have every attribute, so a missing one is no failure.
+        self.unreadable = [
+            Unreadable.of(card, name, value)
+            for name, value in attributes.items()
+            if isinstance(value, HostError) and value.reason is not Reason.MISSING
+        ]
+
+    def parsed(self, name: str, parse: Callable[[str], T]) -> T | None:
+        text = mgmt.text_of(self._attributes, name)
+        return None if text is None else self.kept(name, lambda: parse(text))
+
+    def kept(self, name: str, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except HostError as error:
+            self.unreadable.append(Unreadable.of(self._card, name, error))
+            return None

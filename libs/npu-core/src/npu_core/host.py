@@ -1,0 +1,192 @@
+"""A host, as its users see it: finds the cards and reads what they say.
+
+Everything starts at two directories, so a host may as well be a directory tree::
+
+    host = Host()                                          # this machine
+    host = Host(sysfs="/host/sys", devfs="/host/dev")      # seen from a container
+    for device in host.inventory().devices:
+        print(device.name, device.product, host.readings(device).values)
+
+Nothing is cached and nothing is kept open: every call reads afresh, and a card can be unbound at any time. A read of
+a broken card may block for ever; daemons make it on a thread that may be lost
+(:mod:`npu_core.service.device_threads`).
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from npu_core.arch import AliveRule
+from npu_core.cores import CoreRange
+from npu_core.counters import Clock, ErrorCounter, PeCounters
+from npu_core.device import Device, Inventory
+from npu_core.discovery import find_cards, managed_indices
+from npu_core.errors import HostError, MissingError
+from npu_core.health import Vitals
+from npu_core.hostfs import HostFS, RealFS
+from npu_core.hwmon import read_sensors
+from npu_core.machine import Machine
+from npu_core.parse import clocks, dmi, mgmt, perf_regs
+from npu_core.sensors import Readings
+from npu_core.tree import HostTree
+
+T = TypeVar("T")
+
+
+class Host:
+    """The NPUs of one machine, read through ``/sys`` and ``/dev``."""
+
+    def __init__(self, sysfs: str = "/sys", devfs: str = "/dev", fs: HostFS | None = None) -> None:
+        """A host whose /sys and /dev this process sees at the given directories.
+
+        ``fs`` replaces the file system, for tests that put faults in between.
+        """
+        self._tree = HostTree(sysfs, devfs, fs or RealFS())
+
+    def __repr__(self) -> str:
+        return f"Host(sysfs={self._tree.sysfs!r}, devfs={self._tree.devfs!r})"
+
+    def inventory(self) -> Inventory:
+        """Enumerate the cards.
+
+        A card is whatever has a management directory in a family's sysfs class. It is kept whichever of its
+        attributes cannot be read; the failures are in :attr:`~npu_core.device.Device.unreadable`. What is not
+        offered is in :attr:`~npu_core.device.Inventory.rejected`, with the reason.
+
+        Raises:
+            HostError: if a root cannot be read, or a class directory is there but cannot be listed: "cannot tell"
+                is never an empty inventory.
+        """
+        return find_cards(self._tree)
+
+    def vitals(self, device: Device) -> Vitals:
+        """One cheap look at a card: is it there, is it alive, are its device files still in place.
+
+        Never raises: what could not be read is part of the answer.
+        """
+        try:
+            present = device.index in managed_indices(self._tree, device.spec)
+            there = set(self._tree.list_or_nothing(self._tree.device_dir(device.spec)))
+        except HostError as error:
+            return Vitals(present=True, alive=error)
+        missing = tuple(file.name for file in device.files if file.name not in there)
+        return Vitals(present, self._life(device) if present else None, missing)
+
+    def _life(self, device: Device) -> bool | HostError | None:
+        try:
+            return self.alive(device)
+        except MissingError:
+            return None
+        except HostError as error:
+            return error
+
+    def alive(self, device: Device) -> bool:
+        """What the driver says of the card's life.
+
+        Source: ``alive`` of Warboy; ``device_state`` of RNGD, read by the driver's generation.
+
+        Raises:
+            MissingError: if this driver does not say.
+            HostError: the other leaves if it could not be read.
+        """
+        match device.spec.alive_rule:
+            case AliveRule.ALIVE_FILE:
+                return self._attribute(device, "alive", mgmt.parse_alive)
+            case AliveRule.DEVICE_STATE:
+                return self._attribute(
+                    device, "device_state", lambda text: mgmt.parse_device_state(text, device.driver)
+                )
+
+    def uptime(self, device: Device) -> int:
+        """Seconds since the NPU started. Source: ``heartbeat``.
+
+        Raises:
+            HostError: if it could not be read.
+        """
+        return self._attribute(device, "heartbeat", mgmt.parse_heartbeat)
+
+    def errors(self, device: Device) -> tuple[ErrorCounter, ...]:
+        """The card's error counters. Source: ``atr_error``.
+
+        Raises:
+            HostError: if they could not be read.
+        """
+        return self._attribute(device, "atr_error", mgmt.parse_atr_error)
+
+    def clocks(self, device: Device) -> tuple[Clock, ...]:
+        """The card's clocks. Source: ``ne_clk_freq_info``, or ``npu_clocks`` where there is none.
+
+        Raises:
+            HostError: if they could not be read.
+        """
+        try:
+            return self._attribute(device, "ne_clk_freq_info", clocks.parse_named_clocks)
+        except MissingError:
+            return self._attribute(device, "npu_clocks", clocks.parse_numbered_clocks)
+
+    def performance_mode(self, device: Device) -> str:
+        """The power policy, in the driver's words: ``4 (FULL 1)``.
+
+        Source: ``performance_mode`` of Warboy, ``npu_governor`` of newer RNGD drivers.
+
+        Raises:
+            HostError: if it could not be read.
+        """
+        try:
+            return self._attribute(device, "performance_mode", str.strip)
+        except MissingError:
+            return self._attribute(device, "npu_governor", str.strip)
+
+    def throttle_reason(self, device: Device) -> int:
+        """Why the clocks are throttled, as the driver's bit mask; 0 means not at all.
+
+        Source: ``throttle_reason`` of newer RNGD drivers.
+
+        Raises:
+            HostError: if it could not be read.
+        """
+        return self._attribute(device, "throttle_reason", mgmt.parse_throttle_reason)
+
+    def occupancy(self, device: Device) -> tuple[bool, ...]:
+        """Which PEs are occupied, by core. Source: ``pe_occupancy`` of newer RNGD drivers.
+
+        Raises:
+            HostError: if it could not be read.
+        """
+        return self._attribute(device, "pe_occupancy", mgmt.parse_occupancy)
+
+    def pe_counters(self, device: Device, cores: CoreRange) -> PeCounters:
+        """The performance registers of one core range of the card. Source: ``perf_regs``.
+
+        Raises:
+            AccessDeniedError: also, on some drivers, while nobody uses these cores.
+            MissingError: if this driver has none.
+            HostError: the other leaves if they could not be read.
+        """
+        path = self._tree.perf_regs_file(device.spec, device.index, cores)
+        return self._tree.read(path, lambda text: perf_regs.parse_perf_regs(text, cores))
+
+    def readings(self, device: Device) -> Readings:
+        """Every sensor of the card, on however many hwmon chips. One bad sensor does not cost the others.
+
+        Never raises: what could not be read is part of the answer. A card without hwmon has no readings.
+        """
+        return read_sensors(self._tree, device)
+
+    def machine(self) -> Machine:
+        """Vendor and name of the machine, where its firmware gives them.
+
+        Source: ``sys_vendor`` and ``product_name`` of ``class/dmi/id``.
+
+        Raises:
+            HostError: if one of them is there but could not be read.
+        """
+        return Machine(self._dmi("sys_vendor"), self._dmi("product_name"))
+
+    def _dmi(self, item: str) -> str | None:
+        try:
+            return self._tree.read(self._tree.dmi_file(item), dmi.parse_dmi)
+        except MissingError:
+            return None
+
+    def _attribute(self, device: Device, name: str, parse: Callable[[str], T]) -> T:
+        return self._tree.read_mgmt(device.spec, device.index, name, parse)

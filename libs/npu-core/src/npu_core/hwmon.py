@@ -1,0 +1,75 @@
+"""What the sensors of a card read: its hwmon chips, however many and however numbered."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from npu_core.device import Device
+from npu_core.errors import HostError, Unreadable
+from npu_core.parse import hwmon as parse
+from npu_core.sensors import Reading, Readings, Sensor
+from npu_core.tree import HostTree
+
+_DIRECTORY = re.compile(r"hwmon([0-9]{1,6})", re.ASCII)
+
+
+class _Chip(NamedTuple):
+    name: str
+    path: str
+
+
+def read_sensors(tree: HostTree, device: Device) -> Readings:
+    """Every sensor of the card; see :meth:`npu_core.host.Host.readings`. Never raises."""
+    if device.pci is None:
+        return Readings()
+    try:
+        chips = _chips(tree, f"{tree.pci_dir(device.pci)}/hwmon")
+    except HostError as error:
+        return Readings(unreadable=(Unreadable.of(device.name, "hwmon", error),))
+    found = [reading for chip in chips for reading in _chip(tree, device.name, chip)]
+    return Readings(
+        tuple(reading for reading in found if isinstance(reading, Reading)),
+        tuple(reading for reading in found if isinstance(reading, Unreadable)),
+    )
+
+
+def _chips(tree: HostTree, directory: str) -> list[_Chip]:
+    matches = map(_DIRECTORY.fullmatch, tree.list_or_nothing(directory))
+    numbers = sorted(int(match[1]) for match in matches if match)
+    paths = [f"{directory}/hwmon{number}" for number in numbers]
+    names = _distinct(_chip_name(tree, path) for path in paths)
+    return [_Chip(name, path) for name, path in zip(names, paths, strict=True)]
+
+
+def _chip_name(tree: HostTree, path: str) -> str:
+    """The driver's name of the chip. An unreadable one costs only the name, not the sensors."""
+    name = tree.attempt(f"{path}/name")
+    return name.strip() if isinstance(name, str) else ""
+
+
+def _distinct(names: Iterable[str]) -> Iterator[str]:
+    seen: dict[str, int] = {}
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        yield name if seen[name] == 1 else f"{name}.{seen[name]}"
+
+
+def _chip(tree: HostTree, card: str, chip: _Chip) -> Iterator[Reading | Unreadable]:
+    try:
+        channels = parse.channel_files(tree.fs.list_dir(chip.path))
+    except HostError as error:
+        yield Unreadable.of(card, f"hwmon {chip.name}".rstrip(), error)
+        return
+    for channel in channels:
+        yield _sensor(tree, card, chip, channel)
+
+
+def _sensor(tree: HostTree, card: str, chip: _Chip, files: parse.ChannelFiles) -> Reading | Unreadable:
+    label = tree.attempt(f"{chip.path}/{files.label_file}") if files.label_file else None
+    name = parse.parse_label(label if isinstance(label, str) else None, files.channel)
+    sensor = Sensor(card, files.quantity, files.channel, name, chip.name)
+    path = f"{chip.path}/{files.value_file}"
+    try:
+        return Reading(sensor, tree.read(path, lambda text: parse.parse_sensor_value(text, files.quantity)))
+    except HostError as error:
+        return Unreadable.of(card, f"{chip.name}/{files.value_file}".lstrip("/"), error)

@@ -1,0 +1,28 @@
+"""What all attributes have in common: they are short texts, most of them one number."""
+
+import re
+
+from npu_core.errors import FormatError
+
+_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_LIMIT = 1 << 63
+
+
+def parse_integer(text: str, what: str) -> int:
+    """One decimal number of at most 64 bits, with or without a line end.
+
+    Raises:
+        FormatError: on anything else; ``what`` says what was expected.
+    """
+    trimmed = text.strip()
+    if _INTEGER.fullmatch(trimmed) and -_LIMIT <= int(trimmed) < _LIMIT:
+        return int(trimmed)
+    raise FormatError(text, what)
+
+
+def parse_count(text: str, what: str) -> int:
+    """As :func:`parse_integer`, not negative."""
+    value = parse_integer(text, what)
+    if value < 0:
+        raise FormatError(text, what)
+    return value

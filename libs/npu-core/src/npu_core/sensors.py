@@ -1,0 +1,99 @@
+"""Sensors of a card and what they read, in the units of the kernel's hwmon interface."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from npu_core.errors import Unreadable
+
+
+class Quantity(StrEnum):
+    """What a sensor measures. The unit is the one hwmon gives."""
+
+    TEMPERATURE = "temperature"
+    """Thousandths of a degree Celsius."""
+
+    POWER = "power"
+    """Microwatts."""
+
+    VOLTAGE = "voltage"
+    """Millivolts."""
+
+    CURRENT = "current"
+    """Milliamperes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """One channel of one hwmon chip. Does not depend on the number the kernel gave the hwmon directory.
+
+    Attributes:
+        card: ``npu0``.
+        quantity: what it measures.
+        channel: number in the file names: 1 of ``temp1_input``. Voltages start at 0.
+        label: the driver's label, trimmed, or the channel number as text where there is none.
+        chip: the chip's ``name``; a second chip of that name on the same card is ``name.2``.
+    """
+
+    card: str
+    quantity: Quantity
+    channel: int
+    label: str
+    chip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A value that a sensor gave, in the unit of its quantity."""
+
+    sensor: Sensor
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """One look at every sensor of a card.
+
+    Attributes:
+        values: by chip, quantity and channel.
+        unreadable: the sensors, or whole chips, that gave none, and why.
+    """
+
+    values: tuple[Reading, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+
+    def find(self, quantity: Quantity, labels: Iterable[str]) -> Reading | None:
+        """The reading of the first of ``labels`` that there is, compared without regard to case."""
+        by_label = {
+            reading.sensor.label.casefold(): reading
+            for reading in reversed(self.values)
+            if reading.sensor.quantity is quantity
+        }
+        return next((by_label[label.casefold()] for label in labels if label.casefold() in by_label), None)
+
+
+def distinct_labels(sensors: Iterable[Sensor]) -> dict[Sensor, str]:
+    """A label for each sensor that no other sensor of its card and quantity has.
+
+    A label that stands alone is kept as it is. Of several equal ones each gets its channel appended, and the chip's
+    name too if the channels are equal: ``NE`` and ``NE`` of channels 1 and 4 become ``NE_1`` and ``NE_4``.
+    Deterministic: a sensor's label does not depend on the order of ``sensors``.
+    """
+    chosen = list(sensors)
+    names = {sensor: sensor.label for sensor in chosen}
+    for extend in (_with_channel, _with_chip):
+        taken = Counter((sensor.card, sensor.quantity, names[sensor]) for sensor in chosen)
+        names = {
+            sensor: name if taken[sensor.card, sensor.quantity, name] == 1 else extend(sensor, name)
+            for sensor, name in names.items()
+        }
+    return names
+
+
+def _with_channel(sensor: Sensor, name: str) -> str:
+    return f"{name}_{sensor.channel}"
+
+
+def _with_chip(sensor: Sensor, name: str) -> str:
+    return f"{sensor.chip}_{name}"
