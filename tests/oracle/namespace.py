@@ -63,7 +63,15 @@ def run_reader(reader: Path, python: Path, tree: Path) -> object:
     # `python` stays as given: resolving the link would leave the virtual environment it stands in.
     command = [*_unshare(), *prelude, str(tree.resolve()), str(python.absolute()), str(reader.resolve())]
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=READER_SECONDS, cwd="/")
+        ended = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=READER_SECONDS,
+            cwd="/",
+            env=ENVIRONMENT,
+        )
     except subprocess.TimeoutExpired as late:
         raise OracleError(f"{reader.name} on {tree}: no answer in {READER_SECONDS:g} s") from late
     said = ended.stderr.strip() or "(nothing on stderr)"
@@ -126,7 +134,10 @@ def main() -> None:
     if _own_namespace() == outer:
         sys.exit("still in the caller's mount namespace: its /sys and /dev stay as they are")
     enter(Path(tree))
-    os.execv(program, [program, *arguments])  # noqa: S606  no shell is wanted
+    try:
+        os.execv(program, [program, *arguments])  # noqa: S606  no shell is wanted
+    except OSError as error:
+        sys.exit(f"{program}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from npu_core.arch import ARCH_SPECS, Arch, ArchSpec
     from npu_core.cores import CoreRange
     from npu_core.counters import Clock, ErrorCounter, PeCounters, Utilization
-    from npu_core.device import ComponentVersion, Device, DeviceFile, Inventory, PciAddress, Rejected
+    from npu_core.device import ComponentVersion, Device, DeviceFile, FoundCard, Inventory, PciAddress, Rejected
     from npu_core.errors import (
         AccessDeniedError,
         BusyError,
@@ -71,6 +71,7 @@ __all__ = [
     "DeviceFile",
     "ErrorCounter",
     "FormatError",
+    "FoundCard",
     "GoneError",
     "HealthPolicy",
     "HealthReport",
@@ -117,7 +118,7 @@ _PARTS = {
     "arch": "ARCH_SPECS Arch ArchSpec",
     "cores": "CoreRange",
     "counters": "Clock ErrorCounter PeCounters Utilization",
-    "device": "ComponentVersion Device DeviceFile Inventory PciAddress Rejected",
+    "device": "ComponentVersion Device DeviceFile FoundCard Inventory PciAddress Rejected",
     "errors": "AccessDeniedError BusyError FormatError GoneError HostError MissingError NpuError Problem "
     "ReadFailedError Reason SettingsError StuckError Unreadable UnsupportedDeviceError UsageError",
     "health": "HealthPolicy HealthReport HealthState HealthStatus Vitals judge",

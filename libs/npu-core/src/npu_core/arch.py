@@ -27,6 +27,16 @@ class AliveRule(StrEnum):
     """``device_state``: ``1`` is alive for drivers numbered 1.x, ``0`` for those numbered by year."""
 
 
+class CountersFile(StrEnum):
+    """Which attribute of a core range's class entry counts its work."""
+
+    PERF_REGS = "perf_regs"
+    """29 registers of every range, single or fused."""
+
+    METRICS = "metrics"
+    """Cycles and task cycles, 64 bits each, of single cores."""
+
+
 @dataclass(frozen=True, slots=True)
 class ArchSpec:
     """One row of the table: how a family of cards shows itself on a host and what a container of it needs.
@@ -45,6 +55,7 @@ class ArchSpec:
         channel_count: DMA channels, ``ch0`` and so on.
         granted_suffixes: device files of the whole card that every container with any of its cores is given.
         alive_rule: where the driver says that the card is alive.
+        counters_file: where the driver counts a core range's work.
         power_label: label of the sensor with the power of the whole card.
         temperature_labels: labels of the headline temperature, best first.
     """
@@ -62,6 +73,7 @@ class ArchSpec:
     channel_count: int
     granted_suffixes: tuple[str, ...]
     alive_rule: AliveRule
+    counters_file: CountersFile
     power_label: str
     temperature_labels: tuple[str, ...]
 
@@ -115,6 +127,7 @@ _WARBOY = ArchSpec(
     channel_count=4,
     granted_suffixes=("_mgmt", "ch0", "ch1", "ch2", "ch3"),
     alive_rule=AliveRule.ALIVE_FILE,
+    counters_file=CountersFile.PERF_REGS,
     power_label="PCI Total RMS PWR",
     temperature_labels=("Average", "Peak"),
 )
@@ -141,6 +154,7 @@ _RENEGADE = ArchSpec(
         "bar4",
     ),
     alive_rule=AliveRule.DEVICE_STATE,
+    counters_file=CountersFile.METRICS,
     power_label="RMS_TOTAL",
     temperature_labels=("PEAK", "AMBIENT"),
 )

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from npu_core.cores import CoreRange
 
-_WRAP_32 = 1 << 32
-
 
 @dataclass(frozen=True, slots=True)
 class ErrorCounter:
@@ -28,7 +26,7 @@ class Clock:
     Attributes:
         domain: ``ne tensor`` or, where the driver numbers them, ``pe0``.
         frequency: in :attr:`unit`.
-        unit: ``MHz`` or ``MT/s``.
+        unit: ``MHz``, ``MT/s`` or ``Hz``, as the driver gives it.
     """
 
     domain: str
@@ -38,19 +36,21 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class PeCounters:
-    """The performance registers of one core range at one moment, as running totals.
+    """The performance counters of one core range at one moment, as running totals.
 
     Attributes:
         cores: whose registers these are.
         cycles: clock cycles since the NPU started (64 bits; 32 on drivers that give no high half).
-        task_cycles: cycles in which a task ran. 32 bits, wraps.
-        tensor_cycles: cycles in which the tensor unit computed. 32 bits, wraps.
+        task_cycles: cycles in which a task ran.
+        tensor_cycles: cycles in which the tensor unit computed; None for a driver that does not say.
+        bits: width of the last two, which start again from 0 when they are full.
     """
 
     cores: CoreRange
     cycles: int
     task_cycles: int
-    tensor_cycles: int
+    tensor_cycles: int | None
+    bits: int = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +61,35 @@ class Utilization:
         cores: whose work it is.
         busy: share of the time in which a task ran, 0..1.
         computing: share of that task time in which the tensor unit computed, 0..1; the rest went into moving data.
+            None for a driver that does not say.
     """
 
     cores: CoreRange
     busy: float
-    computing: float
+    computing: float | None
 
     @classmethod
     def between(cls, earlier: PeCounters, later: PeCounters) -> "Utilization | None":
         """The work done between two looks at the same cores.
 
         Returns None where the counters cannot tell: no cycle passed, or the cycle counter went back because the NPU
-        was restarted in between. The 32-bit counters may have wrapped once, no more: look at least every two
+        was restarted in between. Counters of 32 bits may have wrapped once, no more: look at them at least every two
         seconds (2^32 cycles at 2 GHz).
         """
         cycles = later.cycles - earlier.cycles
         if cycles <= 0:
             return None
-        task = (later.task_cycles - earlier.task_cycles) % _WRAP_32
-        tensor = (later.tensor_cycles - earlier.tensor_cycles) % _WRAP_32
-        computing = min(tensor / task, 1.0) if task else 0.0
-        return cls(later.cores, busy=min(task / cycles, 1.0), computing=computing)
+        task = _passed(earlier.task_cycles, later.task_cycles, later.bits)
+        return cls(later.cores, min(task / cycles, 1.0), _share_computing(earlier, later, task))
+
+
+def _share_computing(earlier: PeCounters, later: PeCounters, task: int) -> float | None:
+    if earlier.tensor_cycles is None or later.tensor_cycles is None:
+        return None
+    tensor = _passed(earlier.tensor_cycles, later.tensor_cycles, later.bits)
+    return min(tensor / task, 1.0) if task else 0.0
+
+
+def _passed(earlier: int, later: int, bits: int) -> int:
+    """What a counter that wraps has counted."""
+    return (later - earlier) % (1 << bits)

@@ -182,6 +182,33 @@ def file_order(file: DeviceFile) -> tuple[bool, bool, str, tuple[int, int]]:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundCard:
+    """A card that was listed, before any of its attributes was read.
+
+    Attributes:
+        arch: family by the place where it was found.
+        index: its number.
+        files: the device files that exist.
+        managed: whether it has a management directory; without one it is only device files.
+    """
+
+    arch: Arch
+    index: int
+    files: tuple[DeviceFile, ...]
+    managed: bool
+
+    @property
+    def name(self) -> str:
+        """``npu0``."""
+        return f"npu{self.index}"
+
+    @property
+    def key(self) -> tuple[Arch, int]:
+        """Unique on a host."""
+        return (self.arch, self.index)
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """Something that looks like a card and is not offered, with the reason in words.
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from npu_core.arch import ARCH_SPECS, ArchSpec
-from npu_core.device import Device, DeviceFile, Inventory, PciAddress, Rejected, file_order
+from npu_core.arch import ARCH_SPECS, ArchSpec, arch_spec
+from npu_core.device import Device, DeviceFile, FoundCard, PciAddress, Rejected, file_order
 from npu_core.errors import FormatError, HostError, MissingError, Reason, Unreadable
 from npu_core.parse import devfs, mgmt
 from npu_core.tree import HostTree
@@ -12,19 +12,27 @@ from npu_core.tree import HostTree
 T = TypeVar("T")
 
 
-def find_cards(tree: HostTree) -> Inventory:
-    """Enumerate the cards; see :meth:`npu_core.host.Host.inventory`.
+def find_cards(tree: HostTree) -> tuple[FoundCard, ...]:
+    """List the cards without reading any of their attributes; see :meth:`npu_core.host.Host.find`.
 
     Raises:
         HostError: if a root cannot be read, or a class directory is there but cannot be listed.
     """
     tree.fs.list_dir(tree.sysfs)
     tree.fs.list_dir(tree.devfs)
-    found = [card for spec in ARCH_SPECS.values() for card in _family(tree, spec)]
-    return Inventory(
-        tuple(card for card in found if isinstance(card, Device)),
-        tuple(card for card in found if isinstance(card, Rejected)),
-    )
+    return tuple(card for spec in ARCH_SPECS.values() for card in _family(tree, spec))
+
+
+def identify(tree: HostTree, card: FoundCard) -> Device | Rejected:
+    """Read what a card is; see :meth:`npu_core.host.Host.identify`. Never raises."""
+    spec = arch_spec(card.arch)
+    if not card.managed:
+        reason = f"it has device files, but /sys/class/{spec.sysfs_class}/{spec.mgmt_name(card.index)} does not exist"
+        return Rejected(card.name, card.arch, reason)
+    attributes = {name: _attribute(tree, spec, card.index, name) for name in mgmt.IDENTITY_ATTRIBUTES}
+    if objection := mgmt.check_kind(spec, attributes):
+        return Rejected(card.name, card.arch, objection)
+    return _device(tree, card, attributes)
 
 
 def managed_indices(tree: HostTree, spec: ArchSpec) -> set[int]:
@@ -55,14 +63,11 @@ def device_files(tree: HostTree, spec: ArchSpec) -> dict[int, tuple[DeviceFile, 
     return {index: tuple(sorted(files, key=file_order)) for index, files in found.items()}
 
 
-def _family(tree: HostTree, spec: ArchSpec) -> Iterator[Device | Rejected]:
+def _family(tree: HostTree, spec: ArchSpec) -> Iterator[FoundCard]:
     files = device_files(tree, spec)
     managed = managed_indices(tree, spec)
-    for index in sorted(managed):
-        yield _identify(tree, spec, index, files.get(index, ()))
-    for index in sorted(files.keys() - managed):
-        reason = f"it has device files, but /sys/class/{spec.sysfs_class}/{spec.mgmt_name(index)} does not exist"
-        yield Rejected(f"npu{index}", spec.arch, reason)
+    for index in sorted(files.keys() | managed):
+        yield FoundCard(spec.arch, index, files.get(index, ()), index in managed)
 
 
 def _managed_index(spec: ArchSpec, name: str) -> int | None:
@@ -82,25 +87,22 @@ def _device_file(spec: ArchSpec, name: str) -> DeviceFile | None:
         return None
 
 
-def _identify(tree: HostTree, spec: ArchSpec, index: int, files: tuple[DeviceFile, ...]) -> Device | Rejected:
-    attributes = {name: _attribute(tree, spec, index, name) for name in mgmt.IDENTITY_ATTRIBUTES}
-    if reason := mgmt.check_kind(spec, attributes):
-        return Rejected(f"npu{index}", spec.arch, reason)
-    fields = _Fields(f"npu{index}", attributes)
+def _device(tree: HostTree, card: FoundCard, attributes: mgmt.Attributes) -> Device:
+    fields = _Fields(card.name, attributes)
     pci = fields.parsed("busname", mgmt.parse_busname)
     return Device(
-        index=index,
-        arch=spec.arch,
+        index=card.index,
+        arch=card.arch,
         product=mgmt.product_of(attributes),
         uuid=mgmt.text_of(attributes, "device_uuid"),
         serial=mgmt.text_of(attributes, "device_sn"),
         pci=pci,
-        numa_node=fields.kept("numa_node", lambda: _numa_node(tree, pci)),
+        numa_node=fields.kept("numa_node", lambda: None if pci is None else _numa_node(tree, pci)),
         dev=fields.parsed("dev", mgmt.parse_dev),
         firmware=mgmt.version_of(attributes, "fw_version"),
         driver=mgmt.version_of(attributes, "version"),
         soc_rev=mgmt.text_of(attributes, "soc_rev"),
-        files=files,
+        files=card.files,
         unreadable=tuple(fields.unreadable),
     )
 
@@ -112,9 +114,7 @@ def _attribute(tree: HostTree, spec: ArchSpec, index: int, name: str) -> str | H
         return error
 
 
-def _numa_node(tree: HostTree, pci: PciAddress | None) -> int | None:
-    if pci is None:
-        return None
+def _numa_node(tree: HostTree, pci: PciAddress) -> int | None:
     try:
         return tree.read(f"{tree.pci_dir(pci)}/numa_node", mgmt.parse_numa_node)
     except MissingError:

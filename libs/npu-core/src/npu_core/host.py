@@ -15,11 +15,11 @@ a broken card may block for ever; daemons make it on a thread that may be lost
 from collections.abc import Callable
 from typing import TypeVar
 
-from npu_core.arch import AliveRule
+from npu_core.arch import AliveRule, CountersFile
 from npu_core.cores import CoreRange
 from npu_core.counters import Clock, ErrorCounter, PeCounters
-from npu_core.device import Device, Inventory
-from npu_core.discovery import find_cards, managed_indices
+from npu_core.device import Device, FoundCard, Inventory, Rejected
+from npu_core.discovery import find_cards, identify, managed_indices
 from npu_core.errors import HostError, MissingError
 from npu_core.health import Vitals
 from npu_core.hostfs import HostFS, RealFS
@@ -30,6 +30,11 @@ from npu_core.sensors import Readings
 from npu_core.tree import HostTree
 
 T = TypeVar("T")
+
+_COUNTER_PARSERS = {
+    CountersFile.PERF_REGS: perf_regs.parse_perf_regs,
+    CountersFile.METRICS: perf_regs.parse_pe_metrics,
+}
 
 
 class Host:
@@ -56,7 +61,28 @@ class Host:
             HostError: if a root cannot be read, or a class directory is there but cannot be listed: "cannot tell"
                 is never an empty inventory.
         """
+        found = [self.identify(card) for card in self.find()]
+        return Inventory(
+            tuple(card for card in found if isinstance(card, Device)),
+            tuple(card for card in found if isinstance(card, Rejected)),
+        )
+
+    def find(self) -> tuple[FoundCard, ...]:
+        """The first half of :meth:`inventory`: list the cards without asking any of them anything.
+
+        It reads directories only, so it returns even where a card hangs.
+
+        Raises:
+            HostError: as :meth:`inventory`.
+        """
         return find_cards(self._tree)
+
+    def identify(self, card: FoundCard) -> Device | Rejected:
+        """The second half of :meth:`inventory`: read what one card is.
+
+        Never raises: what could not be read is part of the answer. Blocks for as long as the card's driver does.
+        """
+        return identify(self._tree, card)
 
     def vitals(self, device: Device) -> Vitals:
         """One cheap look at a card: is it there, is it alive, are its device files still in place.
@@ -155,15 +181,19 @@ class Host:
         return self._attribute(device, "pe_occupancy", mgmt.parse_occupancy)
 
     def pe_counters(self, device: Device, cores: CoreRange) -> PeCounters:
-        """The performance registers of one core range of the card. Source: ``perf_regs``.
+        """The performance counters of one core range of the card.
+
+        Source: ``perf_regs`` of Warboy, for any core range with a device file; ``metrics`` of newer RNGD drivers, for
+        single cores.
 
         Raises:
             AccessDeniedError: also, on some drivers, while nobody uses these cores.
             MissingError: if this driver has none.
             HostError: the other leaves if they could not be read.
         """
-        path = self._tree.perf_regs_file(device.spec, device.index, cores)
-        return self._tree.read(path, lambda text: perf_regs.parse_perf_regs(text, cores))
+        parse = _COUNTER_PARSERS[device.spec.counters_file]
+        path = self._tree.counters_file(device.spec, device.index, cores)
+        return self._tree.read(path, lambda text: parse(text, cores))
 
     def readings(self, device: Device) -> Readings:
         """Every sensor of the card, on however many hwmon chips. One bad sensor does not cost the others.

@@ -44,9 +44,9 @@ class HostTree:
         """One string of the machine's firmware."""
         return self._sys("class", "dmi", "id", item)
 
-    def perf_regs_file(self, spec: ArchSpec, index: int, cores: CoreRange) -> str:
-        """The performance registers of one core range."""
-        return f"{self.class_dir(spec)}/{spec.sysfs_name(str(UnitId(index, cores)))}/perf_regs"
+    def counters_file(self, spec: ArchSpec, index: int, cores: CoreRange) -> str:
+        """The performance counters of one core range."""
+        return f"{self.class_dir(spec)}/{spec.sysfs_name(str(UnitId(index, cores)))}/{spec.counters_file}"
 
     def read_mgmt(self, spec: ArchSpec, index: int, name: str, parse: Callable[[str], T]) -> T:
         """One management attribute of a card, parsed.

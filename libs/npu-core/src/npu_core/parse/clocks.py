@@ -7,7 +7,7 @@ from npu_core.errors import FormatError
 from npu_core.parse.text import parse_count
 
 _LINE = re.compile(r"([^():]+)\(([^():]+)\):\s*([0-9]{1,9})", re.ASCII)
-_NUMBERED_UNIT = "MHz"
+_NUMBERED_UNIT = "Hz"
 
 
 def parse_named_clocks(text: str) -> tuple[Clock, ...]:
@@ -27,12 +27,12 @@ def _named_clock(line: str) -> Clock:
 
 
 def parse_numbered_clocks(text: str) -> tuple[Clock, ...]:
-    """A frequency per PE, one number a line, in MHz.
+    """A frequency per PE, one number a line, in Hz.
 
     Raises:
         FormatError: if a line is not a number.
     """
     return tuple(
-        Clock(f"pe{core}", parse_count(line, "a frequency in MHz"), _NUMBERED_UNIT)
+        Clock(f"pe{core}", parse_count(line, "a frequency in Hz"), _NUMBERED_UNIT)
         for core, line in enumerate(text.split())
     )

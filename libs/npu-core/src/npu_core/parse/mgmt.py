@@ -33,7 +33,7 @@ FIRST_CALENDAR_VERSION = 2024
 """From this major version on, drivers are numbered by year, and ``device_state`` ``0`` means alive."""
 
 _SILENT_REVISION = "A0"
-_HEXADECIMAL = re.compile(r"0x([0-9a-f]{1,16})", re.ASCII | re.IGNORECASE)
+_HEXADECIMAL = re.compile(r"(?:0x)?([0-9a-f]{1,16})", re.ASCII | re.IGNORECASE)
 
 Attributes = Mapping[str, str | HostError]
 """Name of an attribute to its text, or to why it could not be read."""
@@ -120,14 +120,15 @@ def parse_occupancy(text: str) -> tuple[bool, ...]:
 
 
 def parse_throttle_reason(text: str) -> int:
-    """Why clocks are throttled, as the driver's bit mask; 0 means not at all. Decimal or ``0x`` hexadecimal.
+    """Why clocks are throttled, as the driver's bit mask; 0 means not at all. Hexadecimal, ``0x`` or not.
 
     Raises:
         FormatError: on anything else.
     """
-    if match := _HEXADECIMAL.fullmatch(text.strip()):
-        return int(match[1], 16)
-    return parse_count(text, "a bit mask")
+    match = _HEXADECIMAL.fullmatch(text.strip())
+    if match is None:
+        raise FormatError(text, "a bit mask such as 0x10")
+    return int(match[1], 16)
 
 
 def product_code(device_type: str, soc_rev: str) -> str:

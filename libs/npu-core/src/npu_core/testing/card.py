@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from npu_core.arch import AliveRule, Arch
+from npu_core.arch import AliveRule, Arch, CountersFile
 from npu_core.cores import CoreRange
 from npu_core.errors import UsageError
 from npu_core.sensors import Quantity
@@ -77,9 +77,16 @@ class FakeCard:
         self._errors[kind] = count
         self.set_attribute("atr_error", layout.error_text(self._errors))
 
-    def set_perf_regs(self, cores: CoreRange, cycles: int, task_cycles: int, tensor_cycles: int) -> None:
-        """Let the performance registers of one core range read this."""
-        self._write(self._paths.perf_regs(cores), layout.perf_regs_text(cycles, task_cycles, tensor_cycles))
+    def set_perf_regs(self, cores: CoreRange, cycles: int, task_cycles: int, tensor_cycles: int = 0) -> None:
+        """Let the performance counters of one core range read this.
+
+        RNGD drivers count single cores only, and no tensor cycles: the rest is left out there.
+        """
+        entry = self._paths.pe_entry(cores)
+        if self.plan.spec.counters_file is CountersFile.PERF_REGS:
+            self._write(f"{entry}/perf_regs", layout.perf_regs_text(cycles, task_cycles, tensor_cycles))
+        elif len(cores) == 1:
+            self._write(f"{entry}/metrics", layout.metrics_text(cycles, task_cycles))
 
     # -- faults ---------------------------------------------------------------------------------------------------
 
@@ -185,7 +192,8 @@ class FakeCard:
         for name, text in self._attributes.items():
             self._write(f"{self._paths.mgmt}/{name}", text)
         for cores in self.plan.spec.core_files:
-            self._write(self._paths.perf_regs(cores), layout.perf_regs_text())
+            for name, text in layout.pe_attributes(self.plan, cores).items():
+                self._write(f"{self._paths.pe_entry(cores)}/{name}", text)
         for entry in self._entries():
             self._write(f"{self._paths.virtual}/{entry}/uevent", f"DEVNAME={entry.replace('!', '/')}")
             self._tree.link(f"{self._paths.classes}/{entry}", f"{self._paths.virtual}/{entry}")

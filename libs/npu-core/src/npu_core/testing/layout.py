@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from npu_core.arch import Arch
+from npu_core.arch import Arch, CountersFile
 from npu_core.cores import CoreRange
 from npu_core.device import PciAddress
 from npu_core.partition import UnitId
@@ -52,6 +52,11 @@ _REGISTERS_BETWEEN = (
     "DataMemoryControllerLastSramToDramLatency",
     "LoadStoreSubmissionTail",
     "LoadStoreSubmissionHead",
+)
+_ALLOC_STATUS = "\n".join(
+    f"{memory}_{what}: {value:#x}"
+    for memory, capacity in (("dram", 6_375_342_080), ("shared", 0), ("sram", 33_554_432), ("inst", 0))
+    for what, value in (("capacity", capacity), ("usage", 0))
 )
 _TYPES = {
     Quantity.TEMPERATURE: ("temp", "input"),
@@ -103,10 +108,9 @@ class CardPaths:
         """A hwmon chip's directory."""
         return f"{self.pci}/hwmon/hwmon{number}"
 
-    def perf_regs(self, cores: CoreRange) -> str:
-        """The performance registers of one core range."""
-        entry = self.plan.spec.sysfs_name(str(UnitId(self.plan.index, cores)))
-        return f"{self.virtual}/{entry}/perf_regs"
+    def pe_entry(self, cores: CoreRange) -> str:
+        """The class entry of one core range."""
+        return f"{self.virtual}/{self.plan.spec.sysfs_name(str(UnitId(self.plan.index, cores)))}"
 
 
 def mgmt_attributes(plan: CardPlan) -> dict[str, str]:
@@ -148,9 +152,9 @@ def _rngd_attributes(plan: CardPlan) -> dict[str, str]:
         "board_revision": "BD_REV_INIT",
         "soc_id": f"00000000-{plan.index:08X}",
         "cur_pe_ids": ",".join(str(cores) for cores in plan.spec.core_files),
-        "npu_clocks": "\n".join(["1000"] * pe_count),
+        "npu_clocks": "\n".join(["1000000000"] * pe_count),
         "pe_occupancy": "\n".join(["0"] * pe_count),
-        "npu_governor": "OnDemand",
+        "npu_governor": "powersave",
         "throttle_reason": "0",
     }
 
@@ -171,6 +175,18 @@ def perf_regs_text(cycles: int = 0, task_cycles: int = 0, tensor_cycles: int = 0
         ("CycleCountHigh", cycles >> 32),
     ]
     return "\n".join(f"{name}: {value:#x}" for name, value in registers)
+
+
+def pe_attributes(plan: CardPlan, cores: CoreRange) -> dict[str, str]:
+    """The attributes of one core range's class entry, without line ends, all counters at 0."""
+    if plan.spec.counters_file is CountersFile.PERF_REGS:
+        return {"perf_regs": perf_regs_text()}
+    return {"metrics": metrics_text(), "alloc_status": _ALLOC_STATUS} if len(cores) == 1 else {}
+
+
+def metrics_text(cycles: int = 0, task_cycles: int = 0) -> str:
+    """The ``metrics`` attribute of RNGD drivers."""
+    return f"CycleCount: {cycles:#x}\nTaskCycleCount: {task_cycles:#x}"
 
 
 def hwmon_attributes(chip: str, sensors: tuple[SensorPlan, ...]) -> dict[str, str]:
@@ -198,6 +214,8 @@ def pci_attributes(plan: CardPlan) -> dict[str, str]:
         "vendor": f"0x{vendor}",
         "device": f"0x{device}",
         "revision": "0x01",
+        "subsystem_vendor": f"0x{vendor}",
+        "subsystem_device": "0x0001",
         "current_link_speed": "16.0 GT/s PCIe",
         "current_link_width": "8" if plan.arch is Arch.WARBOY else "16",
         "max_link_speed": "16.0 GT/s PCIe" if plan.arch is Arch.WARBOY else "32.0 GT/s PCIe",

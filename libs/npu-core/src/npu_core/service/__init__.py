@@ -1,0 +1,1 @@
+"""What the three node services share. The standard library alone: every daemon loads it."""

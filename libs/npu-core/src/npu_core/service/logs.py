@@ -1,0 +1,110 @@
+"""Logs that people can read and machines can count: a constant event, and fields.
+
+::
+
+    _log = EventLog(__name__)
+    _log.warning("card became unhealthy", card="npu0", reason="the driver reports the card as dead")
+
+as text::
+
+    2026-03-01T12:00:00.000Z WARNING card became unhealthy card=npu0 reason="the driver reports the card as dead"
+
+The event's words never change with its values, so they can be searched for and counted; docs/operations.md lists
+them.
+"""
+
+import json
+import logging
+import sys
+import time
+from enum import StrEnum
+from typing import TextIO
+
+_FIELDS = "npu_fields"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The least important lines that are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class EventLog:
+    """A logger whose lines are an event and its fields."""
+
+    def __init__(self, name: str) -> None:
+        """A logger called ``name``; the module's, as a rule."""
+        self._logger = logging.getLogger(name)
+
+    def debug(self, event: str, **fields: object) -> None:
+        """Something for whoever looks into a fault."""
+        self._write(logging.DEBUG, event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """The program did or saw something that belongs to its work."""
+        self._write(logging.INFO, event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Something an operator should know of; the program goes on as well as it can."""
+        self._write(logging.WARNING, event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """Something an operator has to mend."""
+        self._write(logging.ERROR, event, fields)
+
+    def _write(self, level: int, event: str, fields: dict[str, object]) -> None:
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, "%s", event, extra={_FIELDS: fields})
+
+
+def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) -> None:
+    """Send every log line of the process to ``stream`` (standard error), once, in one form."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_JsonFormatter() if form is LogFormat.JSON else _TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    fields: dict[str, object] = dict(getattr(record, _FIELDS, {}))
+    if record.exc_info:
+        fields["exception"] = logging.Formatter().formatException(record.exc_info)
+    return fields
+
+
+class _TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = (f"{key}={_quoted(value)}" for key, value in _fields(record).items())
+        return " ".join((_timestamp(record), record.levelname, record.getMessage(), *fields))
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return text if text and text.isprintable() and not set(text) & set(' "=') else json.dumps(text, ensure_ascii=False)
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _timestamp(record),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            "logger": record.name,
+            **_fields(record),
+        }
+        return json.dumps(line, ensure_ascii=False, default=str)
