@@ -10,7 +10,7 @@ from npu_core.errors import FormatError, Unreadable
 
 _BDF = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])", re.ASCII | re.IGNORECASE)
 _MAX_PCI_DEVICE = 0x1F
-_VERSION = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?", re.ASCII)
+_VERSION = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:\.([0-9]{1,9}))?(?![0-9])", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)

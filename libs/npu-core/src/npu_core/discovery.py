@@ -7,6 +7,7 @@ from npu_core.arch import ARCH_SPECS, ArchSpec, arch_spec
 from npu_core.device import Device, DeviceFile, FoundCard, PciAddress, Rejected, file_order
 from npu_core.errors import FormatError, HostError, MissingError, Reason, Unreadable
 from npu_core.parse import devfs, mgmt
+from npu_core.parse.text import parse_text
 from npu_core.tree import HostTree
 
 T = TypeVar("T")
@@ -109,7 +110,7 @@ def _device(tree: HostTree, card: FoundCard, attributes: mgmt.Attributes) -> Dev
 
 def _attribute(tree: HostTree, spec: ArchSpec, index: int, name: str) -> str | HostError:
     try:
-        return tree.read_mgmt(spec, index, name, str)
+        return tree.read_mgmt(spec, index, name, parse_text)
     except HostError as error:
         return error
 

@@ -43,8 +43,9 @@ class Partitioning:
             return cls(None)
         if word == "single":
             return cls(1)
-        if word.isascii() and word.isdecimal() and int(word) in _all_unit_sizes():
-            return cls(int(word))
+        for size in _all_unit_sizes():
+            if word == str(size):
+                return cls(size)
         raise FormatError(text, describe_partitionings())
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count
 
 from npu_core.errors import Unreadable
 
@@ -77,23 +78,43 @@ def distinct_labels(sensors: Iterable[Sensor]) -> dict[Sensor, str]:
     """A label for each sensor that no other sensor of its card and quantity has.
 
     A label that stands alone is kept as it is. Of several equal ones each gets its channel appended, and the chip's
-    name too if the channels are equal: ``NE`` and ``NE`` of channels 1 and 4 become ``NE_1`` and ``NE_4``.
-    Deterministic: a sensor's label does not depend on the order of ``sensors``.
+    name too if the channels are equal: ``NE`` and ``NE`` of channels 1 and 4 become ``NE_1`` and ``NE_4``. Where that
+    is another sensor's label, the longer form is taken, and at the last a number is appended. Deterministic: a
+    sensor's label does not depend on the order of ``sensors``.
     """
-    chosen = list(sensors)
-    names = {sensor: sensor.label for sensor in chosen}
-    for extend in (_with_channel, _with_chip):
-        taken = Counter((sensor.card, sensor.quantity, names[sensor]) for sensor in chosen)
-        names = {
-            sensor: name if taken[sensor.card, sensor.quantity, name] == 1 else extend(sensor, name)
-            for sensor, name in names.items()
-        }
-    return names
+    chosen = dict.fromkeys(sensors)
+    names: dict[Sensor, _Name] = {}
+    for form in (_plain, _with_channel, _with_chip):
+        wanted = {sensor: _name(sensor, form(sensor)) for sensor in chosen if sensor not in names}
+        takers = Counter([*names.values(), *wanted.values()])
+        names |= {sensor: name for sensor, name in wanted.items() if takers[name] == 1}
+    taken = set(names.values())
+    for sensor in sorted(chosen.keys() - names.keys(), key=_identity):
+        numbered = (_name(sensor, f"{_with_chip(sensor)}_{number}") for number in count(2))
+        names[sensor] = next(name for name in numbered if name not in taken)
+        taken.add(names[sensor])
+    return {sensor: names[sensor][-1] for sensor in chosen}
 
 
-def _with_channel(sensor: Sensor, name: str) -> str:
-    return f"{name}_{sensor.channel}"
+_Name = tuple[str, Quantity, str]
+"""A label and within what it is to be distinct."""
 
 
-def _with_chip(sensor: Sensor, name: str) -> str:
-    return f"{sensor.chip}_{name}"
+def _name(sensor: Sensor, label: str) -> _Name:
+    return (sensor.card, sensor.quantity, label)
+
+
+def _plain(sensor: Sensor) -> str:
+    return sensor.label
+
+
+def _with_channel(sensor: Sensor) -> str:
+    return f"{sensor.label}_{sensor.channel}"
+
+
+def _with_chip(sensor: Sensor) -> str:
+    return f"{sensor.chip}_{_with_channel(sensor)}"
+
+
+def _identity(sensor: Sensor) -> tuple[str, Quantity, int, str, str]:
+    return (sensor.card, sensor.quantity, sensor.channel, sensor.label, sensor.chip)

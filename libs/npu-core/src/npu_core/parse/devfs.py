@@ -8,7 +8,7 @@ from npu_core.device import DeviceFile
 from npu_core.errors import FormatError
 from npu_core.partition import MAX_INDEX
 
-_NAME = re.compile(r"npu(0|[1-9][0-9]{0,2})([a-z0-9_-]*)", re.ASCII)
+_NAME = re.compile(r"npu(0|[1-9][0-9]{0,2})((?:[a-z_][a-z0-9_-]*)?)", re.ASCII)
 _EXPECTED = "a device file such as npu0, npu0pe0-1 or npu0_mgmt"
 
 

@@ -8,6 +8,18 @@ _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _LIMIT = 1 << 63
 
 
+def parse_text(text: str) -> str:
+    """One line of text, without its end and outer blanks; may be empty.
+
+    Raises:
+        FormatError: if it holds anything that cannot be printed, as what a broken card says does.
+    """
+    trimmed = text.strip()
+    if not trimmed.isprintable():
+        raise FormatError(text, "one line of printable text")
+    return trimmed
+
+
 def parse_integer(text: str, what: str) -> int:
     """One decimal number of at most 64 bits, with or without a line end.
 

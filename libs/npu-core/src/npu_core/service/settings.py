@@ -4,7 +4,7 @@ A service lists its keys; each value, wherever it came from, is a :class:`Given`
 values and gathers a :class:`~npu_core.errors.Problem` for each that is wrong.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -12,6 +12,10 @@ from typing import TypeVar
 from npu_core.errors import FormatError, Problem, SettingsError
 
 T = TypeVar("T")
+Choice = TypeVar("Choice", bound=StrEnum)
+
+COMMAND_LINE = "command line"
+ENVIRONMENT = "environment"
 
 
 class Kind(StrEnum):
@@ -32,13 +36,14 @@ class Given:
     """One value as it was given.
 
     Attributes:
-        key: the option or key, as the operator wrote it.
+        key: what the service calls it: ``interval``, ``disabledDevices[0].devName``.
         text: the value as text; for a list or mapping, a short description.
-        source: ``--interval``, ``NPU_INTERVAL``, or the path of a file.
+        source: where it stood: :data:`COMMAND_LINE`, :data:`ENVIRONMENT`, or the path of a file.
         line: 1-based line in the file, or None.
         kind: its form.
         items: the elements of a list.
         fields: the entries of a mapping, by key.
+        name: what the operator called it, if not by its key: ``--interval``, ``NPU_INTERVAL``.
     """
 
     key: str
@@ -48,10 +53,11 @@ class Given:
     kind: Kind = Kind.TEXT
     items: "tuple[Given, ...]" = ()
     fields: "tuple[tuple[str, Given], ...]" = ()
+    name: str = ""
 
     def problem(self, expected: str) -> Problem:
         """This value is wrong."""
-        return Problem(self.key, self.text, expected, self.source, self.line)
+        return Problem(self.name or self.key, self.text, expected, self.source, self.line)
 
 
 class Reader:
@@ -85,19 +91,13 @@ class Reader:
             self.problems.extend(error.problems)
         return default
 
-    def finish(self) -> None:
-        """Every key has been taken.
-
-        Raises:
-            SettingsError: if anything was wrong, keys that nobody took included.
-        """
+    def finish(self) -> tuple[Problem, ...]:
+        """Everything that was wrong, in the order of the lines; a key that nobody took is wrong too."""
         known = ", ".join(sorted(self._taken))
         unknown = [
             given.problem(f"one of the keys {known}") for key, given in self._given.items() if key not in self._taken
         ]
-        problems = [*self.problems, *(Problem(p.key, p.value, p.expected, p.source, p.line) for p in unknown)]
-        if problems:
-            raise SettingsError(sorted(problems, key=lambda problem: (problem.source, problem.line or 0)))
+        return tuple(sorted([*self.problems, *unknown], key=lambda problem: problem.line or 0))
 
 
 def text_of(given: Given) -> str:
@@ -111,10 +111,10 @@ def text_of(given: Given) -> str:
     return given.text.strip()
 
 
-def one_of(choices: type[StrEnum]) -> Callable[[Given], StrEnum]:
+def one_of(choices: type[Choice]) -> Callable[[Given], Choice]:
     """A parser for one of the words of an enumeration, in any case."""
 
-    def parse(given: Given) -> StrEnum:
+    def parse(given: Given) -> Choice:
         try:
             return choices(text_of(given).lower())
         except ValueError:
@@ -154,5 +154,23 @@ def absolute_path(given: Given) -> str:
 
 
 def environment_name(option: str) -> str:
-    """The environment variable of an option: ``--listen-address`` -> ``NPU_LISTEN_ADDRESS``."""
-    return "NPU_" + option.removeprefix("--").replace("-", "_").upper()
+    """The environment variable of an option: ``listen-address`` -> ``NPU_LISTEN_ADDRESS``."""
+    return "NPU_" + option.replace("-", "_").upper()
+
+
+def gather(names: Iterable[str], options: Mapping[str, str], environment: Mapping[str, str]) -> tuple[Given, ...]:
+    """What was given of the options called ``names``; a flag stands before its environment variable.
+
+    Args:
+        names: without dashes: ``listen-address``.
+        options: the command line's, by name.
+        environment: the process's; see :func:`environment_name`.
+    """
+    given: list[Given] = []
+    for name in names:
+        variable = environment_name(name)
+        if name in options:
+            given.append(Given(name, options[name], COMMAND_LINE, name=f"--{name}"))
+        elif variable in environment:
+            given.append(Given(name, environment[variable], ENVIRONMENT, name=variable))
+    return tuple(given)

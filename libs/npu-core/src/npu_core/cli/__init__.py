@@ -1,0 +1,26 @@
+"""``npuctl``: what the NPUs of this machine are, how they fare and who uses them. Needs ``npu-core[cli]``.
+
+This module starts the program and imports nothing heavy itself: importing :mod:`npu_core.cli` is free.
+"""
+
+import io
+import signal
+import sys
+
+_PARTS_OF_EXTRA = {"typer", "yaml"}
+
+
+def main() -> None:
+    """The console script: parses the command line, prints, exits with 0, 1 (the host) or 2 (the command line)."""
+    # A reader that closes the pipe early (head, grep -q) ends the program as it ends any other: without a word.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ° still gets its table
+    try:
+        from npu_core.cli.app import app  # noqa: PLC0415  # typer is loaded by the program, not by an import
+    except ModuleNotFoundError as error:
+        if error.name not in _PARTS_OF_EXTRA:
+            raise
+        sys.exit(f"npuctl: {error.name} is not installed; install the extra: npu-core[cli]")
+    app(prog_name="npuctl")

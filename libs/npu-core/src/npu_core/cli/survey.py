@@ -1,0 +1,122 @@
+"""One look at every card of a host. No card is left out because of what it does not say, or because it hangs."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from npu_core.device import Device, FoundCard, Rejected
+from npu_core.errors import HostError, StuckError, Unreadable
+from npu_core.host import Host
+from npu_core.service.device_threads import DeviceThreads
+
+T = TypeVar("T")
+
+DEADLINE = 5.0
+"""Seconds that all cards together are given to answer. A read of a hung card would otherwise last for ever."""
+
+CARD = "card"
+"""Subject of the note that a card as a whole did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting(Generic[T]):
+    """A card and what was read of it."""
+
+    device: Device
+    seen: T
+
+
+@dataclass(frozen=True, slots=True)
+class Survey(Generic[T]):
+    """What one look at a host saw.
+
+    Attributes:
+        cards: by family, then index; one that hangs is among them, without attributes.
+        rejected: what looked like a card and is none.
+    """
+
+    cards: tuple[Sighting[T], ...]
+    rejected: tuple[Rejected, ...]
+
+
+class Surveyor:
+    """Looks at the cards of one host, each on a thread that may be lost. Keep one for repeated looks."""
+
+    def __init__(self, host: Host, deadline: float = DEADLINE) -> None:
+        """Will look at ``host``, and give all its cards ``deadline`` seconds at every look."""
+        self.host = host
+        self._deadline = deadline
+        self._threads = DeviceThreads()
+
+    def look(self, read: Callable[[Device], T], unanswered: Callable[[StuckError], T]) -> Survey[T]:
+        """Identify every card and ``read`` it; ``unanswered`` is what is seen of a card that hangs.
+
+        ``read`` must give failures as values.
+
+        Raises:
+            HostError: if the cards cannot be listed.
+        """
+        end = time.monotonic() + self._deadline
+        started = [(card, self._start(card, read)) for card in self.host.find()]
+        found = [self._finish(card, future, end, unanswered) for card, future in started]
+        return Survey(
+            tuple(each for each in found if isinstance(each, Sighting)),
+            tuple(each for each in found if isinstance(each, Rejected)),
+        )
+
+    def _start(self, card: FoundCard, read: Callable[[Device], T]) -> "Future[Sighting[T] | Rejected] | None":
+        try:
+            return self._threads.start(card.key, lambda: self._see(card, read))
+        except StuckError:
+            return None
+
+    def _see(self, card: FoundCard, read: Callable[[Device], T]) -> Sighting[T] | Rejected:
+        found = self.host.identify(card)
+        return found if isinstance(found, Rejected) else Sighting(found, read(found))
+
+    def _finish(
+        self,
+        card: FoundCard,
+        future: "Future[Sighting[T] | Rejected] | None",
+        end: float,
+        unanswered: Callable[[StuckError], T],
+    ) -> Sighting[T] | Rejected:
+        if future is not None:
+            with contextlib.suppress(TimeoutError):
+                return future.result(max(0.0, end - time.monotonic()))
+        error = StuckError(f"the card did not answer within {self._deadline:g} s")
+        device = Device(card.index, card.arch, files=card.files, unreadable=(Unreadable.of(card.name, CARD, error),))
+        return Sighting(device, unanswered(error))
+
+
+def attempt(read: Callable[[], T]) -> T | HostError:
+    """What ``read`` gives, or why it cannot."""
+    try:
+        return read()
+    except HostError as error:
+        return error
+
+
+def notes(survey: Survey[T], unreadable: Callable[[Sighting[T]], Iterable[Unreadable]]) -> Iterator[str]:
+    """A line for the operator for everything that was not as it should be.
+
+    ``unreadable`` gives what could not be read of a card.
+    """
+    for sighting in survey.cards:
+        for item in unreadable(sighting):
+            yield f"{sighting.device.arch} {item}"
+    for rejected in survey.rejected:
+        yield f"{rejected.arch} {rejected.name} is left out: {rejected.reason}"
+
+
+def identify(surveyor: Surveyor) -> Survey[None]:
+    """The cards, of which no more is read than what they are."""
+    return surveyor.look(lambda _device: None, lambda _error: None)
+
+
+def unidentified(sighting: Sighting[None]) -> Iterable[Unreadable]:
+    """What could not be read of a card that was only identified."""
+    return sighting.device.unreadable

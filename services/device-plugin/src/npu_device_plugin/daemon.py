@@ -1,0 +1,55 @@
+"""The resting process: started by the command line in its own place, with the options it has checked.
+
+It parses the settings anew from what was given, so that it needs no library for command lines, whose weight would
+stay with it for as long as the node runs.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from npu_core.errors import SettingsError
+from npu_core.service import logs
+from npu_device_plugin import __version__
+from npu_device_plugin.app import DevicePlugin
+from npu_device_plugin.settings import Settings, load
+
+_log = logs.EventLog(__name__)
+
+
+def main(arguments: list[str]) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit status."""
+    try:
+        settings = load(json.loads(arguments[0]), os.environ)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    logs.configure(settings.log_level, settings.log_format)
+    _log.info("starting", version=__version__, defaultPe=settings.default_pe, interval=settings.interval)
+    with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
+        runner.run(_run(settings))
+    _log.info("stopped")
+    return 0
+
+
+async def _run(settings: Settings) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await DevicePlugin(settings).run(stopped)
+
+
+def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if settings.event_loop == "asyncio":
+        return None
+    import uvloop  # noqa: PLC0415  # not loaded where asyncio is chosen
+
+    return uvloop.new_event_loop
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,64 @@
+"""Devices that the operator keeps from Kubernetes."""
+
+import re
+from dataclasses import dataclass
+
+from npu_core.device import Device, PciAddress
+from npu_core.errors import FormatError
+from npu_core.partition import Unit, UnitId
+
+_CARD = re.compile(r"npu(0|[1-9][0-9]{0,2})", re.ASCII)
+_UUID = re.compile(r"[0-9A-Za-z]{8}(-[0-9A-Za-z]{4}){3}-[0-9A-Za-z]{12}", re.ASCII)
+EXPECTED = "a card (npu1), a unit (npu0pe0), a UUID or a PCI address (0000:6d:00.0)"
+
+
+@dataclass(frozen=True, slots=True)
+class DisabledDevice:
+    """One entry of ``disabledDevices``.
+
+    Attributes:
+        name: a card, a unit, a UUID or a PCI address.
+        node: the node it is meant for; None for every node.
+    """
+
+    name: str
+    node: str | None = None
+
+    def concerns(self, node: str | None) -> bool:
+        """Whether the entry is meant for this node."""
+        return self.node is None or self.node == node
+
+    def covers(self, unit: Unit) -> bool:
+        """Whether the unit may not be offered: its card is meant, or cores that it shares with the unit meant."""
+        if covers_card(self.name, unit.device):
+            return True
+        meant = _unit_id(self.name)
+        return meant is not None and meant.index == unit.device.index and meant.cores.overlaps(unit.cores)
+
+
+def covers_card(name: str, device: Device) -> bool:
+    """Whether ``name`` means this card as a whole."""
+    if name == device.name:
+        return True
+    if device.uuid is not None and name.casefold() == device.uuid.casefold():
+        return True
+    return device.pci is not None and _pci(name) == device.pci
+
+
+def is_device_name(name: str) -> bool:
+    """Whether ``name`` has one of the four forms, whether or not there is such a device."""
+    return bool(_CARD.fullmatch(name) or _UUID.fullmatch(name) or _unit_id(name) is not None or _pci(name) is not None)
+
+
+def _unit_id(name: str) -> UnitId | None:
+    try:
+        return UnitId.parse(name)
+    except FormatError:
+        return None
+
+
+def _pci(name: str) -> PciAddress | None:
+    try:
+        return PciAddress.parse(name)
+    except FormatError:
+        return None

@@ -1,0 +1,200 @@
+"""Which of the free units to take for a container. Pure, total, and polynomial at any size.
+
+In this order: what must be included; as few cards as possible; one NUMA node; cards close to each other on the PCI
+bus; cards that are in part used already, so that whole ones stay whole; on a card, cores side by side.
+
+"No preference" is an answer the kubelet accepts, an error is not: it would fail the pod. So every request that cannot
+be satisfied, nonsense included, gets an empty answer.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from operator import itemgetter
+
+from npu_core.device import PciAddress
+from npu_core.partition import Unit
+
+_UNKNOWN_NODE = -1
+_FAR = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class _FreeCard:
+    """A card with units to give.
+
+    Attributes:
+        index: the card's number.
+        node: its NUMA node; cards of unknown nodes count as one node of their own.
+        place: its place on the PCI bus as a number; neighbours differ by little.
+        units: the free ones, by core.
+    """
+
+    index: int
+    node: int
+    place: int
+    units: tuple[Unit, ...]
+
+    @property
+    def free(self) -> int:
+        return len(self.units)
+
+
+def preferred(
+    units: Iterable[Unit], available: Iterable[str], must_include: Iterable[str], size: int
+) -> tuple[str, ...]:
+    """The best ``size`` of the available units.
+
+    Args:
+        units: every unit of the resource, by which ids are known.
+        available: ids that may be taken. Unknown ones are ignored, repeated ones count once.
+        must_include: ids that are taken in any case; they count as available.
+        size: how many are to be taken in all.
+
+    Returns:
+        Ids by card and core: exactly ``size`` known ids from ``available`` and ``must_include``, all of the latter
+        among them. Nothing, if there is no such choice.
+    """
+    known = {unit.id: unit for unit in units}
+    fixed = [known[unit_id] for unit_id in dict.fromkeys(must_include) if unit_id in known]
+    free = [known[unit_id] for unit_id in dict.fromkeys(available) if unit_id in known and known[unit_id] not in fixed]
+    wanted = size - len(fixed)
+    if size < 1 or not 0 <= wanted <= len(free) or len(fixed) < len(set(must_include)):
+        return ()
+    chosen = fixed + _choose(fixed, free, wanted)
+    return tuple(unit.id for unit in sorted(chosen, key=_unit_order))
+
+
+def _unit_order(unit: Unit) -> tuple[int, int]:
+    return unit.device.index, unit.cores.first
+
+
+def _choose(fixed: Sequence[Unit], free: Sequence[Unit], wanted: int) -> list[Unit]:
+    cards = _free_cards(free)
+    begun = {unit.device.index for unit in fixed}
+    chosen: list[Unit] = []
+    for card in sorted((card for card in cards if card.index in begun), key=lambda card: card.free):
+        chosen += _side_by_side(card, min(wanted - len(chosen), card.free), fixed)
+    others = [card for card in cards if card.index not in begun]
+    selection = _best_cards(others, wanted - len(chosen), _anchors(fixed))
+    for card in sorted(selection, key=lambda card: card.free):
+        chosen += _side_by_side(card, min(wanted - len(chosen), card.free), ())
+    return chosen
+
+
+def _free_cards(free: Iterable[Unit]) -> list[_FreeCard]:
+    by_card: dict[int, list[Unit]] = {}
+    for unit in free:
+        by_card.setdefault(unit.device.index, []).append(unit)
+    return [_free_card(sorted(units, key=_unit_order)) for _, units in sorted(by_card.items())]
+
+
+def _free_card(units: list[Unit]) -> _FreeCard:
+    device = units[0].device
+    node = _UNKNOWN_NODE if device.numa_node is None else device.numa_node
+    return _FreeCard(device.index, node, _place(device.pci, device.index), tuple(units))
+
+
+def _place(pci: PciAddress | None, index: int) -> int:
+    """A number in which neighbours on the bus are near each other, and cards without an address far from the rest."""
+    if pci is None:
+        return _FAR + index
+    return pci.domain << 16 | pci.bus << 8 | pci.device << 3 | pci.function
+
+
+def _anchors(fixed: Iterable[Unit]) -> list[_FreeCard]:
+    """The cards that are taken already, as places to stay close to."""
+    return _free_cards(fixed)
+
+
+def _best_cards(cards: Sequence[_FreeCard], wanted: int, anchors: Sequence[_FreeCard]) -> list[_FreeCard]:
+    if wanted < 1:
+        return []
+    choices = [choice for pool in _pools(cards) for choice in _choices(pool, wanted, anchors) if choice]
+    return min(choices, key=lambda choice: _cost(choice, anchors))
+
+
+def _pools(cards: Sequence[_FreeCard]) -> Iterator[Sequence[_FreeCard]]:
+    """The cards of each NUMA node by themselves, and all together."""
+    nodes = {card.node for card in cards}
+    for node in sorted(nodes):
+        yield [card for card in cards if card.node == node]
+    if len(nodes) > 1:
+        yield cards
+
+
+def _choices(pool: Sequence[_FreeCard], wanted: int, anchors: Sequence[_FreeCard]) -> Iterator[list[_FreeCard]]:
+    """Sets of the fewest cards of the pool that have enough, one grown around each card and each anchor."""
+    shape = _shape([card.free for card in pool], wanted)
+    if shape is None:
+        return
+    for centre in dict.fromkeys(card.place for card in (*anchors, *pool)):
+        near = sorted(pool, key=lambda card: (abs(card.place - centre), card.index))
+        yield [card for free, count in shape.items() for card in [c for c in near if c.free == free][:count]]
+
+
+def _shape(free: list[int], wanted: int) -> Counter[int] | None:
+    """How many cards of which free count to take: the fewest cards, and among them the fullest-used that suffice.
+
+    For each card in turn, the smallest free count is taken with which the largest of the others can still make it.
+    """
+    ascending = sorted(free)
+    if sum(ascending) < wanted:
+        return None
+    count = _fewest(ascending, wanted)
+    shape: Counter[int] = Counter()
+    while count:
+        count -= 1
+        rest = sum(ascending[len(ascending) - count :]) if count else 0
+        place = next(place for place, units in enumerate(ascending) if _suffices(ascending, place, count, rest, wanted))
+        taken = ascending.pop(place)
+        shape[taken] += 1
+        wanted -= taken
+    return shape
+
+
+def _fewest(ascending: list[int], wanted: int) -> int:
+    count = 0
+    for units in reversed(ascending):
+        if wanted <= 0:
+            break
+        wanted -= units
+        count += 1
+    return count
+
+
+def _suffices(ascending: list[int], place: int, count: int, rest: int, wanted: int) -> bool:
+    """Whether the card at ``place`` and the ``count`` largest others have enough; ``rest`` is the largest ones' sum."""
+    among_largest = place >= len(ascending) - count
+    others = rest - ascending[place] + ascending[len(ascending) - count - 1] if among_largest else rest
+    return ascending[place] + others >= wanted
+
+
+def _cost(choice: Sequence[_FreeCard], anchors: Sequence[_FreeCard]) -> tuple[int, int, int, int, tuple[int, ...]]:
+    places = sorted(card.place for card in (*choice, *anchors))
+    return (
+        len(choice),
+        len({card.node for card in (*choice, *anchors)}),
+        places[-1] - places[0],
+        sum(card.free for card in choice),
+        tuple(sorted(card.index for card in choice)),
+    )
+
+
+def _side_by_side(card: _FreeCard, count: int, fixed: Iterable[Unit]) -> list[Unit]:
+    """``count`` of the card's free units, close together, on the boundaries that the driver fuses cores at."""
+    if count < 1:
+        return []
+    there = [unit.cores.first for unit in fixed if unit.device.index == card.index]
+    windows = (card.units[first : first + count] for first in range(card.free - count + 1))
+    scattered = [(_scatter(window, there), window) for window in windows]
+    return list(min(scattered, key=itemgetter(0))[1])
+
+
+def _scatter(window: tuple[Unit, ...], there: Sequence[int]) -> tuple[int, bool, int]:
+    cores = sorted([unit.cores.first for unit in window] + list(there))
+    width = len(window[0].cores)
+    gaps = sum(later - earlier - width for earlier, later in pairwise(cores))
+    aligned = cores[0] % (width * len(cores)) == 0
+    return gaps, not aligned, window[0].cores.first

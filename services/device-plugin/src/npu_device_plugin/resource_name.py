@@ -1,0 +1,52 @@
+"""Names of resources, by the kubelet's own rules: what it would refuse at registration is refused at load."""
+
+import re
+from dataclasses import dataclass
+
+from npu_core.arch import Arch
+
+_REQUESTS = "requests."
+_KUBERNETES_DOMAIN = "kubernetes.io/"
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
+_MAX_DOMAIN = 253 - len(_REQUESTS)
+_MAX_NAME = 63
+
+
+def objection(name: str) -> str | None:
+    """What the kubelet would expect instead of ``name``; None if it would accept it.
+
+    Source: the kubelet takes extended resources only: a domain, a slash and a name; not a ``kubernetes.io`` domain;
+    and ``requests.`` + the name must still be a qualified name, because quotas are called that.
+    """
+    domain, slash, base = name.partition("/")
+    if not slash:
+        return "a name with a domain, such as beta.furiosa.ai/npu"
+    if _KUBERNETES_DOMAIN in name:
+        return "a domain other than kubernetes.io"
+    if name.startswith(_REQUESTS):
+        return f"a name that does not start with {_REQUESTS!r}"
+    if not _DOMAIN.fullmatch(domain) or len(domain) > _MAX_DOMAIN:
+        return f"a lower-case DNS domain of at most {_MAX_DOMAIN} characters before the slash"
+    if not _NAME.fullmatch(base) or len(base) > _MAX_NAME:
+        return f"at most {_MAX_NAME} letters, digits, '-', '_' or '.' after the slash, the ends alphanumeric"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceNames:
+    """What the families of cards are called in Kubernetes.
+
+    Attributes:
+        base: the name of the node's first family; the second one gets ``-<family>`` appended.
+        of_family: names that the operator gave to families; they stand before :attr:`base`.
+    """
+
+    base: str = "beta.furiosa.ai/npu"
+    of_family: tuple[tuple[Arch, str], ...] = ()
+
+    def name(self, arch: Arch, *, first: bool) -> str:
+        """The resource of a family; ``first`` if no other family of the node has the base name."""
+        given = dict(self.of_family).get(arch)
+        return given or (self.base if first else f"{self.base}-{arch}")

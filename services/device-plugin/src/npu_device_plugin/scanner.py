@@ -1,0 +1,113 @@
+"""Looking at the cards: every read on a thread that may be lost, every result a step of the fleet."""
+
+import asyncio
+from collections.abc import Callable, Hashable, Iterable
+from typing import TypeVar
+
+from npu_core.device import Device, FoundCard, Rejected
+from npu_core.errors import HostError, StuckError
+from npu_core.health import HealthReport, Vitals, judge
+from npu_core.host import Host
+from npu_core.service.device_threads import DeviceThreads
+from npu_core.service.logs import EventLog
+from npu_device_plugin.inventory import Fleet, HealthChange, health_changes
+
+T = TypeVar("T")
+
+_log = EventLog(__name__)
+READ_DEADLINE = 2.0
+"""Seconds that one look at one card may take before the card counts as stuck."""
+_LISTING = "listing"
+
+
+class Scanner:
+    """Keeps the fleet up to date.
+
+    Attributes:
+        fleet: every card seen so far, as it was last seen.
+    """
+
+    def __init__(self, host: Host, clock: Callable[[], float]) -> None:
+        """A scanner of ``host`` that knows no card yet; ``clock`` gives seconds that do not go back."""
+        self.fleet = Fleet()
+        self._host = host
+        self._clock = clock
+        self._threads = DeviceThreads(clock)
+        self._rejected: frozenset[Rejected] = frozenset()
+        self._complaint = ""
+
+    async def enumerate_cards(self) -> None:
+        """List the cards and read what each is, then look at their health.
+
+        If the host cannot be listed, the fleet stays as it is: "cannot tell" takes no card away.
+        """
+        try:
+            found = await self._read(_LISTING, self._host.find)
+        except HostError as error:
+            self._complain(str(error))
+            return
+        self._complain("")
+        identified = await asyncio.gather(*(self._identify(card) for card in found))
+        self._report_rejected(card for card in identified if isinstance(card, Rejected))
+        self._move_to(self.fleet.with_devices(card for card in identified if isinstance(card, Device)))
+        await self.look()
+
+    async def look(self) -> None:
+        """Look at the health of every known card."""
+        cards = [card.device for card in self.fleet.cards]
+        reports = await asyncio.gather(*(self._report(device) for device in cards))
+        fleet = self.fleet
+        for device, report in zip(cards, reports, strict=True):
+            fleet = fleet.with_look(device.key, report, self._clock())
+        self._move_to(fleet)
+
+    async def _identify(self, card: FoundCard) -> Device | Rejected | None:
+        try:
+            return await self._read(card.key, lambda: self._host.identify(card))
+        except StuckError as error:
+            _log.debug("card not identified", card=card.name, reason=error.detail)
+            return None
+
+    async def _report(self, device: Device) -> HealthReport:
+        try:
+            vitals = await self._read(device.key, lambda: self._host.vitals(device))
+        except StuckError as error:
+            vitals = Vitals(present=True, alive=error)
+        return judge(vitals)
+
+    async def _read(self, key: Hashable, work: Callable[[], T]) -> T:
+        future = asyncio.wrap_future(self._threads.start(key, work))
+        try:
+            return await asyncio.wait_for(future, READ_DEADLINE)
+        except TimeoutError:
+            raise StuckError(f"no answer within {READ_DEADLINE:g} s") from None
+
+    def _move_to(self, fleet: Fleet) -> None:
+        for change in health_changes(self.fleet, fleet):
+            _report_change(change)
+        self.fleet = fleet
+
+    def _report_rejected(self, rejected: Iterable[Rejected]) -> None:
+        now = frozenset(rejected)
+        for card in sorted(now - self._rejected, key=lambda card: (card.arch, card.name)):
+            _log.warning("card not offered", card=card.name, family=card.arch, reason=card.reason)
+        self._rejected = now
+
+    def _complain(self, complaint: str) -> None:
+        if complaint and complaint != self._complaint:
+            _log.error("cannot list the cards", reason=complaint)
+        elif self._complaint and not complaint:
+            _log.info("cards can be listed again")
+        self._complaint = complaint
+
+
+def _report_change(change: HealthChange) -> None:
+    device, health = change.after.device, change.after.health
+    fields: dict[str, object] = {"card": device.name, "family": device.arch}
+    if change.before is None:
+        identity = {"product": device.product, "uuid": device.uuid, "serial": device.serial, "pci": device.pci}
+        _log.info("card found", **fields, **{name: value for name, value in identity.items() if value})
+    elif health.is_healthy:
+        _log.info("card is healthy", **fields)
+    else:
+        _log.warning("card is unhealthy", **fields, reason="; ".join(health.reasons))

@@ -1,0 +1,185 @@
+"""The kubelet's questions and our answers: gRPC on one side, values on the other. Decides nothing itself."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING
+
+import grpc
+
+from npu_core.service.logs import EventLog
+from npu_device_plugin._kubelet import deviceplugin_pb2 as pb
+from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginServicer
+from npu_device_plugin.grants import PERMISSIONS, Grant, grant
+from npu_device_plugin.inventory import ListedUnit, Offer, OfferedUnit
+from npu_device_plugin.preference import preferred
+
+API_VERSION = "v1beta1"
+HEALTHY = "Healthy"
+UNHEALTHY = "Unhealthy"
+
+_log = EventLog(__name__)
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    _Context = grpc.aio.ServicerContext[Message, Message]
+
+
+def options() -> pb.DevicePluginOptions:
+    """What this plugin can do. Told at registration and when asked: which of the two counts depends on the kubelet."""
+    return pb.DevicePluginOptions(pre_start_required=False, get_preferred_allocation_available=True)
+
+
+class OfferServicer(DevicePluginServicer):
+    """Answers for one resource from the offer last published.
+
+    Attributes:
+        resource: the resource's name, for the log.
+        streams_opened: how many streams the kubelet has opened so far.
+    """
+
+    def __init__(self, resource: str, offer: Offer) -> None:
+        """A servicer of ``resource`` that starts with ``offer``."""
+        self.resource = resource
+        self.streams_opened = 0
+        self._offer = offer
+        self._changed = asyncio.Event()
+        self._streams: set[asyncio.Event] = set()
+        self._stream_opened = asyncio.Event()
+        self._stream_ended = asyncio.Event()
+
+    # -- for the supervisor ---------------------------------------------------------------------------------------
+
+    def publish(self, offer: Offer) -> bool:
+        """Answer from this offer from now on. Tells whether the kubelet will see a difference."""
+        changed = offer.listing != self._offer.listing
+        self._offer = offer
+        if changed:
+            self._changed.set()
+            self._changed = asyncio.Event()
+        return changed
+
+    @property
+    def streaming(self) -> bool:
+        """Whether the kubelet listens."""
+        return bool(self._streams)
+
+    async def wait_for_stream(self, after: int) -> None:
+        """Return as soon as the kubelet has opened more than ``after`` streams."""
+        while self.streams_opened <= after:
+            await self._stream_opened.wait()
+
+    async def wait_for_stream_end(self) -> None:
+        """Return as soon as nobody listens any more."""
+        while self._streams:
+            await self._stream_ended.wait()
+
+    def end_streams(self) -> None:
+        """Let every stream end now, as before the server stops."""
+        for ended in self._streams:
+            ended.set()
+
+    # -- the kubelet's questions ----------------------------------------------------------------------------------
+
+    async def GetDevicePluginOptions(  # noqa: N802  # the protocol's name
+        self, request: pb.Empty, context: "_Context"
+    ) -> pb.DevicePluginOptions:
+        """What this plugin can do."""
+        del request, context
+        return options()
+
+    async def ListAndWatch(  # noqa: N802  # the protocol's name
+        self, request: pb.Empty, context: "_Context"
+    ) -> AsyncIterator[pb.ListAndWatchResponse]:
+        """The units, at once and whenever the kubelet would see a difference; a slow reader gets the latest only."""
+        del request, context
+        ended = asyncio.Event()
+        self._open(ended)
+        try:
+            told: tuple[ListedUnit, ...] | None = None
+            while not ended.is_set():
+                changed, listing = self._changed, self._offer.listing
+                if listing != told:
+                    yield pb.ListAndWatchResponse(devices=[_device(unit) for unit in listing])
+                    told = listing
+                await _first_of(changed, ended)
+        finally:
+            self._close(ended)
+
+    def _open(self, ended: asyncio.Event) -> None:
+        self._streams.add(ended)
+        self.streams_opened += 1
+        self._stream_opened.set()
+        self._stream_opened = asyncio.Event()
+        _log.info("the kubelet listens", resource=self.resource, units=len(self._offer.units))
+
+    def _close(self, ended: asyncio.Event) -> None:
+        self._streams.discard(ended)
+        self._stream_ended.set()
+        self._stream_ended = asyncio.Event()
+
+    async def GetPreferredAllocation(  # noqa: N802  # the protocol's name
+        self, request: pb.PreferredAllocationRequest, context: "_Context"
+    ) -> pb.PreferredAllocationResponse:
+        """The units this plugin would take. Never an error: that would fail the pod."""
+        del context
+        units = [offered.unit for offered in self._offer.units]
+        answers = [
+            preferred(units, each.available_deviceIDs, each.must_include_deviceIDs, each.allocation_size)
+            for each in request.container_requests
+        ]
+        return pb.PreferredAllocationResponse(
+            container_responses=[pb.ContainerPreferredAllocationResponse(deviceIDs=answer) for answer in answers]
+        )
+
+    async def Allocate(  # noqa: N802  # the protocol's name
+        self, request: pb.AllocateRequest, context: "_Context"
+    ) -> pb.AllocateResponse:
+        """Device files and environment for each container, exactly one answer per request."""
+        grants = [await self._grant(each.devices_ids, context) for each in request.container_requests]
+        for granted in grants:
+            _log.info("units allocated", resource=self.resource, units=",".join(granted.unit_ids))
+        return pb.AllocateResponse(container_responses=[_response(granted) for granted in grants])
+
+    async def _grant(self, unit_ids: Iterable[str], context: "_Context") -> Grant:
+        offered: list[OfferedUnit] = []
+        for unit_id in unit_ids:
+            unit = self._offer.unit(unit_id)
+            if unit is None:
+                await context.abort(grpc.StatusCode.NOT_FOUND, f"{self.resource} has no unit {unit_id!r}")
+            elif not unit.healthy:
+                reasons = "; ".join(unit.objections)
+                await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"unit {unit_id} is unhealthy: {reasons}")
+            else:
+                offered.append(unit)
+        return grant(unit.unit for unit in offered)
+
+    async def PreStartContainer(  # noqa: N802  # the protocol's name
+        self, request: pb.PreStartContainerRequest, context: "_Context"
+    ) -> pb.PreStartContainerResponse:
+        """Nothing to be done before a start; the kubelet was told not to ask."""
+        del request, context
+        return pb.PreStartContainerResponse()
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
+
+
+def _device(unit: ListedUnit) -> pb.Device:
+    # A node the machine does not know must be left out: as -1 it would match no pod's alignment.
+    nodes = [] if unit.numa_node is None else [pb.NUMANode(ID=unit.numa_node)]
+    topology = pb.TopologyInfo(nodes=nodes) if nodes else None
+    return pb.Device(ID=unit.id, health=HEALTHY if unit.healthy else UNHEALTHY, topology=topology)
+
+
+def _response(granted: Grant) -> pb.ContainerAllocateResponse:
+    return pb.ContainerAllocateResponse(
+        envs=dict(granted.environment),
+        devices=[pb.DeviceSpec(container_path=path, host_path=path, permissions=PERMISSIONS) for path in granted.paths],
+    )

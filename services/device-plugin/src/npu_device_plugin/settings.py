@@ -1,0 +1,188 @@
+"""What the operator wants: from a command line and environment, or from a configuration file, never from both."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from npu_core.errors import FormatError, Problem, SettingsError
+from npu_core.partition import FUSION, Partitioning
+from npu_core.service.logs import LogFormat, LogLevel
+from npu_core.service.settings import COMMAND_LINE, ENVIRONMENT, Given, Reader, absolute_path, gather, one_of, seconds
+from npu_device_plugin.config_file import read_config
+from npu_device_plugin.disabled import DisabledDevice
+from npu_device_plugin.resource_name import ResourceNames
+from npu_device_plugin.setting_values import disabled_devices, event_loop, file_name, partitioning, resource_names
+
+MAX_SOCKET_PATH = 107
+"""Bytes: what the address of a Unix socket can hold."""
+
+SCRATCH_NAME_LENGTH = 12
+"""Bytes of the longest name that a socket has before it gets its own; see supervisor.py."""
+
+_INTERVAL = seconds(0.1, 86_400)
+_NODE_NAME = "NODE_NAME"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. The first six are the specification's options."""
+
+    default_pe: Partitioning = FUSION
+    """``--default-pe``, ``defaultPe``: how many PEs make a unit. Fusion, so that a pod gets a whole card."""
+
+    interval: float = 10.0
+    """``--interval``, ``interval``: seconds between two enumerations of the cards. Life and presence of known cards
+    are looked at every second, whatever this says."""
+
+    disabled_devices: tuple[DisabledDevice, ...] = ()
+    """``--disabled-devices``, ``disabledDevices``: never offered on the nodes they name."""
+
+    plugin_dir: str = "/var/lib/kubelet/device-plugins"
+    """``--plugin-dir``, ``pluginDir``: where kubelet.sock is and our socket goes. Needs a restart."""
+
+    socket_name: str = "furiosa-npu"
+    """``--socket-name``, ``socketName``: our socket's file name in there. Needs a restart."""
+
+    resource_names: ResourceNames = field(default_factory=ResourceNames)
+    """``--resource-name``, ``resourceName``: one name, or in the file a map of family to name. Needs a restart."""
+
+    sysfs: str = "/sys"
+    """``--sysfs``: where the host's /sys is."""
+
+    devfs: str = "/dev"
+    """``--devfs``: where the host's /dev is."""
+
+    node_name: str | None = None
+    """``NODE_NAME``: the node this runs on, for ``disabledDevices``."""
+
+    log_level: LogLevel = LogLevel.INFO
+    """``--log-level``: the least important lines that are written."""
+
+    log_format: LogFormat = LogFormat.TEXT
+    """``--log-format``: text for people, json for collectors."""
+
+    event_loop: str = "uvloop"
+    """``--event-loop``: uvloop, or asyncio where it cannot be had."""
+
+    config_file: str | None = None
+    """``--config-file``: the file that the first six came from."""
+
+    @property
+    def disabled_here(self) -> tuple[DisabledDevice, ...]:
+        """The disabled devices that concern this node."""
+        return tuple(device for device in self.disabled_devices if device.concerns(self.node_name))
+
+
+SURROUNDINGS = ("sysfs", "devfs", "log-level", "log-format", "event-loop")
+"""Options that an environment may give also with a configuration file: they belong to the machine, not to the wish."""
+
+
+def load(options: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+    """The settings of a process.
+
+    Args:
+        options: command line options that were given, without dashes: ``{"interval": "10"}``.
+        environment: the process's environment; ``NPU_INTERVAL`` stands for ``--interval``.
+
+    Raises:
+        SettingsError: with everything that is wrong.
+    """
+    given = gather(OPTIONS, options, environment)
+    around = [item for item in given if item.key in SURROUNDINGS]
+    wish = [item for item in given if item.key not in SURROUNDINGS]
+    config = next((item for item in wish if item.key == "config-file"), None)
+    if config is None:
+        return _read(wish, around, environment, _OPTION_KEYS, None)
+    return _load_file(config, wish, around, environment)
+
+
+def _load_file(
+    config: Given, wish: Iterable[Given], around: Iterable[Given], environment: Mapping[str, str]
+) -> Settings:
+    flags = [item for item in around if item.source == COMMAND_LINE]
+    excluded = [item for item in wish if item is not config] + flags
+    problems = [item.problem(f"no other option beside {config.name}") for item in excluded]
+    try:
+        path = absolute_path(config)
+        settings = _read(read_config(path), around, environment, _FILE_KEYS, path)
+    except FormatError as error:
+        problems.append(config.problem(error.expected))
+    except SettingsError as error:
+        problems.extend(error.problems)
+    else:
+        if not problems:
+            return settings
+    raise SettingsError(problems)
+
+
+def _read(
+    wish: Iterable[Given],
+    around: Iterable[Given],
+    environment: Mapping[str, str],
+    keys: "_Keys",
+    config_file: str | None,
+) -> Settings:
+    wished, surroundings = Reader(wish), Reader(around)
+    default = Settings()
+    settings = Settings(
+        default_pe=wished.take(keys.default_pe, partitioning, default.default_pe),
+        interval=wished.take(keys.interval, _INTERVAL, default.interval),
+        disabled_devices=wished.take(keys.disabled_devices, disabled_devices, ()),
+        plugin_dir=wished.take(keys.plugin_dir, absolute_path, default.plugin_dir),
+        socket_name=wished.take(keys.socket_name, file_name, default.socket_name),
+        resource_names=wished.take(keys.resource_name, resource_names, default.resource_names),
+        sysfs=surroundings.take("sysfs", absolute_path, default.sysfs),
+        devfs=surroundings.take("devfs", absolute_path, default.devfs),
+        node_name=environment.get(_NODE_NAME) or None,
+        log_level=surroundings.take("log-level", one_of(LogLevel), default.log_level),
+        log_format=surroundings.take("log-format", one_of(LogFormat), default.log_format),
+        event_loop=surroundings.take("event-loop", event_loop, default.event_loop),
+        config_file=config_file,
+    )
+    problems = [*wished.finish(), *surroundings.finish(), *_problems_together(settings, keys)]
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _problems_together(settings: Settings, keys: "_Keys") -> Iterable[Problem]:
+    source = settings.config_file or COMMAND_LINE
+    longest = max(len(settings.socket_name.encode()), SCRATCH_NAME_LENGTH)
+    length = len(settings.plugin_dir.encode()) + 1 + longest
+    if length > MAX_SOCKET_PATH:
+        path = f"{settings.plugin_dir}/{settings.socket_name}"
+        expected = f"a socket path of at most {MAX_SOCKET_PATH} bytes ({length} with {keys.socket_name})"
+        yield Problem(keys.plugin_dir, path, expected, source)
+    if settings.node_name is None and any(device.node for device in settings.disabled_devices):
+        expected = f"the name of this node, because {keys.disabled_devices} names nodes"
+        yield Problem(_NODE_NAME, None, expected, ENVIRONMENT)
+
+
+# -- what the keys are called -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The specification's six options, as one of the two sources calls them."""
+
+    default_pe: str
+    interval: str
+    disabled_devices: str
+    plugin_dir: str
+    socket_name: str
+    resource_name: str
+
+
+_OPTION_KEYS = _Keys("default-pe", "interval", "disabled-devices", "plugin-dir", "socket-name", "resource-name")
+_FILE_KEYS = _Keys("defaultPe", "interval", "disabledDevices", "pluginDir", "socketName", "resourceName")
+
+OPTIONS = (
+    "default-pe",
+    "interval",
+    "disabled-devices",
+    "plugin-dir",
+    "socket-name",
+    "resource-name",
+    "config-file",
+    *SURROUNDINGS,
+)
+"""Every option of the program, without dashes."""

@@ -1,0 +1,163 @@
+"""Staying registered: one resource's server, its registration, and everything that can happen to them.
+
+    SERVING ──► REGISTERING ──► STREAMING
+       ▲             ▲              │
+       │             └──── LOST ◄───┤   the kubelet restarted, the stream ended or never came
+       └───────────────────────────┘   our own socket was removed or replaced
+
+The server is up before the kubelet hears of it, because it calls back from inside the registration. The kubelet never
+calls back by itself again: whatever is lost, it is we who register anew.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+
+import grpc
+
+from npu_core.service.logs import EventLog
+from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import add_DevicePluginServicer_to_server
+from npu_device_plugin.registration import KUBELET_SOCKET, Registration, RegistrationError, register
+from npu_device_plugin.servicer import OfferServicer
+from npu_device_plugin.sockets import SocketIdentity, give_name, remove_if_ours, socket_identity
+
+_log = EventLog(__name__)
+
+_SERVER_OPTIONS = (("grpc.so_reuseport", 0), ("grpc.enable_channelz", 0))
+PULSE = 1.0
+"""Seconds between two looks at the sockets: three system calls, and a restarted kubelet is known within one."""
+STREAM_PATIENCE = 5.0
+"""Seconds for the kubelet to listen after it agreed to the registration."""
+_BACK_OFF = (0.2, 10.0)
+_STOP_GRACE = 0.5
+
+
+class Loss(StrEnum):
+    """Why the resource has to be registered anew."""
+
+    KUBELET_RESTARTED = "the kubelet's socket is another one"
+    STREAM_ENDED = "the kubelet's stream ended"
+    NO_STREAM = "the kubelet registered us but does not listen"
+    OWN_SOCKET = "our socket was removed or replaced"
+
+
+def back_off(attempt: int, jitter: float) -> float:
+    """Seconds to wait after failed attempt number ``attempt`` (from 0), with ``jitter`` from 0 to 1.
+
+    Doubles from 0.2 s to 10 s; the jitter takes away up to half, so that nodes restarted together part ways.
+    """
+    first, most = _BACK_OFF
+    wait: float = min(first * 2 ** min(attempt, 16), most)
+    return wait * (1 - jitter / 2)
+
+
+class Supervisor:
+    """Keeps one resource registered for as long as it runs."""
+
+    def __init__(self, registration: Registration, servicer: OfferServicer, scratch_name: str) -> None:
+        """A supervisor of what ``servicer`` answers for.
+
+        Args:
+            registration: what the kubelet is told.
+            servicer: answers the kubelet.
+            scratch_name: file name that no other server in the directory uses, for the time of starting.
+        """
+        self._registration = registration
+        self._servicer = servicer
+        self._kubelet_path = f"{registration.plugin_dir}/{KUBELET_SOCKET}"
+        self._own_path = f"{registration.plugin_dir}/{registration.endpoint}"
+        self._scratch_path = f"{registration.plugin_dir}/{scratch_name}"
+        self._server: grpc.aio.Server | None = None
+        self._own: SocketIdentity | None = None
+        self._kubelet: SocketIdentity | None = None
+        self._streams_before = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether the resource is registered and the kubelet listens."""
+        return self._kubelet is not None and self._servicer.streaming
+
+    async def run(self) -> None:
+        """Stay registered until cancelled; then the streams end, the server stops and the socket goes."""
+        try:
+            while True:
+                await self._until_it_works("cannot serve", self._serve)
+                await self._until_it_works("cannot register with the kubelet", self._register)
+                loss = await self._watch()
+                _log.warning("registration lost", resource=self._registration.resource, cause=loss)
+                self._kubelet = None
+                # What a dead kubelet left open must not pass for the next one listening.
+                self._servicer.end_streams()
+        finally:
+            await self._stop()
+
+    async def _until_it_works(self, complaint: str, step: Callable[[], Awaitable[None]]) -> None:
+        told = ""
+        attempt = 0
+        while True:
+            try:
+                await step()
+            except (RegistrationError, OSError, RuntimeError) as error:
+                if str(error) != told:
+                    told = str(error)
+                    _log.warning(complaint, resource=self._registration.resource, reason=told)
+            else:
+                return
+            await asyncio.sleep(back_off(attempt, random.random()))  # noqa: S311  # spreads load, hides nothing
+            attempt += 1
+
+    async def _serve(self) -> None:
+        if self._server is not None and self._own == socket_identity(self._own_path):
+            return
+        await self._stop()
+        server = grpc.aio.server(options=_SERVER_OPTIONS)
+        add_DevicePluginServicer_to_server(self._servicer, server)
+        server.add_insecure_port(f"unix:{self._scratch_path}")
+        await server.start()
+        self._server = server
+        self._own = give_name(self._scratch_path, self._own_path)
+        _log.info("serving", resource=self._registration.resource, socket=self._own_path)
+
+    async def _register(self) -> None:
+        # Both are looked at before the call: a kubelet that restarts during it has another socket afterwards, and
+        # one that is quick listens before it has answered.
+        kubelet = socket_identity(self._kubelet_path)
+        self._streams_before = self._servicer.streams_opened
+        if kubelet is None:
+            raise RegistrationError(f"{self._kubelet_path} does not exist")
+        await register(self._registration)
+        self._kubelet = kubelet
+        _log.info("registered with the kubelet", resource=self._registration.resource)
+
+    async def _watch(self) -> Loss:
+        try:
+            await asyncio.wait_for(self._servicer.wait_for_stream(self._streams_before), STREAM_PATIENCE)
+        except TimeoutError:
+            return self._loss() or Loss.NO_STREAM
+        while True:
+            loss = self._loss()
+            if loss is not None:
+                return loss
+            try:
+                await asyncio.wait_for(self._servicer.wait_for_stream_end(), PULSE)
+            except TimeoutError:
+                continue
+            return self._loss() or Loss.STREAM_ENDED
+
+    def _loss(self) -> Loss | None:
+        if socket_identity(self._own_path) != self._own:
+            return Loss.OWN_SOCKET
+        if socket_identity(self._kubelet_path) not in {None, self._kubelet}:
+            return Loss.KUBELET_RESTARTED
+        return None
+
+    async def _stop(self) -> None:
+        server, self._server = self._server, None
+        if server is None:
+            return
+        # A server that stops with open streams waits for its whole grace.
+        self._servicer.end_streams()
+        await server.stop(_STOP_GRACE)
+        remove_if_ours(self._own_path, self._own)
+        self._own = None
