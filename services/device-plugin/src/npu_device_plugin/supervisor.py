@@ -1,17 +1,17 @@
 """Staying registered: one resource's server, its registration, and everything that can happen to them.
 
-    SERVING ──► REGISTERING ──► STREAMING
-       ▲             ▲              │
-       │             └──── LOST ◄───┤   the kubelet restarted, the stream ended or never came
-       └───────────────────────────┘   our own socket was removed or replaced
+    SERVING ──► REGISTERING ──► STREAMING ──► LOST ──┐
+       ▲                                             │   the kubelet restarted; its stream ended or never came;
+       └─────────────────────────────────────────────┘   our own socket was removed or replaced
 
 The server is up before the kubelet hears of it, because it calls back from inside the registration. The kubelet never
-calls back by itself again: whatever is lost, it is we who register anew.
+calls back by itself again: whatever is lost, it is we who register anew. A server whose socket is still in its place
+goes on serving through all of it.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
 from enum import StrEnum
 
 import grpc
@@ -70,44 +70,78 @@ class Supervisor:
         self._scratch_path = f"{registration.plugin_dir}/{scratch_name}"
         self._server: grpc.aio.Server | None = None
         self._own: SocketIdentity | None = None
-        self._kubelet: SocketIdentity | None = None
+        self._registered_with: SocketIdentity | None = None
         self._streams_before = 0
 
     @property
     def ready(self) -> bool:
         """Whether the resource is registered and the kubelet listens."""
-        return self._kubelet is not None and self._servicer.streaming
+        return self._registered_with is not None and self._servicer.streaming
 
     async def run(self) -> None:
         """Stay registered until cancelled; then the streams end, the server stops and the socket goes."""
         try:
             while True:
-                await self._until_it_works("cannot serve", self._serve)
-                await self._until_it_works("cannot register with the kubelet", self._register)
+                await self._establish()
                 loss = await self._watch()
                 _log.warning("registration lost", resource=self._registration.resource, cause=loss)
-                self._kubelet = None
+                self._registered_with = None
                 # What a dead kubelet left open must not pass for the next one listening.
                 self._servicer.end_streams()
         finally:
             await self._stop()
 
-    async def _until_it_works(self, complaint: str, step: Callable[[], Awaitable[None]]) -> None:
+    async def _establish(self) -> None:
+        """Serve and register, however many attempts it takes. A complaint is told once, not at every attempt."""
         told = ""
         attempt = 0
         while True:
+            kubelet = socket_identity(self._kubelet_path)
             try:
-                await step()
+                await self._attempt(kubelet)
             except (RegistrationError, OSError, RuntimeError) as error:
                 if str(error) != told:
                     told = str(error)
-                    _log.warning(complaint, resource=self._registration.resource, reason=told)
+                    _log.warning("cannot register", resource=self._registration.resource, reason=told)
             else:
                 return
-            await asyncio.sleep(back_off(attempt, random.random()))  # noqa: S311  # spreads load, hides nothing
-            attempt += 1
+            await self._pause(back_off(attempt, random.random()), kubelet)  # noqa: S311  # spreads load, hides nothing
+            attempt = attempt + 1 if socket_identity(self._kubelet_path) == kubelet else 0
+
+    async def _attempt(self, kubelet: SocketIdentity | None) -> None:
+        await self._serve()
+        if kubelet is None:
+            raise RegistrationError(f"{self._kubelet_path} does not exist")
+        # A kubelet that is quick listens before it has answered.
+        self._streams_before = self._servicer.streams_opened
+        await self._unless_lost(register(self._registration), kubelet)
+        self._registered_with = kubelet
+        _log.info("registered with the kubelet", resource=self._registration.resource)
+
+    async def _unless_lost(self, registering: Coroutine[None, None, None], kubelet: SocketIdentity) -> None:
+        """Wait for the registration, but not for a kubelet that has gone or looks for a socket that has gone."""
+        task = asyncio.ensure_future(registering)
+        try:
+            while True:
+                done, _ = await asyncio.wait({task}, timeout=PULSE)
+                if done:
+                    return task.result()
+                if loss := self._loss(kubelet):
+                    raise RegistrationError(f"given up: {loss}")
+        finally:
+            task.cancel()
+
+    async def _pause(self, seconds: float, kubelet: SocketIdentity | None) -> None:
+        """Wait before the next attempt, unless another kubelet turns up meanwhile."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        # Looked at now and then rather than watched: nodes run out of inotify instances, and three system calls a
+        # second cost nothing.
+        while (left := end - loop.time()) > 0 and socket_identity(self._kubelet_path) == kubelet:  # noqa: ASYNC110
+            await asyncio.sleep(min(left, PULSE / 4))
 
     async def _serve(self) -> None:
+        """Be served under our own name; does nothing if we are."""
         if self._server is not None and self._own == socket_identity(self._own_path):
             return
         await self._stop()
@@ -119,36 +153,27 @@ class Supervisor:
         self._own = give_name(self._scratch_path, self._own_path)
         _log.info("serving", resource=self._registration.resource, socket=self._own_path)
 
-    async def _register(self) -> None:
-        # Both are looked at before the call: a kubelet that restarts during it has another socket afterwards, and
-        # one that is quick listens before it has answered.
-        kubelet = socket_identity(self._kubelet_path)
-        self._streams_before = self._servicer.streams_opened
-        if kubelet is None:
-            raise RegistrationError(f"{self._kubelet_path} does not exist")
-        await register(self._registration)
-        self._kubelet = kubelet
-        _log.info("registered with the kubelet", resource=self._registration.resource)
-
     async def _watch(self) -> Loss:
+        """Return as soon as the kubelet or our socket is not what it was when we registered."""
+        kubelet = self._registered_with
         try:
             await asyncio.wait_for(self._servicer.wait_for_stream(self._streams_before), STREAM_PATIENCE)
         except TimeoutError:
-            return self._loss() or Loss.NO_STREAM
+            return self._loss(kubelet) or Loss.NO_STREAM
         while True:
-            loss = self._loss()
-            if loss is not None:
+            if loss := self._loss(kubelet):
                 return loss
             try:
                 await asyncio.wait_for(self._servicer.wait_for_stream_end(), PULSE)
             except TimeoutError:
                 continue
-            return self._loss() or Loss.STREAM_ENDED
+            return self._loss(kubelet) or Loss.STREAM_ENDED
 
-    def _loss(self) -> Loss | None:
+    def _loss(self, kubelet: SocketIdentity | None) -> Loss | None:
         if socket_identity(self._own_path) != self._own:
             return Loss.OWN_SOCKET
-        if socket_identity(self._kubelet_path) not in {None, self._kubelet}:
+        # A kubelet that is away for a moment leaves its streams open or ends them; only another one is another one.
+        if socket_identity(self._kubelet_path) not in {None, kubelet}:
             return Loss.KUBELET_RESTARTED
         return None
 

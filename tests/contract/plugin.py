@@ -1,0 +1,111 @@
+"""The real device plugin, as a process, on a simulated host."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Self
+
+from npu_core.testing import FakeHost
+
+_STOP_DEADLINE = 10.0
+
+
+class PluginProcess:
+    """``k8s-device-plugin`` as operators run it. Used as ``async with PluginProcess(host, plugin_dir) as plugin:``.
+
+    Attributes:
+        log: what it wrote so far, a line each.
+    """
+
+    def __init__(
+        self,
+        host: FakeHost,
+        plugin_dir: Path,
+        options: Iterable[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """A plugin that looks at ``host`` and registers in ``plugin_dir``; an option of ``options`` comes last."""
+        self.log: list[str] = []
+        self._arguments = ["--interval", "1", "--plugin-dir", str(plugin_dir), *options]
+        self._environment = _environment(host) | dict(environment or {})
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    @classmethod
+    def configured(cls, host: FakeHost, config_file: Path, environment: Mapping[str, str] | None = None) -> Self:
+        """A plugin that takes everything from a configuration file."""
+        plugin = cls(host, config_file.parent, (), environment)
+        plugin._arguments = ["--config-file", str(config_file)]  # noqa: SLF001  # its own constructor
+        return plugin
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.running:
+            await self.stop()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Start it."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "npu_device_plugin",
+            *self._arguments,
+            env=self._environment,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self._reader = asyncio.create_task(self._read_log())
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to end, and wait until it has; returns its exit status.
+
+        Raises:
+            TimeoutError: if it does not end, in which case it is killed.
+        """
+        assert self._process is not None
+        self._process.send_signal(number)
+        try:
+            status = await asyncio.wait_for(self._process.wait(), _STOP_DEADLINE)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+            raise
+        finally:
+            if self._reader is not None:
+                await self._reader
+        return status
+
+    async def wait(self) -> int:
+        """Wait until it ends by itself; returns its exit status."""
+        assert self._process is not None
+        assert self._reader is not None
+        await self._reader
+        return await self._process.wait()
+
+    async def _read_log(self) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        async for line in self._process.stderr:
+            self.log.append(line.decode().rstrip())
+
+
+def _environment(host: FakeHost) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NPU_")}
+    return kept | {"NPU_SYSFS": host.sysfs, "NPU_DEVFS": host.devfs, "PYTHONWARNINGS": "error"}
