@@ -22,13 +22,14 @@ $(VENV)/.ready: requirements/dev.txt $(PACKAGES:%=%/pyproject.toml)
 	@touch $@
 
 demo: setup ## the device plugin at work on a simulated node (KEEP=1 stays up)
-	@$(BIN)/python -m scripts.demo $(if $(KEEP),--keep)
+	@PYTHONPATH=tests $(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
 
 test: setup ## the default test suite
 	$(BIN)/python -m pytest $(ARGS)
 
 test-oracle: setup ## the same hosts through the vendor's own libraries (needs root and Python 3.10)
-	$(BIN)/python -m pytest -m oracle tests/oracle $(ARGS)
+	scripts/oracle-setup
+	NPU_ORACLE=required $(BIN)/python -m pytest -m oracle tests/oracle $(ARGS)
 
 cover: setup ## the default suite with coverage
 	$(BIN)/coverage erase

@@ -27,6 +27,8 @@ _log = EventLog(__name__)
 _SERVER_OPTIONS = (("grpc.so_reuseport", 0), ("grpc.enable_channelz", 0))
 PULSE = 1.0
 """Seconds between two looks at the sockets: three system calls, and a restarted kubelet is known within one."""
+_QUICK_PULSE = PULSE / 4
+"""Seconds, while not registered: every look may end an outage."""
 STREAM_PATIENCE = 5.0
 """Seconds for the kubelet to listen after it agreed to the registration."""
 _BACK_OFF = (0.2, 10.0)
@@ -123,7 +125,7 @@ class Supervisor:
         task = asyncio.ensure_future(registering)
         try:
             while True:
-                done, _ = await asyncio.wait({task}, timeout=PULSE)
+                done, _ = await asyncio.wait({task}, timeout=_QUICK_PULSE)
                 if done:
                     return task.result()
                 if loss := self._loss(kubelet):
@@ -138,7 +140,7 @@ class Supervisor:
         # Looked at now and then rather than watched: nodes run out of inotify instances, and three system calls a
         # second cost nothing.
         while (left := end - loop.time()) > 0 and socket_identity(self._kubelet_path) == kubelet:  # noqa: ASYNC110
-            await asyncio.sleep(min(left, PULSE / 4))
+            await asyncio.sleep(min(left, _QUICK_PULSE))
 
     async def _serve(self) -> None:
         """Be served under our own name; does nothing if we are."""
