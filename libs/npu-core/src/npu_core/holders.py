@@ -81,6 +81,8 @@ def _held(fs: HostFS, process: str, paths: frozenset[str]) -> tuple[str, ...]:
 def _target(fs: HostFS, descriptor: str) -> str:
     try:
         return fs.read_link(descriptor).removesuffix(_DELETED)
+    except AccessDeniedError:
+        raise  # root without the right to look into others may list their files, but not see them
     except HostError:
         return ""  # closed meanwhile
 

@@ -192,8 +192,7 @@ class Host:
             HostError: the other leaves if they could not be read.
         """
         parse = _COUNTER_PARSERS[device.spec.counters_file]
-        path = self._tree.counters_file(device.spec, device.index, cores)
-        return self._tree.read(path, lambda text: parse(text, cores))
+        return self._tree.read_counters(device.spec, device.index, cores, lambda text: parse(text, cores))
 
     def readings(self, device: Device) -> Readings:
         """Every sensor of the card, on however many hwmon chips. One bad sensor does not cost the others.

@@ -1,5 +1,6 @@
 """What the sensors of a card read: its hwmon chips, however many and however numbered."""
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -48,10 +49,16 @@ def _chip_name(tree: HostTree, path: str) -> str:
 
 
 def _distinct(names: Iterable[str]) -> Iterator[str]:
-    seen: dict[str, int] = {}
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        yield name if seen[name] == 1 else f"{name}.{seen[name]}"
+    chips = list(names)
+    numbers = {name: itertools.count(2) for name in chips}
+    seen: set[str] = set()
+    for name in chips:
+        if name in seen:
+            # A number that makes another chip's name is passed over.
+            yield next(numbered for number in numbers[name] if (numbered := f"{name}.{number}") not in numbers)
+        else:
+            seen.add(name)
+            yield name
 
 
 def _chip(tree: HostTree, card: str, chip: _Chip) -> Iterator[Reading | Unreadable]:

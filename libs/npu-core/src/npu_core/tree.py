@@ -44,20 +44,28 @@ class HostTree:
         """One string of the machine's firmware."""
         return self._sys("class", "dmi", "id", item)
 
-    def counters_file(self, spec: ArchSpec, index: int, cores: CoreRange) -> str:
-        """The performance counters of one core range."""
-        return f"{self.class_dir(spec)}/{spec.sysfs_name(str(UnitId(index, cores)))}/{spec.counters_file}"
-
     def read_mgmt(self, spec: ArchSpec, index: int, name: str, parse: Callable[[str], T]) -> T:
         """One management attribute of a card, parsed.
-
-        The class directory holds links into ``devices/virtual``. Where a link cannot be followed, as in a container
-        that was given only one of the two, the target is tried by its own path.
 
         Raises:
             HostError: the leaf that says why not, naming the path.
         """
-        entry = spec.mgmt_name(index)
+        return self._read_entry(spec, spec.mgmt_name(index), name, parse)
+
+    def read_counters(self, spec: ArchSpec, index: int, cores: CoreRange, parse: Callable[[str], T]) -> T:
+        """The performance counters of one core range, parsed.
+
+        Raises:
+            HostError: the leaf that says why not, naming the path.
+        """
+        return self._read_entry(spec, spec.sysfs_name(str(UnitId(index, cores))), spec.counters_file, parse)
+
+    def _read_entry(self, spec: ArchSpec, entry: str, name: str, parse: Callable[[str], T]) -> T:
+        """One attribute of an entry of the family's class.
+
+        The class directory holds links into ``devices/virtual``. Where a link cannot be followed, as in a container
+        that was given only one of the two, the target is tried by its own path.
+        """
         try:
             return self.read(f"{self.class_dir(spec)}/{entry}/{name}", parse)
         except MissingError:

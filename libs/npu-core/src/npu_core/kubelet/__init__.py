@@ -1,1 +1,11 @@
-"""."""
+"""The kubelet's PodResources API: which containers hold which devices. Needs the extra ``[kubelet]``.
+
+::
+
+    for holding in await list_holdings():
+        print(holding.namespace, holding.pod, holding.container, holding.resource, holding.device_ids)
+"""
+
+from npu_core.kubelet.holdings import DEFAULT_SOCKET, Holding, PodResourcesError, list_holdings
+
+__all__ = ["DEFAULT_SOCKET", "Holding", "PodResourcesError", "list_holdings"]
