@@ -72,12 +72,12 @@ class Utilization:
     def between(cls, earlier: PeCounters, later: PeCounters) -> "Utilization | None":
         """The work done between two looks at the same cores.
 
-        Returns None where the counters cannot tell: no cycle passed, or the cycle counter went back because the NPU
-        was restarted in between. Counters of 32 bits may have wrapped once, no more: look at them at least every two
-        seconds (2^32 cycles at 2 GHz).
+        Returns None where the counters cannot tell: no cycle passed, the cycle counter went back because the NPU was
+        restarted in between, or so many cycles passed that the other counters may have wrapped more than once: with
+        counters of 32 bits, look at least every two seconds (2^32 cycles at 2 GHz).
         """
         cycles = later.cycles - earlier.cycles
-        if cycles <= 0:
+        if not 0 < cycles < 1 << later.bits:
             return None
         task = _passed(earlier.task_cycles, later.task_cycles, later.bits)
         return cls(later.cores, min(task / cycles, 1.0), _share_computing(earlier, later, task))

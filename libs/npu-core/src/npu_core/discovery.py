@@ -122,18 +122,26 @@ def _numa_node(tree: HostTree, pci: PciAddress) -> int | None:
         return None
 
 
+def _failures(card: str, attributes: mgmt.Attributes) -> Iterator[Unreadable]:
+    """The attributes that should have been readable. No driver has all of them, so one that is missing is no failure.
+
+    If none is there at all, the directory itself cannot be looked into, as behind a link that leads nowhere.
+    """
+    errors = {name: value for name, value in attributes.items() if isinstance(value, HostError)}
+    if len(errors) == len(attributes) and all(error.reason is Reason.MISSING for error in errors.values()):
+        yield Unreadable(card, "management attributes", Reason.MISSING, "none of them exists")
+    for name, error in errors.items():
+        if error.reason is not Reason.MISSING:
+            yield Unreadable.of(card, name, error)
+
+
 class _Fields:
     """The fields of one card: each either has a value or leaves a note why not, and the card is kept."""
 
     def __init__(self, card: str, attributes: mgmt.Attributes) -> None:
         self._card = card
         self._attributes = attributes
-        # A driver need not have every attribute, so a missing one is no failure.
-        self.unreadable = [
-            Unreadable.of(card, name, value)
-            for name, value in attributes.items()
-            if isinstance(value, HostError) and value.reason is not Reason.MISSING
-        ]
+        self.unreadable = list(_failures(card, attributes))
 
     def parsed(self, name: str, parse: Callable[[str], T]) -> T | None:
         text = mgmt.text_of(self._attributes, name)

@@ -189,7 +189,7 @@ class Unreadable:
 
     Attributes:
         card: name of the card, ``npu0``.
-        subject: what was to be read, in the words of the host: ``device_uuid``, ``hwmon0/temp1_input``.
+        subject: what was to be read, in the words of the host: ``device_uuid``, ``npu0/temp1_input`` (chip and file).
         reason: why, as a closed set.
         detail: why, in words.
     """

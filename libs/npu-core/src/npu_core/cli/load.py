@@ -1,6 +1,7 @@
 """How busy the PEs are: ``npuctl top``."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,8 +32,8 @@ class Status(StrEnum):
     """The driver gives no registers while nobody uses the cores."""
     NOT_OFFERED = "not offered"
     """This driver has no such registers."""
-    NO_PROGRESS = "no progress"
-    """The cycle counter stood still or was reset."""
+    CANNOT_TELL = "cannot tell"
+    """The counters stood still, were reset, or may have wrapped more than once between two looks."""
     UNREADABLE = "unreadable"
 
 
@@ -80,11 +81,19 @@ def measure(surveyor: Surveyor, interval: float, wait: Callable[[float], None]) 
         HostError: if the cards cannot be listed.
     """
     slices = math.ceil(interval / _LONGEST_SLICE)
-    looks = [_look(surveyor)]
+    looks = [_first_look(surveyor, interval / slices)]
     for _ in range(slices if looks[0].cards else 0):
         wait(interval / slices)
         looks.append(_look(surveyor))
     return _joined(looks)
+
+
+def _first_look(surveyor: Surveyor, limit: float) -> Survey[Sight]:
+    began = time.monotonic()
+    found = _look(surveyor)
+    # Some card hangs, and what the others said while it was waited for is too old to measure from. Nobody waits for it
+    # a second time.
+    return _look(surveyor) if time.monotonic() - began > limit else found
 
 
 def _look(surveyor: Surveyor) -> Survey[Sight]:
@@ -138,15 +147,17 @@ def _computing(parts: Sequence[Utilization]) -> float | None:
 
 
 def _between(earlier: PeCounters | HostError | None, later: PeCounters | HostError | None) -> Utilization | None:
-    if isinstance(earlier, PeCounters) and isinstance(later, PeCounters):
-        return Utilization.between(earlier, later)
-    return None
+    if not (isinstance(earlier, PeCounters) and isinstance(later, PeCounters)):
+        return None
+    # Between looks that a hung card or a stopped process drew apart, the smaller counters may have wrapped unseen.
+    wrapped = later.cycles - earlier.cycles >= 1 << later.bits
+    return None if wrapped else Utilization.between(earlier, later)
 
 
 def _why_not(look: PeCounters | HostError | None) -> Status:
     if isinstance(look, HostError):
         return _BY_REASON.get(look.reason, Status.UNREADABLE)
-    return Status.UNREADABLE if look is None else Status.NO_PROGRESS
+    return Status.UNREADABLE if look is None else Status.CANNOT_TELL
 
 
 def unreadable(sighting: Sighting[CardLoad]) -> Iterator[Unreadable]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from npu_core.errors import StuckError
@@ -23,15 +24,15 @@ class _Job:
     work: Callable[[], Any]
     future: "Future[Any]"
 
-    def run(self) -> None:
+    def run(self) -> Callable[[], None]:
+        """Do the work; what is returned tells whoever waits for it."""
         if not self.future.set_running_or_notify_cancel():
-            return
+            return lambda: None
         try:
             result = self.work()
         except Exception as error:  # noqa: BLE001  # whatever the work raises is the caller's to see
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(result)
+            return partial(self.future.set_exception, error)
+        return partial(self.future.set_result, result)
 
 
 @dataclass(slots=True)
@@ -45,8 +46,10 @@ class _Worker:
 
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:
-            job.run()
+            tell = job.run()
+            # First free, then heard of: whoever waits for the result may bring the next work at once.
             self.busy_since = None
+            tell()
 
 
 class DeviceThreads:

@@ -90,7 +90,12 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = (f"{key}={_quoted(value)}" for key, value in _fields(record).items())
-        return " ".join((_timestamp(record), record.levelname, record.getMessage(), *fields))
+        return " ".join((_timestamp(record), record.levelname, _one_line(record.getMessage()), *fields))
+
+
+def _one_line(event: str) -> str:
+    # Our own events are; other libraries' messages may hold anything.
+    return event if event.isprintable() else json.dumps(event, ensure_ascii=False)
 
 
 def _quoted(value: object) -> str:

@@ -91,6 +91,10 @@ class Reader:
             self.problems.extend(error.problems)
         return default
 
+    def given(self, key: str) -> Given | None:
+        """What was given for ``key``, for what is wrong between several keys."""
+        return self._given.get(key)
+
     def finish(self) -> tuple[Problem, ...]:
         """Everything that was wrong, in the order of the lines; a key that nobody took is wrong too."""
         known = ", ".join(sorted(self._taken))
@@ -104,10 +108,14 @@ def text_of(given: Given) -> str:
     """A value that is text and not blank.
 
     Raises:
-        FormatError: on anything else.
+        FormatError: on anything else, bytes of a command line or environment that are not UTF-8 included.
     """
-    if given.kind not in {Kind.TEXT, Kind.STRING} or not given.text.strip():
+    if given.kind not in {Kind.TEXT, Kind.STRING}:
+        raise FormatError(given.text, f"a text, not {given.kind}")
+    if not given.text.strip():
         raise FormatError(given.text, "a text that is not empty")
+    if any("\ud800" <= character <= "\udfff" for character in given.text):
+        raise FormatError(given.text, "UTF-8 text")
     return given.text.strip()
 
 
@@ -129,7 +137,7 @@ def seconds(least: float, most: float) -> Callable[[Given], float]:
 
     def parse(given: Given) -> float:
         if given.kind not in {Kind.TEXT, Kind.NUMBER}:
-            raise FormatError(given.text, expected)
+            raise FormatError(given.text, f"{expected}, not {given.kind}")
         try:
             value = float(given.text)
         except ValueError:

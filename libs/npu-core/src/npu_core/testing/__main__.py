@@ -1,19 +1,25 @@
 """``python -m npu_core.testing DIR``: writes a simulated host, and with ``--live`` keeps it working."""
 
 import argparse
+import math
 import signal
 import sys
-import threading
 from pathlib import Path
 
 from npu_core.testing.host import FakeHost
 from npu_core.testing.plan import CardPlan, ImpossibleHostError, rngd, warboy
 from npu_core.testing.simulation import Simulation
 
+_ENDING = frozenset({signal.SIGINT, signal.SIGTERM})
+_SHORTEST, _LONGEST = 0.01, 3600.0
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the simulator; returns the exit status."""
     options = _parser().parse_args(arguments)
+    if options.live:
+        # Taken up in _run alone, so that none is lost or cuts a write in two, whenever it comes.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         host = FakeHost(options.directory, *_cards(options), real_nodes=options.real_nodes)
     except (ImpossibleHostError, OSError) as error:
@@ -36,10 +42,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rngd", metavar="N", type=int, default=0, help="number of RNGD cards (default 0)")
     parser.add_argument("--numa", metavar="N", type=int, default=1, help="spread the cards over N NUMA nodes")
     parser.add_argument("--live", action="store_true", help="keep values moving until interrupted")
-    parser.add_argument("--interval", metavar="SECONDS", type=float, default=1.0, help="between moves (default 1)")
+    parser.add_argument("--interval", metavar="SECONDS", type=_seconds, default=1.0, help="between moves (default 1)")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the simulated work (default 0)")
     parser.add_argument("--real-nodes", action="store_true", help="make real character devices (needs root)")
     return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not _SHORTEST <= value <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from {_SHORTEST:g} to {_LONGEST:g}")
+    return value
 
 
 def _cards(options: argparse.Namespace) -> list[CardPlan]:
@@ -51,10 +67,7 @@ def _cards(options: argparse.Namespace) -> list[CardPlan]:
 
 
 def _run(simulation: Simulation, interval: float) -> None:
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    while not ended.wait(interval):
+    while signal.sigtimedwait(_ENDING, interval) is None:
         simulation.step(interval)
 
 

@@ -61,8 +61,9 @@ class FakeCard:
         """Let a sensor of the first chip read this, in its quantity's unit; text is written as it is.
 
         Raises:
-            UsageError: if the card has no such sensor.
+            UsageError: if the card has no such sensor, or is not there.
         """
+        self._check_present()
         sensor = next((each for each in self._sensors() if (each.quantity, each.channel) == (quantity, channel)), None)
         if sensor is None:
             raise UsageError(f"{self.name} has no {quantity} sensor {channel}")
@@ -73,7 +74,13 @@ class FakeCard:
         self.set_attribute("heartbeat", str(seconds))
 
     def set_error(self, kind: str, count: int) -> None:
-        """Let one error counter (``device_error``) read this."""
+        """Let one error counter (``device_error``) read this.
+
+        Raises:
+            UsageError: if the driver has no such counter.
+        """
+        if kind not in layout.ERROR_KINDS:
+            raise UsageError(f"{self.name} counts no {kind!r}, only {', '.join(layout.ERROR_KINDS)}")
         self._errors[kind] = count
         self.set_attribute("atr_error", layout.error_text(self._errors))
 
@@ -81,7 +88,11 @@ class FakeCard:
         """Let the performance counters of one core range read this.
 
         RNGD drivers count single cores only, and no tensor cycles: the rest is left out there.
+
+        Raises:
+            UsageError: if the card is not there.
         """
+        self._check_present()
         entry = self._paths.pe_entry(cores)
         if self.plan.spec.counters_file is CountersFile.PERF_REGS:
             self._write(f"{entry}/perf_regs", layout.perf_regs_text(cycles, task_cycles, tensor_cycles))
@@ -116,7 +127,14 @@ class FakeCard:
         self._tree.remove(f"{self._paths.mgmt}/{name}")
 
     def hang(self, name: str) -> None:
-        """Let every reader of a management attribute block, until :meth:`set_attribute` replaces it."""
+        """Let every reader of a management attribute block, until :meth:`set_attribute` replaces it.
+
+        The readers then come back with an empty text; so they do if the card disappears.
+
+        Raises:
+            UsageError: if the card is not there.
+        """
+        self._check_present()
         self._tree.pipe(f"{self._paths.mgmt}/{name}")
 
     def remove_file(self, suffix: str) -> None:
@@ -127,7 +145,8 @@ class FakeCard:
     def restore_file(self, suffix: str) -> None:
         """Bring back one device file."""
         self._absent.discard(suffix)
-        self._make_node(self.name + suffix)
+        if self.present:
+            self._make_node(self.name + suffix)
 
     def disappear(self) -> None:
         """Take the card off the bus: device files, class entries and the PCI function go, in that order."""
@@ -152,7 +171,7 @@ class FakeCard:
         if self.present:
             raise ImpossibleHostError(f"{self.name} is there already")
         self._write_pci()
-        self.renumber_hwmon()
+        self._write_hwmon()
         self._write_classes()
         for suffix in layout_suffixes(self.plan):
             if suffix not in self._absent:
@@ -160,10 +179,22 @@ class FakeCard:
         self.present = True
 
     def renumber_hwmon(self) -> None:
-        """Give every hwmon chip of the card a new number, as after a reload of the driver."""
+        """Give every hwmon chip of the card a new number, as after a reload of the driver.
+
+        Raises:
+            UsageError: if the card is not there.
+        """
+        self._check_present()
         for number in self._hwmon.values():
             self._tree.remove(self._paths.hwmon(number))
             self._tree.remove(f"sys/class/hwmon/hwmon{number}")
+        self._write_hwmon()
+
+    def _check_present(self) -> None:
+        if not self.present:
+            raise UsageError(f"{self.name} is not there")
+
+    def _write_hwmon(self) -> None:
         for chip, sensors in self._chips.items():
             self._hwmon[chip] = number = self._next_hwmon()
             directory = self._paths.hwmon(number)

@@ -24,6 +24,9 @@ ERROR_LINES = (
     "Device Error",
 )
 
+ERROR_KINDS = tuple("_".join(line.lower().split()) for line in ERROR_LINES)
+"""The kinds of the error counters, as the library names them."""
+
 _REGISTERS_BEFORE = (
     "ProgramCounter",
     "InstructionCount",
@@ -161,7 +164,7 @@ def _rngd_attributes(plan: CardPlan) -> dict[str, str]:
 
 def error_text(counts: dict[str, int]) -> str:
     """The ``atr_error`` attribute with these counts by kind (``device_error``), the others 0."""
-    return "\n".join(f"{line}: {counts.get('_'.join(line.lower().split()), 0)}" for line in ERROR_LINES)
+    return "\n".join(f"{line}: {counts.get(kind, 0)}" for line, kind in zip(ERROR_LINES, ERROR_KINDS, strict=True))
 
 
 def perf_regs_text(cycles: int = 0, task_cycles: int = 0, tensor_cycles: int = 0) -> str:

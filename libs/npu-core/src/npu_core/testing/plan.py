@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from npu_core.arch import Arch, ArchSpec, arch_spec
-from npu_core.device import PciAddress
+from npu_core.device import ComponentVersion, PciAddress
 from npu_core.errors import FormatError, UsageError
+from npu_core.parse.mgmt import FIRST_CALENDAR_VERSION
 from npu_core.partition import MAX_INDEX, UnitId
 from npu_core.sensors import Quantity
 
@@ -14,7 +15,6 @@ _BUS_STRIDE = 17  # coprime with 256: every index gets a bus of its own
 _FIRST_BUS = {Arch.WARBOY: 0x17, Arch.RENEGADE: 0x65}
 _PCI_DOMAIN = {Arch.WARBOY: 0, Arch.RENEGADE: 1}
 _DEV_MAJOR = {Arch.WARBOY: 509, Arch.RENEGADE: 235}
-_CALENDAR_DRIVER = "20"
 
 
 class ImpossibleHostError(UsageError):
@@ -77,16 +77,21 @@ class CardPlan:
     def __post_init__(self) -> None:
         if not 0 <= self.index <= MAX_INDEX:
             raise ImpossibleHostError(f"card index {self.index}: expected 0-{MAX_INDEX}")
-        try:
-            PciAddress.parse(self.pci)
-        except FormatError as error:
-            raise ImpossibleHostError(f"npu{self.index}: {error}") from error
+        self._check_pci()
         if not self.device_type.lower().startswith(self.spec.device_types):
             raise ImpossibleHostError(f"npu{self.index}: a {self.arch} card cannot be a {self.device_type!r}")
         if self.numa_node is not None and self.numa_node < -1:
             raise ImpossibleHostError(f"npu{self.index}: NUMA node {self.numa_node}: expected -1 or more")
         self._check_files()
         self._check_sensors()
+
+    def _check_pci(self) -> None:
+        try:
+            written = str(PciAddress.parse(self.pci))
+        except FormatError as error:
+            raise ImpossibleHostError(f"npu{self.index}: {error}") from error
+        if self.pci != written:
+            raise ImpossibleHostError(f"npu{self.index}: the kernel writes {self.pci!r} as {written!r}")
 
     def _check_files(self) -> None:
         unknown = self.absent_files - set(all_suffixes(self.spec))
@@ -118,7 +123,8 @@ class CardPlan:
     @property
     def alive_state(self) -> str:
         """What ``device_state`` says when the card is alive, by the driver's generation."""
-        return "0" if self.driver.startswith(_CALENDAR_DRIVER) else "1"
+        major = ComponentVersion.parse(self.driver).major
+        return "1" if major is None or major < FIRST_CALENDAR_VERSION else "0"
 
     @property
     def file_names(self) -> tuple[str, ...]:

@@ -151,6 +151,7 @@ def _degrees(state: _CardState, label: str) -> float:
         return _AMBIENT + 2 * state.load
     if label.lower() == "peak":
         return state.degrees + 2 * _CORE_SPREAD
-    if match := _CORE_LABEL.search(label):
+    match = _CORE_LABEL.search(label)
+    if match and int(match[1]) < len(state.cores):
         return state.degrees + _CORE_SPREAD * (state.cores[int(match[1])].load - state.load)
     return state.degrees

@@ -1,0 +1,116 @@
+"""The keys below are a promise to programs: docs/npuctl.md lists them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+import yaml
+
+from npu_core.arch import Arch
+from npu_core.testing import FakeHost, rngd, warboy
+
+Npuctl = Callable[..., "CompletedProcess[str]"]
+
+IDENTITY = ["npu", "arch", "name"]
+INFO = [*IDENTITY, "temperature_millicelsius", "power_microwatts", "pci_address", "pci_dev", "unreadable"]
+FULL = [
+    *INFO[:-1],
+    *("product", "uuid", "serial", "firmware", "driver", "soc_revision", "numa_node", "pe_count"),
+    *("alive", "health", "health_reasons", "uptime_seconds", "performance_mode", "clocks", "error_counts"),
+    *("throttle_reason", "sensors", "device_files", "machine", "unreadable"),
+]
+COMMANDS = [("info",), ("info", "--full"), ("list",), ("ps",), ("top", "--once", "--interval", "0.1"), ("version",)]
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> FakeHost:
+    """Written once: no test of this module changes it."""
+    host = FakeHost(tmp_path_factory.mktemp("host"), warboy(0), rngd(0))
+    host.run_process(4242, ["python3", "serve.py", "--port", "80"], ["/dev/npu0pe0", "/dev/npu0_mgmt"])
+    return host
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_json_and_yaml_say_the_same(host: FakeHost, npuctl: Npuctl, command: tuple[str, ...]) -> None:
+    as_json = npuctl(host, *command, "-o", "json")
+    as_yaml = npuctl(host, *command, "--output", "yaml")
+    assert json.loads(as_json.stdout) == yaml.safe_load(as_yaml.stdout)
+    assert as_json.stderr == as_yaml.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "keys"),
+    [
+        (("info",), INFO),
+        (("info", "--full"), FULL),
+        (("list",), [*IDENTITY, "pes", "device_files", "unreadable"]),
+        (("ps",), ["pid", *IDENTITY, "device_files", "command"]),
+        (
+            ("top", "--once", "--interval", "0.1"),
+            [*IDENTITY, "temperature_millicelsius", "power_microwatts", "loads", "unreadable"],
+        ),
+    ],
+)
+def test_every_entry_has_the_promised_keys(
+    host: FakeHost, npuctl: Npuctl, command: tuple[str, ...], keys: list[str]
+) -> None:
+    answer = json.loads(npuctl(host, *command, "-o", "json").stdout)
+    assert answer
+    assert all(list(entry) == keys for entry in answer)
+
+
+def test_nested_entries_have_the_promised_keys(host: FakeHost, npuctl: Npuctl) -> None:
+    full = json.loads(npuctl(host, "info", "--full", "-o", "json").stdout)[0]
+    assert full["firmware"] == {"version": "1.6.0", "reference": "c1bebfd"}
+    assert full["clocks"][0] == {"domain": "ne tensor", "frequency": 2000, "unit": "MHz"}
+    assert full["machine"] == {"vendor": "Dell Inc.", "name": "PowerEdge R750"}
+    assert list(full["sensors"]) == [
+        "temperature_millicelsius",
+        "power_microwatts",
+        "voltage_millivolts",
+        "current_milliamperes",
+    ]
+    assert full["sensors"]["power_microwatts"]["PCI Total RMS PWR"] == 9_666_000
+    pe = json.loads(npuctl(host, "list", "-o", "json").stdout)[0]["pes"][0]
+    assert pe == {
+        "pe": 0,
+        "state": "in use",
+        "occupied": None,
+        "holders": [{"pid": 4242, "command": "python3 serve.py --port 80"}],
+        "device_files": ["/dev/npu0pe0", "/dev/npu0pe0-1", "/dev/npu0"],
+    }
+    load = json.loads(npuctl(host, "top", "--once", "--interval", "0.1", "-o", "json").stdout)[0]["loads"][0]
+    assert load == {"cores": "0", "status": "cannot tell", "busy_ratio": None, "computing_ratio": None}
+
+
+def test_values_are_whole_numbers_in_the_sensors_own_units(host: FakeHost, npuctl: Npuctl) -> None:
+    card = json.loads(npuctl(host, "info", "-o", "json").stdout)[0]
+    assert (card["temperature_millicelsius"], card["power_microwatts"]) == (40_000, 9_666_000)
+
+
+def test_an_unreadable_value_is_null_and_listed(tmp_path: Path, npuctl: Npuctl) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    host.card(Arch.WARBOY, 0).set_attribute("dev", "garbage")
+    answer = npuctl(host, "info", "-o", "json")
+    card = json.loads(answer.stdout)[0]
+    assert card["pci_dev"] is None
+    assert card["unreadable"] == [
+        {"subject": "dev", "reason": "format", "detail": "'garbage' is not a device number such as 509:0"}
+    ]
+    assert answer.stderr.startswith("npuctl: warboy npu0 dev: ")
+
+
+def test_what_a_driver_does_not_offer_is_null_and_not_listed(host: FakeHost, npuctl: Npuctl) -> None:
+    card = json.loads(npuctl(host, "info", "--full", "-o", "json").stdout)[0]
+    assert card["throttle_reason"] is None
+    assert card["unreadable"] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS[:-1])
+def test_a_host_without_cards_is_an_empty_list(tmp_path: Path, npuctl: Npuctl, command: tuple[str, ...]) -> None:
+    host = FakeHost(tmp_path)
+    answers = [npuctl(host, *command, "-o", form) for form in ("json", "yaml")]
+    assert [answer.stdout for answer in answers] == ["[]\n", "[]\n"]
+    assert [answer.returncode for answer in answers] == [0, 0]

@@ -1,0 +1,131 @@
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from npu_core.arch import Arch
+from npu_core.cli import details
+from npu_core.cli.details import Details
+from npu_core.cli.sheet import machine_line, sheet
+from npu_core.cli.survey import DEADLINE, Sighting, Surveyor
+from npu_core.cli.table import render
+from npu_core.errors import ReadFailedError
+from npu_core.machine import Machine
+from npu_core.testing import EACCES, EIO, ENODEV, Blocked, FakeHost, Fault, FaultyFS, rngd, warboy
+
+Npuctl = Callable[..., "CompletedProcess[str]"]
+
+
+def look(host: FakeHost, deadline: float = DEADLINE, **faults: Fault) -> Sighting[Details]:
+    fs = FaultyFS()
+    for attribute, fault in faults.items():
+        fs.put(f"*/{attribute}", fault)
+    return details.look(Surveyor(host.open(fs), deadline)).cards[0]
+
+
+def rows(sighting: Sighting[Details]) -> dict[str, list[str]]:
+    """The lines of each row of a sheet by its title."""
+    found: dict[str, list[str]] = {}
+    title = ""
+    for line in render(sheet(sighting)).splitlines():
+        if line.startswith("|"):
+            name, text = (field.strip() for field in line.strip("|").split("|", 1))
+            title = name or title
+            found.setdefault(title, []).append(text)
+    return found
+
+
+@pytest.fixture(scope="module")
+def one_warboy(tmp_path_factory: pytest.TempPathFactory) -> FakeHost:
+    """Written once: for tests that change nothing of it."""
+    return FakeHost(tmp_path_factory.mktemp("host"), warboy(0))
+
+
+def test_everything_about_a_warboy_card_is_on_its_sheet(tmp_path: Path, npuctl: Npuctl) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    host.card(Arch.WARBOY, 0).set_error("device_error", 3)
+    answer = npuctl(host, "info", "--full")
+    assert answer.stdout.startswith("Machine: Dell Inc. PowerEdge R750\n\n+")
+    found = rows(look(host))
+    assert found["npu0"] == ["FuriosaAI Warboy"]
+    assert found["Product"] == ["warboyB0"]
+    assert found["Firmware"] == ["1.6.0, c1bebfd"]
+    assert found["Driver"] == ["1.9.2, 3def9c2"]
+    assert found["Cores"] == ["0-1"]
+    assert found["Health"] == ["healthy"]
+    assert found["Alive"] == ["yes"]
+    assert found["Uptime"] == ["04:04:09"]
+    assert found["Performance mode"] == ["4 (FULL 1)"]
+    assert found["Clocks"][0] == "ne tensor     2000 MHz"
+    assert found["Clocks"][-1] == "dram          4266 MT/s"
+    assert found["Error counters"][-1] == "device_error        3"
+    assert found["Throttle reason"] == ["not offered by this driver"]
+    assert "NE_PE0   40.2°C" in found["Temperatures"]
+    assert "PCI Total RMS PWR  9.67 W" in found["Power"]
+    assert "NE Core Volt      0.812 V" in found["Voltages"]
+    assert "NE Current     1.180 A" in found["Currents"]
+    assert found["Device files"][0].startswith("npu0_bar0 ")
+
+
+def test_an_rngd_card_shows_its_clocks_governor_and_throttling(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, rngd(0))
+    host.card(Arch.RENEGADE, 0).set_attribute("throttle_reason", "0x12")
+    host.card(Arch.RENEGADE, 0).set_attribute("npu_governor", "ondemand")
+    found = rows(look(host))
+    assert found["Throttle reason"] == ["0x12"]
+    assert found["Performance mode"] == ["ondemand"]
+    assert len(found["Clocks"]) == 8
+    assert found["SoC revision"] == ["not given"]
+
+
+def test_a_dead_card_says_so(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, rngd(0))
+    host.card(Arch.RENEGADE, 0).die()
+    found = rows(look(host))
+    assert found["Health"] == ["unhealthy", "the driver reports the card as dead"]
+    assert found["Alive"] == ["no"]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "fault", "title", "shown"),
+    [
+        ("device_uuid", EIO, "UUID", "unreadable: EIO (Input/output error)"),
+        ("soc_rev", EACCES, "Product", "unreadable: EACCES (Permission denied)"),
+        ("numa_node", EIO, "NUMA node", "unreadable: EIO (Input/output error)"),
+        ("heartbeat", EIO, "Uptime", "unreadable: EIO (Input/output error)"),
+        ("atr_error", EACCES, "Error counters", "unreadable: EACCES (Permission denied)"),
+        ("alive", ENODEV, "Alive", "unreadable: ENODEV (No such device)"),
+        ("temp1_input", EIO, "Unreadable", "npu0/temp1_input  EIO (Input/output error)"),
+    ],
+)
+def test_what_cannot_be_read_says_why(
+    one_warboy: FakeHost, attribute: str, fault: Fault, title: str, shown: str
+) -> None:
+    sighting = look(one_warboy, DEADLINE, **{attribute: fault})
+    assert rows(sighting)[title] == [shown]
+    assert details.document(sighting, Machine())["unreadable"] != []
+
+
+def test_what_a_card_leaves_empty_is_not_given(tmp_path: Path) -> None:
+    found = rows(look(FakeHost(tmp_path, warboy(0, serial="", firmware="", numa_node=-1))))
+    assert found["Serial"] == found["Firmware"] == found["NUMA node"] == ["not given"]
+
+
+def test_a_card_that_hangs_has_a_sheet_too(one_warboy: FakeHost) -> None:
+    blocked = Blocked()
+    try:
+        sighting = look(one_warboy, 0.5, atr_error=blocked)
+    finally:
+        blocked.release()
+    found = rows(sighting)
+    assert found["Serial"] == found["Uptime"] == ["unreadable: the card did not answer within 0.5 s"]
+    assert found["Health"][0] == "unknown"
+    assert found["Device files"][0].startswith("npu0_bar0 ")
+    assert [item.subject for item in details.unreadable(sighting)] == ["card"]
+
+
+def test_the_machine_may_be_silent_or_unreadable() -> None:
+    assert machine_line(Machine()) == "Machine: not given"
+    assert machine_line(Machine(name="R750")) == "Machine: R750"
+    assert machine_line(ReadFailedError("EIO")) == "Machine: unreadable: EIO"
