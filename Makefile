@@ -3,6 +3,8 @@ PYTHON ?= $(shell scripts/find-python)
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := libs/npu-core services/device-plugin services/feature-discovery services/metrics-exporter
+# Tests write whole hosts, file by file: in memory where there is room, that takes a tenth of the time.
+export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 # A shell that forbids compiled files would make every start of a program several times slower.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -58,8 +58,9 @@ def run_reader(reader: Path, python: Path, tree: Path) -> object:
     Raises:
         OracleError: the namespace or the reader failed, took too long, or printed something else.
     """
-    # Only `reader` runs under `python`: the library decides which interpreter that is.
-    prelude = [sys.executable, str(Path(__file__).resolve()), _own_namespace()]
+    # Only `reader` runs under `python`: the library decides which interpreter that is. This file needs the standard
+    # library alone, so it does not wait for what is installed beside it.
+    prelude = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), _own_namespace()]
     # `python` stays as given: resolving the link would leave the virtual environment it stands in.
     command = [*_unshare(), *prelude, str(tree.resolve()), str(python.absolute()), str(reader.resolve())]
     try:
