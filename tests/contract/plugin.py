@@ -4,17 +4,22 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
 from npu_core.testing import FakeHost
 
+STOPPED = 2.0
+"""Seconds from a signal to the end of the process."""
 _STOP_DEADLINE = 10.0
 
 
 class PluginProcess:
     """``k8s-device-plugin`` as operators run it. Used as ``async with PluginProcess(host, plugin_dir) as plugin:``.
+
+    A process that still runs at the end of the block must stop clean, in time, and without having logged a traceback.
 
     Attributes:
         log: what it wrote so far, a line each.
@@ -33,6 +38,7 @@ class PluginProcess:
         self._environment = _environment(host) | dict(environment or {})
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._logged = asyncio.Event()
 
     @classmethod
     def configured(cls, host: FakeHost, config_file: Path, environment: Mapping[str, str] | None = None) -> Self:
@@ -45,9 +51,17 @@ class PluginProcess:
         await self.start()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        if self.running:
-            await self.stop()
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self.running:
+            return
+        asked = time.monotonic()
+        status = await self.stop()
+        took = time.monotonic() - asked
+        # A test that has failed already is to say its own reason.
+        if kind is None:
+            assert status == 0, f"it ended with status {status}"
+            assert took < STOPPED, f"it took {took:.1f} s to end"
+            assert not [line for line in self.log if line.startswith("Traceback")], "it logged a traceback"
 
     @property
     def pid(self) -> int:
@@ -99,13 +113,36 @@ class PluginProcess:
         await self._reader
         return await self._process.wait()
 
+    def logged(self, text: str) -> list[str]:
+        """The lines so far that contain ``text``."""
+        return [line for line in self.log if text in line]
+
+    async def until_logged(self, text: str, within: float) -> str:
+        """The first line that contains ``text``, waited for if need be.
+
+        Raises:
+            AssertionError: if there is none in ``within`` seconds.
+        """
+        try:
+            async with asyncio.timeout(within):
+                while not (lines := self.logged(text)):
+                    await self._logged.wait()
+        except TimeoutError:
+            raise AssertionError(f"not logged within {within} s: {text!r}") from None
+        return lines[0]
+
     async def _read_log(self) -> None:
         assert self._process is not None
         assert self._process.stderr is not None
         async for line in self._process.stderr:
-            self.log.append(line.decode().rstrip())
+            text = line.decode().rstrip()
+            # pytest shows this with a test that failed.
+            sys.stderr.write(f"plugin {self.pid}: {text}\n")
+            self.log.append(text)
+            self._logged.set()
+            self._logged = asyncio.Event()
 
 
 def _environment(host: FakeHost) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("NPU_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NPU_") and name != "NODE_NAME"}
     return kept | {"NPU_SYSFS": host.sysfs, "NPU_DEVFS": host.devfs, "PYTHONWARNINGS": "error"}

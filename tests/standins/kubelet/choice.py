@@ -119,8 +119,7 @@ def _filled(demand: Demand, pick: _Pick, pools: list[AbstractSet[str]]) -> froze
     if any(pick.take(pool) for pool in pools):
         return pick.ids
     raise RefusedError(
-        "unexpectedly allocated less resources than required. "
-        f"Requested: {demand.count}, Got: {len(pick.ids)}"
+        f"unexpectedly allocated less resources than required. Requested: {demand.count}, Got: {len(pick.ids)}"
     )
 
 

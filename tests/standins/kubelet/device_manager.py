@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from standins.kubelet.errors import RefusedError
 from standins.kubelet.values import Listing, PluginDevice, PluginOptions, listing_of
@@ -18,7 +18,7 @@ class Endpoint:
     """"" for a resource known from the checkpoint alone."""
     serial: int
     """Tells two registrations apart; 0 for one known from the checkpoint alone."""
-    options: PluginOptions = PluginOptions()
+    options: PluginOptions = field(default_factory=PluginOptions)
     stopped_at: float | None = None
 
 

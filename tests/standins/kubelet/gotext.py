@@ -20,6 +20,7 @@ _ESCAPES = {
 }
 _LARGEST_BYTE_ESCAPE = 0x7F
 _LARGEST_SHORT_ESCAPE = 0xFFFF
+_DEADLINE_TEXTS = ("Deadline Exceeded", "Stream removed (Deadline Exceeded)")
 _TOO_LARGE = re.compile(r"\((\d+) vs\.? (\d+)\)")
 
 
@@ -59,7 +60,9 @@ def rpc_error(code: grpc.StatusCode, details: str) -> str:
 
 
 def _as_go_says(code: grpc.StatusCode, details: str) -> str:
-    """This client's own words for a message above the limit differ from the kubelet's client's."""
+    """What this client says of its own accord, in the words of the kubelet's client."""
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED and details in _DEADLINE_TEXTS:
+        return "context deadline exceeded"
     sizes = _TOO_LARGE.search(details)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details and sizes:
         return f"grpc: received message larger than max ({sizes[1]} vs. {sizes[2]})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 NO_NUMA_NODE = -1
@@ -77,6 +77,11 @@ class Holdings:
         """Allocated."""
         self._entries[holding.pod_uid, holding.container, holding.resource] = holding
         self.mark(holding.resource, holding.held.ids)
+
+    def release_all_but(self, pod_uids: Collection[str]) -> None:
+        """Only these pods still exist."""
+        for pod_uid in {key[0] for key in self._entries}.difference(pod_uids):
+            self.release(pod_uid)
 
     def release(self, pod_uid: str) -> None:
         """The pod is over."""

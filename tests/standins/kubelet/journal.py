@@ -35,6 +35,8 @@ class EventKind(StrEnum):
     POD_FAILED = "pod_failed"
     POD_FINISHED = "pod_finished"
     POD_DELETED = "pod_deleted"
+    POD_RUNNING = "pod_running"
+    CHECKPOINT_FAILED = "checkpoint_failed"
     CONTAINER_STARTED = "container_started"
     CONTAINER_WAITING = "container_waiting"
 

@@ -20,6 +20,7 @@ from standins.kubelet.values import PluginDevice, PluginOptions, devices_of, opt
 from standins.kubelet.wire import Relay, Switchboard
 
 T = TypeVar("T")
+WatchCall = grpc.aio.UnaryStreamCall[api.Empty, api.ListAndWatchResponse]
 
 
 class Cut(StrEnum):
@@ -38,12 +39,25 @@ class Cut(StrEnum):
 _NEEDS_RELAY = frozenset({Cut.RESET, Cut.FREEZE})
 
 
+def check_possible(how: Cut, wire: Wire) -> None:
+    """Whether connections can end like this.
+
+    Raises:
+        ValueError: Direct ones cannot.
+    """
+    if how in _NEEDS_RELAY and wire is not Wire.RELAYED:
+        raise ValueError(f"{how} needs {Wire.RELAYED} connections")
+
+
 def _channel_options(message_limit: int) -> Sequence[tuple[str, int | str]]:
     return (
         ("grpc.default_authority", "localhost"),
         ("grpc.max_receive_message_length", message_limit),
         # Channels to one path would share one connection, and a new registration would talk to the old server.
         ("grpc.use_local_subchannel_pool", 1),
+        # A call begun while the plugin stops is retried by gRPC at once and for ever, on the dead connection: the
+        # process takes all memory there is.
+        ("grpc.enable_retries", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 200),
@@ -58,30 +72,53 @@ class PluginConnection:
         self._channel = channel
         self._relay = relay
         self._stub = DevicePluginStub(channel)
-        self._watch: grpc.aio.UnaryStreamCall[api.Empty, api.ListAndWatchResponse] | None = None
+        self._watch: WatchCall | None = None
         self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the kubelet is done with it."""
+        return self._closed
 
     @property
     def frozen(self) -> bool:
         """Whether nothing moves on it."""
         return self._relay is not None and self._relay.frozen
 
+    async def ready(self, within: float) -> None:
+        """Wait until the plugin answers; from then on nothing is dialled again.
+
+        Raises:
+            DialError: It was not in time.
+        """
+        try:
+            async with asyncio.timeout(within):
+                await self._channel.channel_ready()
+        except TimeoutError:
+            await self.close()
+            raise DialError("context deadline exceeded") from None
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        if self._relay:
+            self._relay.refuse_more()
+
     async def options(self) -> PluginOptions:
         """GetDevicePluginOptions."""
         return options_of(await self._answer(lambda: self._stub.GetDevicePluginOptions(api.Empty())))
 
-    async def messages(self) -> AsyncIterator[tuple[PluginDevice, ...]]:
-        """ListAndWatch: every message until the plugin ends the stream in order.
+    def watch(self) -> AsyncIterator[tuple[PluginDevice, ...]]:
+        """ListAndWatch: called at once; gives every message until the plugin ends the stream in order.
 
         Raises:
-            RpcError: The stream ended in any other way.
+            RpcError: The stream ended in any other way (raised by the iterator).
         """
         self._check_open()
-        self._watch = watch = self._stub.ListAndWatch(api.Empty())
-        while True:
-            message = await self._answer(watch.read)
-            if not isinstance(message, api.ListAndWatchResponse):
-                return
+        self._watch = self._stub.ListAndWatch(api.Empty())
+        return self._messages(self._watch)
+
+    async def _messages(self, call: WatchCall) -> AsyncIterator[tuple[PluginDevice, ...]]:
+        while isinstance(message := await self._answer(call.read), api.ListAndWatchResponse):
             yield devices_of(message)
 
     async def preferred(self, available: Iterable[str], must_include: Iterable[str], size: int) -> tuple[str, ...]:
@@ -105,13 +142,7 @@ class PluginConnection:
         await self._answer(lambda: self._stub.PreStartContainer(request, timeout=deadline))
 
     async def cut(self, how: Cut) -> None:
-        """End the connection.
-
-        Raises:
-            ValueError: A direct connection cannot end in this way.
-        """
-        if how in _NEEDS_RELAY and self._relay is None:
-            raise ValueError(f"{how} needs {Wire.RELAYED!r} connections")
+        """End the connection."""
         if self._relay and how is Cut.FREEZE:
             self._relay.freeze()
         if self._relay and how is Cut.RESET:
@@ -167,27 +198,17 @@ class Dialer:
         Raises:
             DialError: It was not in time.
         """
-        connection, channel = await self._connection(socket)
-        self._connections.append(connection)
-        try:
-            async with asyncio.timeout(self._settings.dial_deadline):
-                await channel.channel_ready()
-        except TimeoutError:
-            await connection.close()
-            raise DialError("context deadline exceeded") from None
-        return connection
-
-    async def _connection(self, socket: Path) -> tuple[PluginConnection, grpc.aio.Channel]:
         relayed = self._settings.wire is Wire.RELAYED
         relay = await self._switchboard.relay_to(socket) if relayed else None
         target = relay.private if relay else socket
-        channel = grpc.aio.insecure_channel(
-            f"unix:{target}", options=_channel_options(self._settings.message_limit)
-        )
-        return PluginConnection(str(socket), channel, relay), channel
+        options = _channel_options(self._settings.message_limit)
+        connection = PluginConnection(str(socket), grpc.aio.insecure_channel(f"unix:{target}", options=options), relay)
+        self._connections = [*(one for one in self._connections if not one.closed), connection]
+        await connection.ready(self._settings.dial_deadline)
+        return connection
 
     async def cut_all(self, how: Cut) -> None:
         """End every connection."""
-        for connection in self._connections:
+        connections, self._connections = self._connections, []
+        for connection in connections:
             await connection.cut(how)
-        self._connections.clear()

@@ -75,9 +75,7 @@ def hints(
     How narrow is possible is counted over all devices (`numa`), also unhealthy and allocated ones.
     """
     masks = [frozenset(mask) for size in range(1, len(machine) + 1) for mask in itertools.combinations(machine, size)]
-    narrowest = min(
-        (len(mask) for mask in masks if len(_within(numa, numa, mask)) >= request), default=len(machine)
-    )
+    narrowest = min((len(mask) for mask in masks if len(_within(numa, numa, mask)) >= request), default=len(machine))
     return tuple(
         Hint(mask, preferred=len(mask) == narrowest)
         for mask in masks
@@ -106,9 +104,7 @@ def _touches(numa: Numa, mask: frozenset[int]) -> bool:
     return numa is not None and not mask.isdisjoint(numa)
 
 
-def decide(
-    policy: TopologyPolicy, offers: Iterable[tuple[Hint, ...] | None], machine: Sequence[int]
-) -> Verdict:
+def decide(policy: TopologyPolicy, offers: Iterable[tuple[Hint, ...] | None], machine: Sequence[int]) -> Verdict:
     """Merge the hints of a container's resources and let the policy judge.
 
     Args:

@@ -19,6 +19,7 @@ class _Side(asyncio.Protocol):
     def __init__(self, on_made: Callable[[_Side], None] | None = None) -> None:
         self.transport: asyncio.Transport | None = None
         self.other: _Side | None = None
+        self.lost = asyncio.Event()
         self._on_made = on_made
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -44,6 +45,7 @@ class _Side(asyncio.Protocol):
         if other and other.transport:
             other.other = None
             other.transport.close()
+        self.lost.set()
 
     def hold(self) -> None:
         """Stop reading."""
@@ -116,23 +118,33 @@ class Relay:
             side.hold()
             side.abort()
 
+    async def gone(self) -> None:
+        """Wait until nothing of it is left, after a reset."""
+        await asyncio.gather(*self._connecting, return_exceptions=True)
+        for side in self._sides:
+            await side.lost.wait()
+
 
 class Switchboard:
     """All relays of one stand-in, and the private directory of their sockets."""
 
     def __init__(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="relay-"))
+        self._directory: Path | None = None
         self._relays: list[Relay] = []
 
     async def relay_to(self, plugin: Path) -> Relay:
         """A new relay to a plugin's socket, which need not exist yet."""
+        self._directory = self._directory or Path(tempfile.mkdtemp(prefix="relay-"))
         relay = Relay(self._directory / str(len(self._relays)), plugin)
         await relay.open()
         self._relays.append(relay)
         return relay
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Drop everything, also what is frozen."""
         for relay in self._relays:
             relay.reset()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        for relay in self._relays:
+            await relay.gone()
+        if self._directory:
+            shutil.rmtree(self._directory, ignore_errors=True)

@@ -33,17 +33,23 @@ class DevicePlugin:
 
     async def run(self, stopped: asyncio.Event) -> None:
         """Look, offer and stay registered until ``stopped`` is set; then stop clean."""
+        work = asyncio.create_task(self._work(), name="looking at the cards")
+        stop = asyncio.create_task(stopped.wait(), name="waiting for the end")
         try:
-            await self._work(stopped)
+            # Asked here and not between two looks: a card that hangs would have us stay.
+            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
         finally:
-            for task in self._supervisors:
+            tasks = (work, stop, *self._supervisors)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._supervisors, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _work(self, stopped: asyncio.Event) -> None:
+    async def _work(self) -> None:
         enumerated = -self._settings.interval
         waited_for_cards = False
-        while not stopped.is_set():
+        while True:
             due = self._clock() - enumerated >= self._settings.interval
             if due:
                 enumerated = self._clock()
@@ -54,13 +60,7 @@ class DevicePlugin:
             if not self._scanner.fleet.cards and not waited_for_cards:
                 waited_for_cards = True
                 _log.warning("no NPU found, waiting for one", sysfs=self._settings.sysfs, devfs=self._settings.devfs)
-            await self._pause(stopped)
-
-    async def _pause(self, stopped: asyncio.Event) -> None:
-        try:
-            await asyncio.wait_for(stopped.wait(), min(PULSE, self._settings.interval))
-        except TimeoutError:
-            return
+            await asyncio.sleep(min(PULSE, self._settings.interval))
 
     def _publish(self) -> None:
         for offer in offers(self._scanner.fleet, self._settings.default_pe, self._settings.disabled_here):

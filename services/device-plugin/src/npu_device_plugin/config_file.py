@@ -8,6 +8,12 @@ from npu_core.service.settings import Given, Kind
 # The C parser reads a config in a tenth of the time; a wheel without it still works.
 _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+MAX_SIZE = 1 << 20
+"""Bytes. No ConfigMap is larger."""
+
+_MAX_DEPTH = 8
+"""Levels of lists and mappings; the keys there are need three."""
+
 _KINDS = {
     "tag:yaml.org,2002:int": Kind.NUMBER,
     "tag:yaml.org,2002:float": Kind.NUMBER,
@@ -24,10 +30,12 @@ def read_config(path: str) -> tuple[Given, ...]:
     """
     try:
         with open(path, "rb") as file:  # noqa: PTH123  # pathlib is not otherwise loaded in the daemon
-            content = file.read()
+            content = file.read(MAX_SIZE + 1)
     except OSError as error:
         problem = Problem("the file", path, f"a readable file ({error.strerror})", "config-file")
         raise SettingsError([problem]) from error
+    if len(content) > MAX_SIZE:
+        raise SettingsError([Problem("the file", path, f"at most {MAX_SIZE} bytes", "config-file")])
     return parse_config(content, path)
 
 
@@ -38,34 +46,68 @@ def parse_config(content: bytes, source: str) -> tuple[Given, ...]:
         SettingsError: if it is not YAML, or is not a mapping.
     """
     try:
+        _check_bounds(content, source)
         root = yaml.compose(content, Loader=_LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError([_syntax_problem(error, source)]) from error
-    if root is None:
+    except yaml.YAMLError as error:
+        raise SettingsError([_syntax_problem(error, content, source)]) from error
+    if root is None or _kind(root) is Kind.NOTHING:
         return ()
     if not isinstance(root, yaml.MappingNode):
         expected = "a mapping of keys to values"
         raise SettingsError([Problem("the file", _text(root), expected, source, _line(root))])
-    return tuple(_given(_text(key), value, source) for key, value in root.value)
+    return tuple(_given(_key(key), value, source) for key, value in root.value)
 
 
-def _syntax_problem(error: Exception, source: str) -> Problem:
-    mark = getattr(error, "problem_mark", None)
-    detail = str(getattr(error, "problem", None) or error)
-    return Problem("the file", detail, "YAML", source, mark.line + 1 if mark else None)
+def _check_bounds(content: bytes, source: str) -> None:
+    """Refuse what a walk over the file would never come back from.
+
+    By an alias a list can hold itself, or a few lines stand for billions; and the parser in C follows brackets down
+    until its stack ends, and the process with it.
+    """
+    depth = 0
+    for event in yaml.parse(content, Loader=_LOADER):
+        line = event.start_mark.line + 1 if event.start_mark else None
+        if isinstance(event, yaml.AliasEvent):
+            raise SettingsError([Problem("the file", f"*{event.anchor}", "YAML without aliases", source, line)])
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            expected = f"at most {_MAX_DEPTH} levels of lists and mappings"
+            raise SettingsError([Problem("the file", "nested deeper", expected, source, line)])
+
+
+def _syntax_problem(error: yaml.YAMLError, content: bytes, source: str) -> Problem:
+    match error:
+        case yaml.MarkedYAMLError():
+            detail = ", ".join(part for part in (error.context, error.problem) if part)
+            line = error.problem_mark.line + 1 if error.problem_mark else None
+        case yaml.reader.ReaderError():
+            detail = str(error).partition("\n")[0]
+            line = content.count(b"\n", 0, error.position) + 1
+        case _:
+            detail, line = str(error), None
+    return Problem("the file", detail, "YAML", source, line)
 
 
 def _given(key: str, node: yaml.Node, source: str) -> Given:
     match node:
         case yaml.ScalarNode():
-            kind = _KINDS.get(node.tag, Kind.STRING)
-            return Given(key, _text(node), source, _line(node), kind)
+            return Given(key, _text(node), source, _line(node), _kind(node))
         case yaml.SequenceNode():
             items = tuple(_given(f"{key}[{index}]", item, source) for index, item in enumerate(node.value))
             return Given(key, _text(node), source, _line(node), Kind.LIST, items=items)
         case _:
-            fields = tuple((_text(name), _given(f"{key}.{_text(name)}", value, source)) for name, value in node.value)
+            fields = tuple((_key(name), _given(f"{key}.{_key(name)}", value, source)) for name, value in node.value)
             return Given(key, _text(node), source, _line(node), Kind.MAPPING, fields=fields)
+
+
+def _kind(node: yaml.Node) -> Kind:
+    return _KINDS.get(node.tag, Kind.STRING)
+
+
+def _key(node: yaml.Node) -> str:
+    # No key there is looks otherwise; in a message, one that does must not make a line of its own, nor be nothing.
+    text = _text(node)
+    return text if text and text.isprintable() else repr(text)
 
 
 def _text(node: yaml.Node) -> str:

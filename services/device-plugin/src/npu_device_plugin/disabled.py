@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from npu_core.device import Device, PciAddress
 from npu_core.errors import FormatError
-from npu_core.partition import Unit, UnitId
+from npu_core.partition import MAX_INDEX, Unit, UnitId
 
 _CARD = re.compile(r"npu(0|[1-9][0-9]{0,2})", re.ASCII)
 _UUID = re.compile(r"[0-9A-Za-z]{8}(-[0-9A-Za-z]{4}){3}-[0-9A-Za-z]{12}", re.ASCII)
@@ -47,7 +47,12 @@ def covers_card(name: str, device: Device) -> bool:
 
 def is_device_name(name: str) -> bool:
     """Whether ``name`` has one of the four forms, whether or not there is such a device."""
-    return bool(_CARD.fullmatch(name) or _UUID.fullmatch(name) or _unit_id(name) is not None or _pci(name) is not None)
+    return _is_card(name) or bool(_UUID.fullmatch(name)) or _unit_id(name) is not None or _pci(name) is not None
+
+
+def _is_card(name: str) -> bool:
+    match = _CARD.fullmatch(name)
+    return match is not None and int(match[1]) <= MAX_INDEX
 
 
 def _unit_id(name: str) -> UnitId | None:

@@ -65,10 +65,16 @@ def _card_order(card: Card) -> tuple[int, int]:
 
 def _merged(known: Device, seen: Device) -> Device:
     """What is known of a card after it was identified again: a failed read does not make us forget."""
-    if not seen.unreadable:
+    if not seen.unreadable or _is_another(known, seen):
         return seen
     kept = {item.name: getattr(known, item.name) for item in fields(Device) if getattr(seen, item.name) is None}
     return replace(seen, **kept)
+
+
+def _is_another(known: Device, seen: Device) -> bool:
+    """Whether the number belongs to another card now: of what tells cards apart, something is not what it was."""
+    pairs = ((known.uuid, seen.uuid), (known.serial, seen.serial), (known.pci, seen.pci))
+    return any(before is not None and now is not None and before != now for before, now in pairs)
 
 
 @dataclass(frozen=True, slots=True)

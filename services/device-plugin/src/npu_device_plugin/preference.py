@@ -1,7 +1,7 @@
 """Which of the free units to take for a container. Pure, total, and polynomial at any size.
 
-In this order: what must be included; as few cards as possible; one NUMA node; cards close to each other on the PCI
-bus; cards that are in part used already, so that whole ones stay whole; on a card, cores side by side.
+In this order: what must be included; as few cards as possible; as few NUMA nodes as possible; cards close to each
+other on the PCI bus; cards that are in part used already, so that whole ones stay whole; on a card, cores side by side.
 
 "No preference" is an answer the kubelet accepts, an error is not: it would fail the pod. So every request that cannot
 be satisfied, nonsense included, gets an empty answer.
@@ -10,14 +10,16 @@ be satisfied, nonsense included, gets an empty answer.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from heapq import nlargest
+from itertools import accumulate, pairwise
 from operator import itemgetter
 
 from npu_core.device import PciAddress
 from npu_core.partition import Unit
 
 _UNKNOWN_NODE = -1
-_FAR = 1 << 40
+_FAR = 1 << 51
+"""Further from every PCI address, whose domain may have 32 bits, than any two of them are from each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,11 @@ def preferred(
         among them. Nothing, if there is no such choice.
     """
     known = {unit.id: unit for unit in units}
-    fixed = [known[unit_id] for unit_id in dict.fromkeys(must_include) if unit_id in known]
-    free = [known[unit_id] for unit_id in dict.fromkeys(available) if unit_id in known and known[unit_id] not in fixed]
+    must = set(must_include)
+    fixed = [known[unit_id] for unit_id in must if unit_id in known]
+    free = [known[unit_id] for unit_id in set(available) - must if unit_id in known]
     wanted = size - len(fixed)
-    if size < 1 or not 0 <= wanted <= len(free) or len(fixed) < len(set(must_include)):
+    if size < 1 or not 0 <= wanted <= len(free) or len(fixed) < len(must):
         return ()
     chosen = fixed + _choose(fixed, free, wanted)
     return tuple(unit.id for unit in sorted(chosen, key=_unit_order))
@@ -100,7 +103,8 @@ def _place(pci: PciAddress | None, index: int) -> int:
     """A number in which neighbours on the bus are near each other, and cards without an address far from the rest."""
     if pci is None:
         return _FAR + index
-    return pci.domain << 16 | pci.bus << 8 | pci.device << 3 | pci.function
+    # The bit left out keeps two domains further apart than anything within one.
+    return pci.domain << 17 | pci.bus << 8 | pci.device << 3 | pci.function
 
 
 def _anchors(fixed: Iterable[Unit]) -> list[_FreeCard]:
@@ -111,41 +115,76 @@ def _anchors(fixed: Iterable[Unit]) -> list[_FreeCard]:
 def _best_cards(cards: Sequence[_FreeCard], wanted: int, anchors: Sequence[_FreeCard]) -> list[_FreeCard]:
     if wanted < 1:
         return []
-    choices = [choice for pool in _pools(cards) for choice in _choices(pool, wanted, anchors) if choice]
+    begun = {anchor.node for anchor in anchors}
+    choices = [choice for pool in _pools(cards, wanted, begun) for choice in _choices(pool, wanted, anchors)]
     return min(choices, key=lambda choice: _cost(choice, anchors))
 
 
-def _pools(cards: Sequence[_FreeCard]) -> Iterator[Sequence[_FreeCard]]:
-    """The cards of each NUMA node by themselves, and all together."""
+def _pools(cards: Sequence[_FreeCard], wanted: int, begun: set[int]) -> Iterator[Sequence[_FreeCard]]:
+    """The cards of each NUMA node, beside those of the nodes begun; of the fewest nodes that will do; and all."""
     nodes = {card.node for card in cards}
     for node in sorted(nodes):
-        yield [card for card in cards if card.node == node]
+        yield [card for card in cards if card.node in {node, *begun}]
     if len(nodes) > 1:
+        few = _fewest_nodes(cards, wanted, begun)
+        yield [card for card in cards if card.node in few]
         yield cards
 
 
+def _fewest_nodes(cards: Sequence[_FreeCard], wanted: int, begun: set[int]) -> set[int]:
+    """The fewest NUMA nodes, not counting those begun, whose cards suffice without being more than need be.
+
+    Not every set of nodes is tried: node by node, the most units are kept that so many nodes and cards can have.
+    """
+    count = _fewest((card.free for card in cards), wanted) or 0
+    best: dict[tuple[int, int], tuple[int, tuple[int, ...]]] = {(0, 0): (0, ())}
+    for node in sorted({card.node for card in cards}):
+        sums = list(accumulate(sorted((card.free for card in cards if card.node == node), reverse=True)))
+        for (nodes, used), (units, chosen) in list(best.items()):
+            for more, gain in enumerate(sums[: count - used], 1):
+                place = (nodes + (node not in begun), used + more)
+                if units + gain > best.get(place, (0, ()))[0]:
+                    best[place] = (units + gain, (*chosen, node))
+    return set(min((nodes, chosen) for (nodes, _), (units, chosen) in best.items() if units >= wanted)[1])
+
+
 def _choices(pool: Sequence[_FreeCard], wanted: int, anchors: Sequence[_FreeCard]) -> Iterator[list[_FreeCard]]:
-    """Sets of the fewest cards of the pool that have enough, one grown around each card and each anchor."""
-    shape = _shape([card.free for card in pool], wanted)
-    if shape is None:
+    """Sets of the fewest cards of the pool that have enough, as close to each other and the anchors as can be."""
+    stretches = {_stretch((*window, *anchors)) for window in _windows(pool, wanted)}
+    least = min((last - first for first, last in stretches), default=0)
+    for first, last in sorted(stretches):
+        if last - first == least:
+            near = [card for card in pool if first <= card.place <= last]
+            shape = _shape([card.free for card in near], wanted)
+            yield [card for free, count in shape.items() for card in [c for c in near if c.free == free][:count]]
+
+
+def _windows(pool: Sequence[_FreeCard], wanted: int) -> Iterator[list[_FreeCard]]:
+    """From each card on, the neighbours on the bus up to where the fewest cards that must be have enough."""
+    along = sorted(pool, key=lambda card: card.place)
+    count = _fewest([card.free for card in pool], wanted)
+    if count is None:
         return
-    for centre in dict.fromkeys(card.place for card in (*anchors, *pool)):
-        near = sorted(pool, key=lambda card: (abs(card.place - centre), card.index))
-        yield [card for free, count in shape.items() for card in [c for c in near if c.free == free][:count]]
+    for first in range(len(along)):
+        for last in range(first + count, len(along) + 1):
+            if sum(nlargest(count, (card.free for card in along[first:last]))) >= wanted:
+                yield along[first:last]
+                break
 
 
-def _shape(free: list[int], wanted: int) -> Counter[int] | None:
+def _stretch(cards: Iterable[_FreeCard]) -> tuple[int, int]:
+    places = [card.place for card in cards]
+    return min(places), max(places)
+
+
+def _shape(free: Iterable[int], wanted: int) -> Counter[int]:
     """How many cards of which free count to take: the fewest cards, and among them the fullest-used that suffice.
 
     For each card in turn, the smallest free count is taken with which the largest of the others can still make it.
     """
     ascending = sorted(free)
-    if sum(ascending) < wanted:
-        return None
-    count = _fewest(ascending, wanted)
     shape: Counter[int] = Counter()
-    while count:
-        count -= 1
+    for count in reversed(range(_fewest(ascending, wanted) or 0)):
         rest = sum(ascending[len(ascending) - count :]) if count else 0
         place = next(place for place, units in enumerate(ascending) if _suffices(ascending, place, count, rest, wanted))
         taken = ascending.pop(place)
@@ -154,14 +193,10 @@ def _shape(free: list[int], wanted: int) -> Counter[int] | None:
     return shape
 
 
-def _fewest(ascending: list[int], wanted: int) -> int:
-    count = 0
-    for units in reversed(ascending):
-        if wanted <= 0:
-            break
-        wanted -= units
-        count += 1
-    return count
+def _fewest(free: Iterable[int], wanted: int) -> int | None:
+    """How many cards it takes at least; None if all of them are not enough."""
+    sums = accumulate(sorted(free, reverse=True))
+    return next((count for count, units in enumerate(sums, 1) if units >= wanted), None)
 
 
 def _suffices(ascending: list[int], place: int, count: int, rest: int, wanted: int) -> bool:
@@ -172,11 +207,11 @@ def _suffices(ascending: list[int], place: int, count: int, rest: int, wanted: i
 
 
 def _cost(choice: Sequence[_FreeCard], anchors: Sequence[_FreeCard]) -> tuple[int, int, int, int, tuple[int, ...]]:
-    places = sorted(card.place for card in (*choice, *anchors))
+    first, last = _stretch((*choice, *anchors))
     return (
         len(choice),
         len({card.node for card in (*choice, *anchors)}),
-        places[-1] - places[0],
+        last - first,
         sum(card.free for card in choice),
         tuple(sorted(card.index for card in choice)),
     )
@@ -196,5 +231,7 @@ def _scatter(window: tuple[Unit, ...], there: Sequence[int]) -> tuple[int, bool,
     cores = sorted([unit.cores.first for unit in window] + list(there))
     width = len(window[0].cores)
     gaps = sum(later - earlier - width for earlier, later in pairwise(cores))
-    aligned = cores[0] % (width * len(cores)) == 0
-    return gaps, not aligned, window[0].cores.first
+    # Cores are fused in blocks of two, four, ...: the smallest that so many could fit into.
+    block = width << (len(cores) - 1).bit_length()
+    straddling = cores[0] // block != cores[-1] // block
+    return gaps, straddling, window[0].cores.first

@@ -13,7 +13,11 @@ _TIMEOUT = 15.0
 """Seconds. From 1.25 on the kubelet dials us before it answers, and gives that 10 s."""
 
 # The kubelet's server refuses the percent-encoded path that gRPC would send as the host.
-_CHANNEL_OPTIONS = (("grpc.default_authority", "localhost"), ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1))
+_CHANNEL_OPTIONS = (
+    ("grpc.default_authority", "localhost"),
+    ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+)
 
 
 class RegistrationError(Exception):

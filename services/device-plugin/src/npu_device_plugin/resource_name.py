@@ -1,5 +1,6 @@
 """Names of resources, by the kubelet's own rules: what it would refuse at registration is refused at load."""
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -48,5 +49,15 @@ class ResourceNames:
 
     def name(self, arch: Arch, *, first: bool) -> str:
         """The resource of a family; ``first`` if no other family of the node has the base name."""
-        given = dict(self.of_family).get(arch)
-        return given or (self.base if first else f"{self.base}-{arch}")
+        given = dict(self.of_family)
+        if arch in given:
+            return given[arch]
+        return self.base if first and self.base not in given.values() else f"{self.base}-{arch}"
+
+    @property
+    def clash(self) -> bool:
+        """Whether two families on one node could come under the same name, whichever of them is the first."""
+        return any(
+            self.name(one, first=True) == self.name(other, first=False)
+            for one, other in itertools.permutations(Arch, 2)
+        )

@@ -1,7 +1,7 @@
 """Looking at the cards: every read on a thread that may be lost, every result a step of the fleet."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from typing import TypeVar
 
 from npu_core.device import Device, FoundCard, Rejected
@@ -10,13 +10,16 @@ from npu_core.health import HealthReport, Vitals, judge
 from npu_core.host import Host
 from npu_core.service.device_threads import DeviceThreads
 from npu_core.service.logs import EventLog
-from npu_device_plugin.inventory import Fleet, HealthChange, health_changes
+from npu_device_plugin.inventory import Card, CardKey, Fleet, HealthChange, health_changes
 
 T = TypeVar("T")
 
 _log = EventLog(__name__)
 READ_DEADLINE = 2.0
 """Seconds that one look at one card may take before the card counts as stuck."""
+ROUND_PATIENCE = 0.5
+"""Seconds that a round over all cards waits for each of them. One that answers later counts when it does: it must not
+keep what is known of the others from being told."""
 _LISTING = "listing"
 
 
@@ -33,7 +36,8 @@ class Scanner:
         self._host = host
         self._clock = clock
         self._threads = DeviceThreads(clock)
-        self._rejected: frozenset[Rejected] = frozenset()
+        self._rejected: dict[CardKey, Rejected] = {}
+        self._unfinished: set[asyncio.Task[None]] = set()
         self._complaint = ""
 
     async def enumerate_cards(self) -> None:
@@ -47,26 +51,41 @@ class Scanner:
             self._complain(str(error))
             return
         self._complain("")
-        identified = await asyncio.gather(*(self._identify(card) for card in found))
-        self._report_rejected(card for card in identified if isinstance(card, Rejected))
-        self._move_to(self.fleet.with_devices(card for card in identified if isinstance(card, Device)))
+        keys = {card.key for card in found}
+        self._rejected = {key: card for key, card in self._rejected.items() if key in keys}
+        await self._round(self._identify(card) for card in found)
         await self.look()
 
     async def look(self) -> None:
         """Look at the health of every known card."""
-        cards = [card.device for card in self.fleet.cards]
-        reports = await asyncio.gather(*(self._report(device) for device in cards))
-        fleet = self.fleet
-        for device, report in zip(cards, reports, strict=True):
-            fleet = fleet.with_look(device.key, report, self._clock())
-        self._move_to(fleet)
+        await self._round(self._look_at(card) for card in self.fleet.cards)
 
-    async def _identify(self, card: FoundCard) -> Device | Rejected | None:
+    async def _round(self, steps: Iterable[Coroutine[None, None, None]]) -> None:
+        """Take one step for each card, and finish those of earlier rounds that were late."""
+        tasks = {asyncio.create_task(step) for step in steps}
+        if tasks:
+            await asyncio.wait(tasks, timeout=ROUND_PATIENCE)
+        self._unfinished |= tasks
+        finished = {task for task in self._unfinished if task.done()}
+        self._unfinished -= finished
+        for task in finished:
+            task.result()
+
+    async def _identify(self, card: FoundCard) -> None:
         try:
-            return await self._read(card.key, lambda: self._host.identify(card))
+            identified = await self._read(card.key, lambda: self._host.identify(card))
         except StuckError as error:
             _log.debug("card not identified", card=card.name, reason=error.detail)
-            return None
+            return
+        if isinstance(identified, Rejected):
+            self._reject(card.key, identified)
+        else:
+            self._rejected.pop(card.key, None)
+            self._move_to(self.fleet.with_devices([identified]))
+
+    async def _look_at(self, card: Card) -> None:
+        report = await self._report(card.device)
+        self._move_to(self.fleet.with_look(card.device.key, report, self._clock()))
 
     async def _report(self, device: Device) -> HealthReport:
         try:
@@ -87,11 +106,10 @@ class Scanner:
             _report_change(change)
         self.fleet = fleet
 
-    def _report_rejected(self, rejected: Iterable[Rejected]) -> None:
-        now = frozenset(rejected)
-        for card in sorted(now - self._rejected, key=lambda card: (card.arch, card.name)):
+    def _reject(self, key: CardKey, card: Rejected) -> None:
+        if self._rejected.get(key) != card:
             _log.warning("card not offered", card=card.name, family=card.arch, reason=card.reason)
-        self._rejected = now
+        self._rejected[key] = card
 
     def _complain(self, complaint: str) -> None:
         if complaint and complaint != self._complaint:

@@ -16,6 +16,9 @@ from npu_device_plugin.disabled import EXPECTED as EXPECTED_DEVICE
 from npu_device_plugin.disabled import DisabledDevice, is_device_name
 from npu_device_plugin.resource_name import ResourceNames
 
+_KUBELETS_FILES = ("kubelet.sock", "kubelet_internal_checkpoint", "DEPRECATION")
+"""What the kubelet keeps in the plugin directory. Our socket would take the place of a file of that name."""
+
 
 def partitioning(given: Given) -> Partitioning:
     """``Fusion``, ``Single`` or a PE count; in YAML the count may be a number."""
@@ -27,8 +30,10 @@ def partitioning(given: Given) -> Partitioning:
 def file_name(given: Given) -> str:
     """The name of a file in the plugin directory."""
     name = text_of(given)
-    if "/" in name or "\0" in name or name in {".", "..", "kubelet.sock"}:
-        raise FormatError(given.text, "a file name other than kubelet.sock")
+    if "/" in name or "\0" in name or name in {".", ".."}:
+        raise FormatError(given.text, "a file name")
+    if name in _KUBELETS_FILES:
+        raise FormatError(given.text, f"a file name other than the kubelet's own ({', '.join(_KUBELETS_FILES)})")
     return name
 
 
@@ -51,14 +56,14 @@ def resource_names(given: Given) -> ResourceNames:
     """One name for all, or a mapping of family to name."""
     if given.kind is not Kind.MAPPING:
         return ResourceNames(base=_resource_name(given))
-    families = Reader(replace(value, key=key) for key, value in given.fields)
+    families = Reader(replace(value, key=key, name=value.key) for key, value in given.fields)
     names = [(arch, families.take(arch, _resource_name, "")) for arch in Arch]
     if problems := families.finish():
         raise SettingsError(problems)
-    chosen = [(arch, name) for arch, name in names if name]
-    if len({name for _, name in chosen}) < len(chosen):
+    chosen = ResourceNames(of_family=tuple((arch, name) for arch, name in names if name))
+    if chosen.clash:
         raise FormatError(given.text, "a different name for each family")
-    return ResourceNames(of_family=tuple(chosen))
+    return chosen
 
 
 def disabled_devices(given: Given) -> tuple[DisabledDevice, ...]:

@@ -138,20 +138,24 @@ def _read(
         event_loop=surroundings.take("event-loop", event_loop, default.event_loop),
         config_file=config_file,
     )
-    problems = [*wished.finish(), *surroundings.finish(), *_problems_together(settings, keys)]
+    wished.problems.extend(_socket_path_problems(settings, wished, keys))
+    problems = [*wished.finish(), *surroundings.finish(), *_node_name_problems(settings, keys)]
     if problems:
         raise SettingsError(problems)
     return settings
 
 
-def _problems_together(settings: Settings, keys: "_Keys") -> Iterable[Problem]:
-    source = settings.config_file or COMMAND_LINE
-    longest = max(len(settings.socket_name.encode()), SCRATCH_NAME_LENGTH)
-    length = len(settings.plugin_dir.encode()) + 1 + longest
+def _socket_path_problems(settings: Settings, wished: Reader, keys: "_Keys") -> Iterable[Problem]:
+    name_length = max(len(settings.socket_name.encode()), SCRATCH_NAME_LENGTH)
+    length = len(settings.plugin_dir.encode()) + 1 + name_length
     if length > MAX_SOCKET_PATH:
-        path = f"{settings.plugin_dir}/{settings.socket_name}"
-        expected = f"a socket path of at most {MAX_SOCKET_PATH} bytes ({length} with {keys.socket_name})"
-        yield Problem(keys.plugin_dir, path, expected, source)
+        given = [item for item in map(wished.given, (keys.plugin_dir, keys.socket_name)) if item]
+        longest = max(given, key=lambda item: len(item.text))
+        path = f"{keys.plugin_dir}/{keys.socket_name}"
+        yield longest.problem(f"a socket path ({path}) of at most {MAX_SOCKET_PATH} bytes, not {length}")
+
+
+def _node_name_problems(settings: Settings, keys: "_Keys") -> Iterable[Problem]:
     if settings.node_name is None and any(device.node for device in settings.disabled_devices):
         expected = f"the name of this node, because {keys.disabled_devices} names nodes"
         yield Problem(_NODE_NAME, None, expected, ENVIRONMENT)

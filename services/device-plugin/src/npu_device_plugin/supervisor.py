@@ -31,6 +31,8 @@ _QUICK_PULSE = PULSE / 4
 """Seconds, while not registered: every look may end an outage."""
 STREAM_PATIENCE = 5.0
 """Seconds for the kubelet to listen after it agreed to the registration."""
+BRIEF = 1.0
+"""Seconds. A registration whose stream ends sooner has failed: the next attempt may wait."""
 _BACK_OFF = (0.2, 10.0)
 _STOP_GRACE = 0.5
 
@@ -74,6 +76,7 @@ class Supervisor:
         self._own: SocketIdentity | None = None
         self._registered_with: SocketIdentity | None = None
         self._streams_before = 0
+        self._failures = 0
 
     @property
     def ready(self) -> bool:
@@ -82,21 +85,26 @@ class Supervisor:
 
     async def run(self) -> None:
         """Stay registered until cancelled; then the streams end, the server stops and the socket goes."""
+        loop = asyncio.get_running_loop()
         try:
             while True:
                 await self._establish()
+                since = loop.time()
                 loss = await self._watch()
                 _log.warning("registration lost", resource=self._registration.resource, cause=loss)
-                self._registered_with = None
+                kubelet, self._registered_with = self._registered_with, None
                 # What a dead kubelet left open must not pass for the next one listening.
                 self._servicer.end_streams()
+                if loop.time() - since < BRIEF:
+                    await self._wait_after_failure(kubelet)
+                else:
+                    self._failures = 0
         finally:
             await self._stop()
 
     async def _establish(self) -> None:
         """Serve and register, however many attempts it takes. A complaint is told once, not at every attempt."""
         told = ""
-        attempt = 0
         while True:
             kubelet = socket_identity(self._kubelet_path)
             try:
@@ -107,8 +115,12 @@ class Supervisor:
                     _log.warning("cannot register", resource=self._registration.resource, reason=told)
             else:
                 return
-            await self._pause(back_off(attempt, random.random()), kubelet)  # noqa: S311  # spreads load, hides nothing
-            attempt = attempt + 1 if socket_identity(self._kubelet_path) == kubelet else 0
+            await self._wait_after_failure(kubelet)
+
+    async def _wait_after_failure(self, kubelet: SocketIdentity | None) -> None:
+        """Wait before the next attempt, the longer the more have failed with this kubelet."""
+        await self._pause(back_off(self._failures, random.random()), kubelet)  # noqa: S311  # spreads load, hides nothing
+        self._failures = self._failures + 1 if socket_identity(self._kubelet_path) == kubelet else 0
 
     async def _attempt(self, kubelet: SocketIdentity | None) -> None:
         await self._serve()
@@ -158,18 +170,16 @@ class Supervisor:
     async def _watch(self) -> Loss:
         """Return as soon as the kubelet or our socket is not what it was when we registered."""
         kubelet = self._registered_with
-        try:
-            await asyncio.wait_for(self._servicer.wait_for_stream(self._streams_before), STREAM_PATIENCE)
-        except TimeoutError:
-            return self._loss(kubelet) or Loss.NO_STREAM
-        while True:
+        patient_until = asyncio.get_running_loop().time() + STREAM_PATIENCE
+        while not await _within_a_pulse(self._servicer.wait_for_stream(self._streams_before)):
             if loss := self._loss(kubelet):
                 return loss
-            try:
-                await asyncio.wait_for(self._servicer.wait_for_stream_end(), PULSE)
-            except TimeoutError:
-                continue
-            return self._loss(kubelet) or Loss.STREAM_ENDED
+            if asyncio.get_running_loop().time() >= patient_until:
+                return Loss.NO_STREAM
+        while not (loss := self._loss(kubelet)):
+            if await _within_a_pulse(self._servicer.wait_for_stream_end()):
+                return self._loss(kubelet) or Loss.STREAM_ENDED
+        return loss
 
     def _loss(self, kubelet: SocketIdentity | None) -> Loss | None:
         if socket_identity(self._own_path) != self._own:
@@ -188,3 +198,12 @@ class Supervisor:
         await server.stop(_STOP_GRACE)
         remove_if_ours(self._own_path, self._own)
         self._own = None
+
+
+async def _within_a_pulse(happening: Coroutine[None, None, None]) -> bool:
+    """Whether it happens before the sockets are to be looked at again."""
+    try:
+        await asyncio.wait_for(happening, PULSE)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,172 @@
+"""Whatever the kubelet does, the same process is back with the same units soon, without being restarted.
+
+All tests share one plugin for each generation of kubelet, so that each goes through every fault, one after another.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from contract.node import PATIENCE, RESOURCE, Node, in_every_generation, side_by_side
+from npu_core.testing import warboy
+from standins.kubelet import Cut, EventKind, Generation, StreamPlan, WipeRule
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Nodes = dict[Generation, Node]
+Fault = Callable[[Node], Coroutine[Any, Any, None]]
+UNITS = ("npu0pe0-1", "npu1pe0-1")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def machines() -> AsyncIterator[Nodes]:
+    """One for each generation."""
+    nodes = {generation: Node(warboy(0), warboy(1), generation=generation) for generation in Generation}
+    async with side_by_side(nodes, lambda _, node: node.up()) as machines:
+        yield machines
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def nodes(machines: Nodes) -> Nodes:
+    """Those machines, well."""
+    await asyncio.gather(*(node.offers(*UNITS) for node in machines.values()))
+    return machines
+
+
+async def _all_heal(nodes: Nodes, fault: Fault) -> None:
+    async def story(generation: Generation) -> None:
+        node = nodes[generation]
+        await node.heals(lambda: fault(node))
+
+    await in_every_generation(story)
+
+
+async def test_every_generation_asks_for_its_preference(nodes: Nodes) -> None:
+    async def story(generation: Generation) -> None:
+        kubelet = nodes[generation].kubelet
+        admitted = await kubelet.run_pod("pod", {RESOURCE: 1})
+        kubelet.delete_pod("pod")
+        assert [event.ids for event in kubelet.events_of(EventKind.PREFERRED)] == [admitted.device_ids]
+
+    await in_every_generation(story)
+
+
+async def test_a_kubelet_that_ends_every_stream_at_once_is_not_beleaguered(nodes: Nodes) -> None:
+    async def story(generation: Generation) -> None:
+        node = nodes[generation]
+        before = node.kubelet.view().registrations(RESOURCE)
+        node.kubelet.plan_streams(StreamPlan(messages=1, then=Cut.CANCEL))
+        await node.kubelet.cut(RESOURCE)
+        await asyncio.sleep(1.5)
+
+        attempts = node.kubelet.view().registrations(RESOURCE) - before
+        node.kubelet.plan_streams(StreamPlan())
+        assert 2 <= attempts <= 10
+        await node.kubelet.until(lambda view: view.healthy(RESOURCE) == set(UNITS), PATIENCE)
+
+    await in_every_generation(story)
+
+
+@pytest.mark.parametrize("keep_checkpoint", [True, False], ids=["checkpoint kept", "checkpoint removed"])
+async def test_it_survives_a_restart_of_the_kubelet(nodes: Nodes, keep_checkpoint: bool) -> None:  # noqa: FBT001  # pytest
+    async def restart(node: Node) -> None:
+        await node.kubelet.restart(keep_checkpoint=keep_checkpoint)
+
+    await _all_heal(nodes, restart)
+
+
+async def test_it_survives_a_restart_of_the_kubelet_with_pods_on_its_units(nodes: Nodes) -> None:
+    async def story(generation: Generation) -> None:
+        node = nodes[generation]
+        first = await node.kubelet.run_pod("first", {RESOURCE: 1})
+        await node.heals(node.kubelet.restart)
+        second = await node.kubelet.run_pod("second", {RESOURCE: 1})
+
+        assert node.kubelet.view().pod("first").running
+        assert {*first.device_ids, *second.device_ids} == set(UNITS)
+        node.kubelet.delete_pod("first")
+        node.kubelet.delete_pod("second")
+
+    await in_every_generation(story)
+
+
+@pytest.mark.parametrize("how", [Cut.FREEZE, Cut.CLOSE, Cut.RESET])
+async def test_it_survives_a_kubelet_that_is_killed_and_leaves_its_socket(nodes: Nodes, how: Cut) -> None:
+    async def kill_and_start(node: Node) -> None:
+        await node.kubelet.kill(how)
+        assert node.kubelet.socket.is_socket()
+        await node.kubelet.start()
+
+    await _all_heal(nodes, kill_and_start)
+
+
+async def test_it_survives_a_kubelet_that_is_away_for_a_while(nodes: Nodes) -> None:
+    async def story(generation: Generation) -> None:
+        node = nodes[generation]
+        await node.kubelet.stop()
+        # Long enough for several attempts in vain, so that a pause is under way when the kubelet is back.
+        await asyncio.sleep(0.7)
+        await node.heals(node.kubelet.start)
+
+    await in_every_generation(story)
+
+
+@pytest.mark.parametrize("how", [Cut.CANCEL, Cut.CLOSE, Cut.RESET])
+async def test_it_registers_again_when_its_stream_is_cut_and_the_kubelets_socket_is_untouched(
+    nodes: Nodes, how: Cut
+) -> None:
+    async def cut(node: Node) -> None:
+        await node.kubelet.cut(RESOURCE, how)
+
+    await _all_heal(nodes, cut)
+
+
+async def test_it_registers_again_when_the_directory_is_wiped_under_it(nodes: Nodes) -> None:
+    async def wipe(node: Node) -> None:
+        assert node.socket.name in node.kubelet.wipe(WipeRule.ONLY_SOCKETS)
+
+    await _all_heal(nodes, wipe)
+
+
+async def test_it_takes_its_place_back_from_a_file(nodes: Nodes) -> None:
+    async def replace(node: Node) -> None:
+        node.socket.unlink()
+        node.socket.write_text("not a socket\n")
+
+    await _all_heal(nodes, replace)
+    assert all(node.socket.is_socket() for node in nodes.values())
+
+
+async def test_it_takes_its_place_back_from_another_socket(nodes: Nodes) -> None:
+    async def replace(node: Node) -> None:
+        node.socket.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(node.socket))
+            other.listen()
+
+    await _all_heal(nodes, replace)
+
+
+async def test_refusals_after_a_restart_only_delay_it(nodes: Nodes) -> None:
+    async def restart_and_refuse(node: Node) -> None:
+        node.kubelet.fail_next_registers(2, "still starting")
+        await node.kubelet.restart()
+
+    await _all_heal(nodes, restart_and_refuse)
+    assert all(len(node.plugin.logged("still starting")) == 1 for node in nodes.values())
+
+
+async def test_it_is_patient_with_a_kubelet_that_believes_it_is_still_connected(nodes: Nodes) -> None:
+    node = nodes[Generation.C]
+    # The kubelet hangs on to its connection, whatever becomes of the plugin's end.
+    await node.kubelet.cut(RESOURCE, Cut.FREEZE)
+    node.socket.unlink()
+    await node.kubelet.until(lambda view: view.count(EventKind.REGISTER_FAILED, RESOURCE) >= 4, PATIENCE)
+
+    refusals = {event.text for event in node.kubelet.events_of(EventKind.REGISTER_FAILED)}
+    assert f"device plugin already connected: {node.socket}" in refusals
+    await node.heals(node.kubelet.restart)

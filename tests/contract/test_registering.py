@@ -1,0 +1,163 @@
+"""The plugin finds its kubelet, whenever that comes."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from contract.direct import Listener, calls_to, listening
+from contract.node import BACK, OFTEN, PATIENCE, RENEGADE, RESOURCE, SOON, Node, in_every_generation, side_by_side
+from npu_core.testing import rngd, warboy
+from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from standins.kubelet import EventKind, Generation
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Unheard:
+    """A plugin that is registered with a kubelet that never listens.
+
+    Attributes:
+        node: the machine.
+        listener: the kubelet.
+        request: what it was told first.
+    """
+
+    def __init__(self, node: Node, listener: Listener, request: api.RegisterRequest) -> None:
+        self.node = node
+        self.listener = listener
+        self.request = request
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def unheard() -> AsyncIterator[Unheard]:
+    """The first test of the module uses it and the last ones: what it does by itself takes five seconds."""
+    async with Node(warboy(0)) as node, listening(node.plugin_dir) as listener:
+        await node.start_plugin()
+        yield Unheard(node, listener, await asyncio.wait_for(listener.requests.get(), PATIENCE))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def machines() -> AsyncIterator[dict[str, Node]]:
+    """One for each thing that is not there when the plugin starts, and one on which everything is."""
+    nodes = {f"socket {generation}": Node(warboy(0), generation=generation) for generation in Generation}
+    nodes |= {"directory": Node(warboy(0)), "card": Node(), "nothing": Node(warboy(0))}
+
+    async def start(absent: str, node: Node) -> None:
+        if absent.startswith("socket"):
+            node.plugin_dir.mkdir()
+        elif absent != "directory":
+            await node.kubelet.start()
+        await node.start_plugin(*OFTEN)
+
+    async with side_by_side(nodes, start) as machines:
+        yield machines
+
+
+async def test_the_kubelet_is_told_the_same_options_whichever_way_it_asks(unheard: Unheard) -> None:
+    request = unheard.request
+    async with calls_to(unheard.node.socket) as calls:
+        options = await calls.options()
+
+    assert (request.version, request.endpoint, request.resource_name) == ("v1beta1", "furiosa-npu", RESOURCE)
+    assert request.HasField("options")
+    assert request.options == options
+    assert options.get_preferred_allocation_available
+    assert not options.pre_start_required
+
+
+async def test_it_registers_within_two_seconds_of_the_kubelets_socket_appearing(machines: dict[str, Node]) -> None:
+    async def story(generation: Generation) -> None:
+        node = machines[f"socket {generation}"]
+        await node.plugin.until_logged("kubelet.sock does not exist", PATIENCE)
+
+        await node.kubelet.start()
+
+        [started] = node.kubelet.events_of(EventKind.STARTED)
+        assert await node.delay(EventKind.REGISTERED, started.at) < SOON
+        await node.offers("npu0pe0-1")
+
+    await in_every_generation(story)
+
+
+async def test_it_waits_for_a_plugin_directory_that_is_not_there_yet_and_says_so_once(
+    machines: dict[str, Node],
+) -> None:
+    node = machines["directory"]
+    await node.plugin.until_logged("cannot register", PATIENCE)
+
+    # Time for two more attempts, which follow after 0.2 and 0.4 s at most.
+    await asyncio.sleep(0.7)
+
+    assert len(node.plugin.logged("cannot register")) == 1
+    assert not node.plugin_dir.exists()
+    await node.kubelet.start()
+    [started] = node.kubelet.events_of(EventKind.STARTED)
+    assert await node.delay(EventKind.REGISTERED, started.at) < SOON
+
+
+async def test_without_a_card_it_waits_and_registers_when_the_driver_is_loaded(machines: dict[str, Node]) -> None:
+    node = machines["card"]
+    await node.plugin.until_logged("no NPU found, waiting for one", PATIENCE)
+
+    await asyncio.sleep(0.5)
+
+    assert node.plugin.running
+    assert node.kubelet.view().registrations(RESOURCE) == 0
+    assert len(node.plugin.logged("no NPU found")) == 1
+    loaded = time.monotonic()
+    node.host.plug(warboy(0))
+    assert await node.delay(EventKind.REGISTERED, loaded) < SOON
+    await node.offers("npu0pe0-1")
+
+
+async def test_a_card_that_is_plugged_in_later_is_offered(machines: dict[str, Node]) -> None:
+    node = machines["nothing"]
+    await node.offers("npu0pe0-1")
+
+    node.host.plug(warboy(7))
+
+    await node.offers("npu0pe0-1", "npu7pe0-1")
+    admitted = await node.kubelet.run_pod("pod", {RESOURCE: 2})
+    assert admitted.env["NPU_DEVNAME"] == "npu0pe0-1,npu7pe0-1"
+
+
+async def test_a_second_family_that_comes_later_is_registered_beside_the_first(machines: dict[str, Node]) -> None:
+    node = machines["nothing"]
+    await node.kubelet.until(lambda view: view.streams(RESOURCE) == 1, PATIENCE)
+    messages = node.kubelet.view().messages(RESOURCE)
+
+    node.host.plug(rngd(0))
+
+    await node.offers("npu0pe0-7", resource=RENEGADE)
+    view = node.kubelet.view()
+    assert (view.registrations(RESOURCE), view.messages(RESOURCE)) == (1, messages)
+
+
+async def test_a_refused_registration_is_tried_again_ever_more_rarely_until_it_succeeds() -> None:
+    async with Node(warboy(0)) as node:
+        await node.kubelet.start()
+        node.kubelet.fail_next_registers(3, "not now")
+        await node.start_plugin()
+        await node.offers("npu0pe0-1")
+
+        times = [event.at for event in node.kubelet.events_of(EventKind.REGISTER_REQUEST)]
+        assert len(times) == 4
+        # After 0.2, 0.4 and 0.8 s, of which chance takes away half at most.
+        assert times[3] - times[2] >= 0.4
+        assert len(node.plugin.logged("not now")) == 1
+
+
+async def test_a_kubelet_that_agrees_but_does_not_listen_is_asked_again(unheard: Unheard) -> None:
+    again = await asyncio.wait_for(unheard.listener.requests.get(), PATIENCE)
+
+    assert again == unheard.request
+    assert unheard.node.plugin.logged("the kubelet registered us but does not listen")
+
+
+async def test_a_kubelet_that_is_replaced_before_it_listened_is_not_waited_for(unheard: Unheard) -> None:
+    node = unheard.node
+    async with listening(node.plugin_dir) as another:
+        assert await asyncio.wait_for(another.requests.get(), BACK) == unheard.request

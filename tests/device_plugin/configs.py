@@ -1,0 +1,44 @@
+"""Configuration files, and what is said of them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from npu_core.errors import SettingsError
+from npu_device_plugin.settings import load
+
+# The sample of the specification, to the letter.
+SAMPLE = """\
+interval: 10
+defaultPe: Fusion
+disabledDevices:             # warboy-node01 노드의 npu1 장치를 사용하지 않음을 의미
+  - devName: npu1
+    nodeName: warboy-node01
+pluginDir: /var/lib/kubelet/device-plugins
+socketName: furiosa-npu
+resourceName: beta.furiosa.ai/npu
+"""
+
+CONFIGMAP_SAMPLE = """\
+defaultPe: Fusion
+interval: 15
+disabledDevices:
+  - devName: npu2
+    nodeName: npu-001
+"""
+
+
+def write(directory: Path, content: str | bytes) -> str:
+    """A configuration file's path."""
+    path = directory / "device-plugin.conf"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(path)
+
+
+def messages(options: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
+    """What is said of wrong settings, a line each."""
+    with pytest.raises(SettingsError) as caught:
+        load(options, environment)
+    assert len(str(caught.value).splitlines()) == len(caught.value.problems)
+    return str(caught.value).splitlines()

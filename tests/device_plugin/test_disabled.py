@@ -1,0 +1,124 @@
+"""Devices that the operator keeps from Kubernetes: by what names, on which nodes, and what goes with them."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device_plugin.cards import rngd_card, warboy_card
+from npu_core.device import Device
+from npu_core.partition import FUSION, SINGLE, Partitioning, units_of
+from npu_device_plugin.disabled import DisabledDevice, is_device_name
+from strategies import attribute_texts, devices, partitionings, pci_addresses, unit_ids
+
+UUID = "A76AAD68-6855-40B1-9E86-D080852D1C84"
+CARD = warboy_card(1, uuid=UUID, pci="0000:6d:00.0")
+
+
+def taken_away(name: str, device: Device, policy: Partitioning) -> list[str]:
+    """The units of a card that an entry keeps from Kubernetes."""
+    entry = DisabledDevice(name)
+    return [unit.id for unit in units_of(device, policy) if entry.covers(unit)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["npu1", UUID, UUID.lower(), UUID.swapcase(), "0000:6d:00.0", "0000:6D:00.0", "00000000:6d:00.0"],
+)
+def test_a_cards_name_uuid_or_pci_address_takes_all_its_units_away(name: str) -> None:
+    assert taken_away(name, CARD, SINGLE) == ["npu1pe0", "npu1pe1"]
+    assert taken_away(name, CARD, FUSION) == ["npu1pe0-1"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["npu10", "npu11", "npu0", "A76AAD68-6855-40B1-9E86-D080852D1C85", "0001:6d:00.0", "0000:6d:00.1", "npu10pe0"],
+)
+def test_another_cards_name_takes_nothing_away(name: str) -> None:
+    assert taken_away(name, CARD, SINGLE) == []
+
+
+def test_a_card_without_uuid_and_address_has_its_name_only() -> None:
+    unknown = replace(CARD, uuid=None, pci=None)
+    assert taken_away(UUID, unknown, FUSION) == taken_away("0000:6d:00.0", unknown, FUSION) == []
+    assert taken_away("npu1", unknown, FUSION) == ["npu1pe0-1"]
+
+
+def test_a_unit_is_taken_away_by_itself() -> None:
+    assert taken_away("npu1pe1", CARD, SINGLE) == ["npu1pe1"]
+
+
+def test_a_core_takes_the_fused_unit_away_that_it_is_part_of() -> None:
+    assert taken_away("npu1pe0", CARD, FUSION) == ["npu1pe0-1"]
+
+
+def test_a_fused_unit_takes_its_cores_away() -> None:
+    assert taken_away("npu1pe0-1", CARD, SINGLE) == ["npu1pe0", "npu1pe1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "policy", "units"),
+    [
+        ("npu0pe3", "2", ["npu0pe2-3"]),
+        ("npu0pe2-3", "4", ["npu0pe0-3"]),
+        ("npu0pe4-7", "2", ["npu0pe4-5", "npu0pe6-7"]),
+        ("npu0pe3-4", "4", ["npu0pe0-3", "npu0pe4-7"]),
+        ("npu0pe7", "Fusion", ["npu0pe0-7"]),
+    ],
+)
+def test_whatever_shares_a_core_with_the_unit_meant_is_taken_away(name: str, policy: str, units: list[str]) -> None:
+    assert taken_away(name, rngd_card(), Partitioning.parse(policy)) == units
+
+
+@given(devices(), st.data())
+def test_a_unit_takes_away_exactly_the_units_it_shares_cores_with(device: Device, data: st.DataObject) -> None:
+    meant = data.draw(st.sampled_from(units_of(device, data.draw(partitionings(device.spec)))))
+    policy = data.draw(partitionings(device.spec))
+    sharing = [unit.id for unit in units_of(device, policy) if set(unit.cores) & set(meant.cores)]
+    assert taken_away(meant.id, device, policy) == sharing
+
+
+# -- nodes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("node", "here", "concerned"),
+    [
+        (None, "warboy-node01", True),
+        (None, None, True),
+        ("warboy-node01", "warboy-node01", True),
+        ("warboy-node01", "warboy-node02", False),
+        ("warboy-node01", "WARBOY-NODE01", False),
+        ("warboy-node01", None, False),
+    ],
+)
+def test_an_entry_concerns_the_node_it_names_or_all(node: str | None, here: str | None, *, concerned: bool) -> None:
+    assert DisabledDevice("npu1", node).concerns(here) is concerned
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["npu0", "npu255", "npu0pe0", "npu12pe4-7", UUID, UUID.lower(), "0000:6d:00.0"])
+def test_a_card_a_unit_a_uuid_and_a_pci_address_are_names(name: str) -> None:
+    assert is_device_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "npu", "npu01", "npu256", "npu1 ", "NPU1", "npu1pe", "npu1pe1-0", "npu256pe0", "rngd!npu0", "6d:00.0",
+     "0000:6d:00.8", UUID[:-1], UUID.replace("-", ""), f"{{{UUID}}}", "npu٣"],
+)  # fmt: skip
+def test_nothing_else_is_a_name(name: str) -> None:
+    assert not is_device_name(name)
+
+
+@given(st.one_of(unit_ids().map(str), pci_addresses().map(str), st.uuids().map(str)))
+def test_every_unit_address_and_uuid_is_a_name(name: str) -> None:
+    assert is_device_name(name)
+
+
+@given(attribute_texts(), devices())
+def test_a_text_that_is_no_name_takes_nothing_away(text: str, device: Device) -> None:
+    assert is_device_name(text) or taken_away(text, device, SINGLE) == []

@@ -1,0 +1,172 @@
+"""The cards of a node over time: found, known, lost, come back, swapped; never forgotten."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device_plugin.cards import rngd_card, warboy_card
+from npu_core.arch import Arch
+from npu_core.device import Device
+from npu_core.errors import Reason, Unreadable
+from npu_core.health import HEALTHY, HealthReport, HealthStatus
+from npu_device_plugin.inventory import Card, Fleet, HealthChange, health_changes
+from strategies import devices, health_reports
+
+LOST = HealthReport(HealthStatus.UNHEALTHY, ("the card is gone from /sys",))
+UNSURE = HealthReport(HealthStatus.UNKNOWN, ("it does not say",))
+UNREADABLE_SERIAL = Unreadable("npu0", "device_sn", Reason.IO, "EIO (Input/output error)")
+
+
+def after(fleet: Fleet, device: Device, *looks: HealthReport) -> Fleet:
+    """The fleet after looks at one card, a second apart."""
+    for second, look in enumerate(looks):
+        fleet = fleet.with_look(device.key, look, float(second))
+    return fleet
+
+
+def statuses(fleet: Fleet) -> list[tuple[str, HealthStatus]]:
+    return [(card.device.name, card.health.status) for card in fleet.cards]
+
+
+def test_a_fleet_that_has_seen_nothing_has_no_cards() -> None:
+    assert (Fleet().cards, Fleet().families, Fleet().card((Arch.WARBOY, 0))) == ((), (), None)
+
+
+def test_a_new_card_is_known_and_its_health_is_not() -> None:
+    fleet = Fleet().with_devices([warboy_card(0)])
+    assert fleet.cards == (Card(warboy_card(0)),)
+    assert statuses(fleet) == [("npu0", HealthStatus.UNKNOWN)]
+
+
+def test_a_new_card_is_healthy_after_its_first_good_look() -> None:
+    fleet = after(Fleet().with_devices([warboy_card(0)]), warboy_card(0), HEALTHY)
+    assert statuses(fleet) == [("npu0", HealthStatus.HEALTHY)]
+
+
+def test_a_known_card_that_is_seen_again_keeps_its_health() -> None:
+    fleet = after(Fleet().with_devices([warboy_card(0)]), warboy_card(0), LOST)
+    assert fleet.with_devices([warboy_card(0)]) == fleet
+
+
+def test_a_known_card_is_brought_up_to_date() -> None:
+    fleet = Fleet().with_devices([warboy_card(0)]).with_devices([warboy_card(0, without=("ch3",))])
+    assert [card.device for card in fleet.cards] == [warboy_card(0, without=("ch3",))]
+
+
+def test_a_card_that_is_not_found_any_more_stays_known() -> None:
+    fleet = Fleet().with_devices([warboy_card(0), warboy_card(1)])
+    assert fleet.with_devices([warboy_card(1)]) == fleet
+    assert fleet.with_devices([]) == fleet
+
+
+def test_a_lost_card_is_unhealthy_at_once_and_comes_back_after_two_good_looks() -> None:
+    fleet = after(Fleet().with_devices([warboy_card(0)]), warboy_card(0), HEALTHY, LOST)
+    assert statuses(fleet) == [("npu0", HealthStatus.UNHEALTHY)]
+    assert statuses(after(fleet, warboy_card(0), HEALTHY)) == [("npu0", HealthStatus.UNHEALTHY)]
+    assert statuses(after(fleet, warboy_card(0), HEALTHY, HEALTHY)) == [("npu0", HealthStatus.HEALTHY)]
+
+
+def test_a_look_concerns_its_card_only() -> None:
+    two = [warboy_card(0), rngd_card(0)]
+    fleet = after(after(Fleet().with_devices(two), two[0], HEALTHY), two[1], HEALTHY)
+    assert [card.health.status for card in after(fleet, two[1], LOST).cards] == [
+        HealthStatus.HEALTHY,
+        HealthStatus.UNHEALTHY,
+    ]
+
+
+def test_a_look_at_a_card_that_is_not_known_is_left_out() -> None:
+    fleet = Fleet().with_devices([warboy_card(0)])
+    assert after(fleet, warboy_card(1), HEALTHY) == fleet
+
+
+def test_cards_are_in_the_order_of_family_and_number_however_they_were_found() -> None:
+    found = [rngd_card(2), warboy_card(10), rngd_card(0), warboy_card(9)]
+    fleet = Fleet().with_devices(found[:2]).with_devices(found[2:])
+    assert [card.device.key for card in fleet.cards] == [
+        (Arch.WARBOY, 9),
+        (Arch.WARBOY, 10),
+        (Arch.RENEGADE, 0),
+        (Arch.RENEGADE, 2),
+    ]
+    assert fleet.families == (Arch.WARBOY, Arch.RENEGADE)
+
+
+# -- what a card is, when not all of it can be read -------------------------------------------------------------------
+
+
+def test_what_cannot_be_read_any_more_stays_as_it_was_known() -> None:
+    partly = replace(warboy_card(0), serial=None, numa_node=None, unreadable=(UNREADABLE_SERIAL,))
+    (card,) = Fleet().with_devices([warboy_card(0)]).with_devices([partly]).cards
+    assert card.device == replace(warboy_card(0), unreadable=(UNREADABLE_SERIAL,))
+
+
+def test_what_can_be_read_again_is_known_again() -> None:
+    partly = replace(warboy_card(0), serial=None, unreadable=(UNREADABLE_SERIAL,))
+    fleet = Fleet().with_devices([partly]).with_devices([warboy_card(0)])
+    assert [card.device for card in fleet.cards] == [warboy_card(0)]
+
+
+def test_what_the_driver_does_not_offer_any_more_is_forgotten() -> None:
+    plain = replace(warboy_card(0), serial=None)
+    fleet = Fleet().with_devices([warboy_card(0)]).with_devices([plain])
+    assert [card.device for card in fleet.cards] == [plain]
+
+
+def test_device_files_are_always_those_that_were_seen_last() -> None:
+    partly = replace(warboy_card(0, without=("pe0",)), serial=None, unreadable=(UNREADABLE_SERIAL,))
+    (card,) = Fleet().with_devices([warboy_card(0)]).with_devices([partly]).cards
+    assert card.device.files == partly.files
+
+
+def test_another_card_in_the_same_place_takes_over_the_number() -> None:
+    other = warboy_card(0, uuid="00000000-0000-0000-0000-00000000000A", pci="0000:aa:00.0", numa_node=1)
+    fleet = Fleet().with_devices([warboy_card(0)]).with_devices([other])
+    assert [card.device for card in fleet.cards] == [other]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"uuid": "00000000-0000-0000-0000-00000000000A"}, {"pci": "0000:aa:00.0"}],
+)
+def test_another_card_that_cannot_be_read_well_inherits_nothing(changes: dict[str, str]) -> None:
+    other = warboy_card(0, **changes)  # type: ignore[arg-type]  # the two parameters named are texts
+    other = replace(other, serial=None, numa_node=None, unreadable=(UNREADABLE_SERIAL,))
+    fleet = Fleet().with_devices([warboy_card(0)]).with_devices([other])
+    assert [card.device for card in fleet.cards] == [other]
+
+
+# -- what changed -----------------------------------------------------------------------------------------------------
+
+
+def test_a_new_card_is_a_change_from_nothing() -> None:
+    fleet = Fleet().with_devices([warboy_card(0)])
+    assert list(health_changes(Fleet(), fleet)) == [HealthChange(None, fleet.cards[0])]
+
+
+def test_a_card_whose_status_changed_is_a_change() -> None:
+    before = after(Fleet().with_devices([warboy_card(0), warboy_card(1)]), warboy_card(1), HEALTHY)
+    now = after(before, warboy_card(1), LOST)
+    assert list(health_changes(before, now)) == [HealthChange(before.cards[1], now.cards[1])]
+
+
+@pytest.mark.parametrize("look", [HEALTHY, UNSURE])
+def test_a_card_whose_status_is_the_same_is_no_change(look: HealthReport) -> None:
+    before = after(Fleet().with_devices([warboy_card(0)]), warboy_card(0), HEALTHY)
+    now = after(before, warboy_card(0), look).with_devices([warboy_card(0, uuid="0" * 36)])
+    assert list(health_changes(before, now)) == []
+
+
+@given(st.lists(st.tuples(st.lists(devices(), max_size=4), health_reports()), max_size=6))
+def test_no_card_is_ever_forgotten_and_none_comes_twice(steps: list[tuple[list[Device], HealthReport]]) -> None:
+    fleet, seen = Fleet(), set[tuple[Arch, int]]()
+    for second, (found, look) in enumerate(steps):
+        fleet = fleet.with_devices(found)
+        seen |= {device.key for device in found}
+        for device in found[:1]:
+            fleet = fleet.with_look(device.key, look, float(second))
+        assert [card.device.key for card in fleet.cards] == sorted(
+            seen, key=lambda key: (list(Arch).index(key[0]), key[1])
+        )

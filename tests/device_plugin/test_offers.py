@@ -1,0 +1,212 @@
+"""What is offered of a fleet: units by policy, their health, and nothing of what is disabled."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device_plugin.cards import card, rngd_card, warboy_card
+from npu_core.arch import Arch
+from npu_core.device import Device
+from npu_core.health import HEALTHY, HealthReport, HealthStatus
+from npu_core.partition import FUSION, SINGLE, Partitioning
+from npu_device_plugin.disabled import DisabledDevice
+from npu_device_plugin.inventory import Fleet, ListedUnit, Offer, offers
+from strategies import devices
+
+DEAD = HealthReport(HealthStatus.UNHEALTHY, ("the driver reports the card as dead",))
+UNSURE = HealthReport(HealthStatus.UNKNOWN, ("it does not say",))
+BOTH = [FUSION, SINGLE]
+policies = st.sampled_from([FUSION, SINGLE, Partitioning(2), Partitioning(4)])
+
+
+def fleet_of(devices: Iterable[Device], *looks: HealthReport) -> Fleet:
+    """A fleet all of whose cards had the same looks, a second apart."""
+    fleet = Fleet().with_devices(devices)
+    for second, look in enumerate(looks):
+        for each in fleet.cards:
+            fleet = fleet.with_look(each.device.key, look, float(second))
+    return fleet
+
+
+def only_offer(fleet: Fleet, policy: Partitioning, *disabled: str) -> Offer:
+    """The one family's offer."""
+    (offer,) = offers(fleet, policy, tuple(DisabledDevice(name) for name in disabled))
+    return offer
+
+
+def ids(offer: Offer) -> list[str]:
+    return [offered.unit.id for offered in offer.units]
+
+
+def unhealthy(offer: Offer) -> dict[str, tuple[str, ...]]:
+    return {offered.unit.id: offered.objections for offered in offer.units if not offered.healthy}
+
+
+@pytest.mark.parametrize("policy", BOTH)
+def test_no_cards_are_no_offer(policy: Partitioning) -> None:
+    assert offers(Fleet(), policy) == ()
+
+
+@pytest.mark.parametrize(
+    ("arch", "policy", "expected"),
+    [
+        (Arch.WARBOY, "Fusion", ["npu0pe0-1"]),
+        (Arch.WARBOY, "Single", ["npu0pe0", "npu0pe1"]),
+        (Arch.WARBOY, "2", ["npu0pe0-1"]),
+        (Arch.WARBOY, "4", ["npu0pe0-1"]),
+        (Arch.RENEGADE, "Fusion", ["npu0pe0-7"]),
+        (Arch.RENEGADE, "Single", [f"npu0pe{core}" for core in range(8)]),
+        (Arch.RENEGADE, "2", ["npu0pe0-1", "npu0pe2-3", "npu0pe4-5", "npu0pe6-7"]),
+        (Arch.RENEGADE, "4", ["npu0pe0-3", "npu0pe4-7"]),
+    ],
+)
+def test_a_card_is_cut_by_the_policy_or_offered_whole_where_it_does_not_fit(
+    arch: Arch, policy: str, expected: list[str]
+) -> None:
+    offer = only_offer(fleet_of([card(arch)], HEALTHY), Partitioning.parse(policy))
+    assert (offer.arch, ids(offer), unhealthy(offer)) == (arch, expected, {})
+
+
+def test_each_family_is_an_offer_of_its_own_in_the_order_of_the_table() -> None:
+    fleet = fleet_of([rngd_card(0), warboy_card(0)], HEALTHY)
+    assert [(offer.arch, ids(offer)) for offer in offers(fleet, Partitioning(4))] == [
+        (Arch.WARBOY, ["npu0pe0-1"]),
+        (Arch.RENEGADE, ["npu0pe0-3", "npu0pe4-7"]),
+    ]
+
+
+def test_units_are_in_the_order_of_card_and_core_by_number() -> None:
+    offer = only_offer(fleet_of([warboy_card(10), warboy_card(9), warboy_card(2)], HEALTHY), SINGLE)
+    assert ids(offer) == ["npu2pe0", "npu2pe1", "npu9pe0", "npu9pe1", "npu10pe0", "npu10pe1"]
+
+
+# -- health -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cards_fault_reaches_every_unit_of_it_and_of_no_other() -> None:
+    fleet = fleet_of([rngd_card(0), rngd_card(1)], HEALTHY).with_look((Arch.RENEGADE, 1), DEAD, 1.0)
+    assert unhealthy(only_offer(fleet, Partitioning(4))) == {
+        "npu1pe0-3": ("the driver reports the card as dead",),
+        "npu1pe4-7": ("the driver reports the card as dead",),
+    }
+
+
+def test_a_card_that_was_not_looked_at_is_not_given_out() -> None:
+    assert unhealthy(only_offer(fleet_of([warboy_card()]), FUSION)) == {"npu0pe0-1": ("not looked at yet",)}
+
+
+def test_a_card_on_its_way_back_is_not_given_out_yet() -> None:
+    offer = only_offer(fleet_of([warboy_card()], DEAD, HEALTHY), FUSION)
+    assert unhealthy(offer) == {"npu0pe0-1": ("the driver reports the card as dead",)}
+
+
+def test_a_card_that_cannot_tell_for_a_moment_stays_healthy() -> None:
+    assert unhealthy(only_offer(fleet_of([warboy_card()], HEALTHY, UNSURE), FUSION)) == {}
+
+
+def test_a_missing_device_file_makes_only_its_unit_unhealthy() -> None:
+    fleet = fleet_of([warboy_card(0, without=("pe1",)), warboy_card(1)], HEALTHY)
+    assert unhealthy(only_offer(fleet, SINGLE)) == {"npu0pe1": ("device file npu0pe1 does not exist",)}
+
+
+def test_a_file_that_no_unit_opens_may_be_missing() -> None:
+    fleet = fleet_of([warboy_card(0, without=("pe1", "ch2", ""))], HEALTHY)
+    assert unhealthy(only_offer(fleet, FUSION)) == {}
+
+
+def test_every_reason_is_told() -> None:
+    offer = only_offer(fleet_of([rngd_card(0, without=("pe0-3", "pe4-7"))], DEAD), FUSION)
+    assert unhealthy(offer) == {
+        "npu0pe0-7": (
+            "the driver reports the card as dead",
+            "device file npu0pe0-3 does not exist",
+            "device file npu0pe4-7 does not exist",
+        )
+    }
+
+
+# -- disabled devices -------------------------------------------------------------------------------------------------
+
+
+def test_a_disabled_card_is_not_offered() -> None:
+    fleet = fleet_of([warboy_card(0), warboy_card(1)], HEALTHY)
+    assert ids(only_offer(fleet, SINGLE, "npu1")) == ["npu0pe0", "npu0pe1"]
+
+
+def test_a_disabled_core_takes_the_fused_unit_of_its_card_away() -> None:
+    fleet = fleet_of([warboy_card(0), warboy_card(1)], HEALTHY)
+    assert ids(only_offer(fleet, FUSION, "npu0pe0")) == ["npu1pe0-1"]
+
+
+def test_a_family_all_of_whose_cards_are_disabled_is_an_empty_offer() -> None:
+    assert only_offer(fleet_of([warboy_card(0)], HEALTHY), FUSION, "npu0") == Offer(Arch.WARBOY)
+
+
+# -- what the kubelet is told -----------------------------------------------------------------------------------------
+
+
+def test_a_listing_has_ids_health_and_numa_nodes() -> None:
+    fleet = fleet_of([warboy_card(0, numa_node=1), warboy_card(1, numa_node=None)], HEALTHY)
+    offer = only_offer(fleet.with_look((Arch.WARBOY, 1), DEAD, 1.0), FUSION)
+    assert offer.listing == (ListedUnit("npu0pe0-1", True, 1), ListedUnit("npu1pe0-1", False, None))
+
+
+def test_a_listing_stays_equal_while_only_the_cards_identity_changes() -> None:
+    known = only_offer(fleet_of([warboy_card(0)], HEALTHY), SINGLE)
+    other = replace(warboy_card(0, uuid="0" * 36, pci="0000:aa:00.0", without=("ch0",)), serial="x", firmware=None)
+    changed = only_offer(fleet_of([other], HEALTHY), SINGLE)
+    assert changed != known
+    assert changed.listing == known.listing
+
+
+def test_a_listing_stays_equal_while_only_the_reasons_change() -> None:
+    lost = HealthReport(HealthStatus.UNHEALTHY, ("the card is gone from /sys",))
+    offered = [only_offer(fleet_of([warboy_card(0)], look), FUSION) for look in (DEAD, lost)]
+    assert offered[0].listing == offered[1].listing
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        fleet_of([warboy_card(0)], DEAD),
+        fleet_of([warboy_card(0, numa_node=1)], HEALTHY),
+        fleet_of([warboy_card(0), warboy_card(1)], HEALTHY),
+        fleet_of([warboy_card(1)], HEALTHY),
+    ],
+)
+def test_a_listing_changes_with_health_place_and_number(change: Fleet) -> None:
+    known = only_offer(fleet_of([warboy_card(0)], HEALTHY), FUSION)
+    assert only_offer(change, FUSION).listing != known.listing
+
+
+def test_a_unit_is_found_by_its_id() -> None:
+    offer = only_offer(fleet_of([warboy_card(0)], HEALTHY), SINGLE)
+    assert offer.unit("npu0pe1") == offer.units[1]
+    assert offer.unit("npu0pe0-1") is None
+
+
+@given(st.lists(devices(), max_size=6), policies)
+def test_every_pe_of_every_card_is_offered_exactly_once(found: list[Device], policy: Partitioning) -> None:
+    fleet = fleet_of(found, HEALTHY)
+    cores = [
+        (offered.unit.device.key, core)
+        for offer in offers(fleet, policy)
+        for offered in offer.units
+        for core in offered.unit.cores
+    ]
+    assert cores == [(each.device.key, core) for each in fleet.cards for core in each.device.cores]
+
+
+@given(st.lists(devices(), max_size=6), policies, st.data())
+def test_disabling_takes_units_away_and_changes_no_other(
+    found: list[Device], policy: Partitioning, data: st.DataObject
+) -> None:
+    fleet = fleet_of(found, HEALTHY)
+    whole = {(offer.arch, unit.unit.id): unit for offer in offers(fleet, policy) for unit in offer.units}
+    names = data.draw(st.lists(st.sampled_from([unit_id for _, unit_id in whole] or ["npu0"]), max_size=3))
+    disabled = tuple(DisabledDevice(name) for name in names)
+    left = {(offer.arch, unit.unit.id): unit for offer in offers(fleet, policy, disabled) for unit in offer.units}
+    assert left == {key: unit for key, unit in whole.items() if key[1] not in names}

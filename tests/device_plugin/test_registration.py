@@ -1,0 +1,100 @@
+"""Introducing a resource to the kubelet: what it is told, and what is told of its refusal."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+import pytest
+
+from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import (
+    RegistrationServicer,
+    add_RegistrationServicer_to_server,
+)
+from npu_device_plugin.registration import Registration, RegistrationError, register
+
+if TYPE_CHECKING:
+    Context = grpc.aio.ServicerContext[api.RegisterRequest, api.Empty]
+
+
+class Registry(RegistrationServicer):
+    """The kubelet's side: agrees, or refuses with a text as the kubelet does, always with the code UNKNOWN."""
+
+    def __init__(self, refusal: str | None = None) -> None:
+        """A registry that has been told nothing yet."""
+        self.requests: list[api.RegisterRequest] = []
+        self._refusal = refusal
+
+    async def Register(  # noqa: N802  # the protocol's name
+        self, request: api.RegisterRequest, context: "Context"
+    ) -> api.Empty:
+        """Take down the request, then agree or refuse."""
+        self.requests.append(request)
+        if self._refusal is not None:
+            await context.abort(grpc.StatusCode.UNKNOWN, self._refusal)
+        return api.Empty()
+
+
+@asynccontextmanager
+async def serving(registry: Registry, directory: Path) -> AsyncIterator[None]:
+    """The registry on kubelet.sock."""
+    server = grpc.aio.server()
+    add_RegistrationServicer_to_server(registry, server)
+    server.add_insecure_port(f"unix:{directory}/kubelet.sock")
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(None)
+
+
+def registration(directory: Path) -> Registration:
+    return Registration(str(directory), "furiosa-npu", "beta.furiosa.ai/npu")
+
+
+async def test_the_kubelet_is_told_version_endpoint_name_and_what_the_plugin_can_do(socket_dir: Path) -> None:
+    registry = Registry()
+    async with serving(registry, socket_dir):
+        await register(registration(socket_dir))
+    assert registry.requests == [
+        api.RegisterRequest(
+            version="v1beta1",
+            endpoint="furiosa-npu",
+            resource_name="beta.furiosa.ai/npu",
+            options=api.DevicePluginOptions(pre_start_required=False, get_preferred_allocation_available=True),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        'the ResourceName "beta.furiosa.ai/npu" is invalid',
+        'requested API version "v1beta1" is not supported by kubelet. Supported version is ["v1alpha"]',
+        "failed to dial device plugin: context deadline exceeded",
+    ],
+)
+async def test_a_refusal_is_told_in_the_kubelets_own_words(socket_dir: Path, refusal: str) -> None:
+    async with serving(Registry(refusal), socket_dir):
+        with pytest.raises(RegistrationError) as caught:
+            await register(registration(socket_dir))
+    assert str(caught.value) == f"UNKNOWN: {refusal}"
+
+
+async def test_a_kubelet_that_is_not_there_is_an_error_that_names_its_socket(socket_dir: Path) -> None:
+    with pytest.raises(RegistrationError) as caught:
+        await register(registration(socket_dir))
+    assert str(caught.value).startswith("UNAVAILABLE: ")
+    assert f"{socket_dir}/kubelet.sock" in str(caught.value)
+
+
+async def test_a_kubelet_that_was_away_is_found_at_the_next_attempt(socket_dir: Path) -> None:
+    registry = Registry()
+    with pytest.raises(RegistrationError):
+        await register(registration(socket_dir))
+    async with serving(registry, socket_dir):
+        await register(registration(socket_dir))
+    assert len(registry.requests) == 1

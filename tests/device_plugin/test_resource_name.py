@@ -1,0 +1,146 @@
+"""Names of resources: what the kubelet would refuse at registration is refused before."""
+
+import re
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from npu_core.arch import Arch
+from npu_device_plugin.resource_name import ResourceNames, objection
+
+NO_DOMAIN = "a name with a domain, such as beta.furiosa.ai/npu"
+DOMAIN = "a lower-case DNS domain of at most 244 characters before the slash"
+BASE = "at most 63 letters, digits, '-', '_' or '.' after the slash, the ends alphanumeric"
+
+
+def accepted_by_the_kubelet(name: str) -> bool:
+    """The rules as the kubelet's documentation and sources state them, one after the other."""
+    is_native = "/" not in name or "kubernetes.io/" in name
+    if is_native or name.startswith("requests."):
+        return False
+    quota_name = f"requests.{name}"
+    parts = quota_name.split("/")
+    if len(parts) != 2:
+        return False
+    prefix, base = parts
+    return is_dns_subdomain(prefix) and is_qualified_base(base)
+
+
+def is_dns_subdomain(text: str) -> bool:
+    labels = text.split(".")
+    return 0 < len(text) <= 253 and all(
+        set(label) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") and label and "-" not in {label[0], label[-1]}
+        for label in labels
+    )
+
+
+def is_qualified_base(text: str) -> bool:
+    alphanumeric = re.compile("[A-Za-z0-9]")
+    return (
+        0 < len(text) <= 63
+        and all(alphanumeric.match(character) or character in "-_." for character in text)
+        and bool(alphanumeric.match(text[0]))
+        and bool(alphanumeric.match(text[-1]))
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "beta.furiosa.ai/npu",
+        "furiosa.ai/warboy",
+        "a/b",
+        "0.1/2",
+        "furiosa.ai/NPU_2.x-y",
+        f"{'d' * 244}/npu",
+        f"furiosa.ai/{'n' * 63}",
+        "not-kubernetes.io.furiosa.ai/npu",
+        "requests-of.furiosa.ai/npu",
+    ],
+)
+def test_a_name_that_the_kubelet_accepts_is_accepted(name: str) -> None:
+    assert accepted_by_the_kubelet(name)
+    assert objection(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("", NO_DOMAIN),
+        ("npu", NO_DOMAIN),
+        ("beta.furiosa.ai", NO_DOMAIN),
+        ("kubernetes.io/npu", "a domain other than kubernetes.io"),
+        ("beta.kubernetes.io/npu", "a domain other than kubernetes.io"),
+        ("furiosakubernetes.io/npu", "a domain other than kubernetes.io"),
+        ("requests.furiosa.ai/npu", "a name that does not start with 'requests.'"),
+        ("/npu", DOMAIN),
+        ("Beta.furiosa.ai/npu", DOMAIN),
+        ("beta_furiosa.ai/npu", DOMAIN),
+        ("-beta.furiosa.ai/npu", DOMAIN),
+        ("beta-.furiosa.ai/npu", DOMAIN),
+        ("beta..furiosa.ai/npu", DOMAIN),
+        (".furiosa.ai/npu", DOMAIN),
+        ("furiosa.ai./npu", DOMAIN),
+        ("furiosa ai/npu", DOMAIN),
+        ("퓨리오사.ai/npu", DOMAIN),
+        ("٣.ai/npu", DOMAIN),
+        (f"{'d' * 245}/npu", DOMAIN),
+        ("furiosa.ai/", BASE),
+        ("furiosa.ai/npu/warboy", BASE),
+        ("furiosa.ai/-npu", BASE),
+        ("furiosa.ai/npu.", BASE),
+        ("furiosa.ai/n pu", BASE),
+        ("furiosa.ai/npu\n", BASE),
+        ("furiosa.ai/npué", BASE),
+        ("furiosa.ai/²", BASE),
+        (f"furiosa.ai/{'n' * 64}", BASE),
+    ],
+)
+def test_a_name_that_the_kubelet_refuses_is_refused_with_what_is_wrong_with_it(name: str, expected: str) -> None:
+    assert not accepted_by_the_kubelet(name)
+    assert objection(name) == expected
+
+
+pieces = st.sampled_from(
+    [*"aZ0-_./ \né²", "requests.", "kubernetes.io/", "furiosa.ai/", "npu", "d" * 243, "n" * 62, "warboy"]
+)
+nearly_names = st.lists(pieces, max_size=7).map("".join)
+
+
+@given(st.one_of(nearly_names, st.text()))
+@example("d" * 244 + "/" + "n" * 63)
+@settings(max_examples=500)
+def test_a_name_is_accepted_exactly_if_the_kubelet_accepts_it(name: str) -> None:
+    assert (objection(name) is None) == accepted_by_the_kubelet(name)
+
+
+# -- names of families ------------------------------------------------------------------------------------------------
+
+
+def test_the_first_family_has_the_name_and_the_second_one_its_family_appended() -> None:
+    names = ResourceNames("furiosa.ai/npu")
+    assert names.name(Arch.RENEGADE, first=True) == "furiosa.ai/npu"
+    assert names.name(Arch.WARBOY, first=False) == "furiosa.ai/npu-warboy"
+
+
+def test_a_name_given_to_a_family_is_its_name_whichever_comes_first() -> None:
+    names = ResourceNames(of_family=((Arch.RENEGADE, "furiosa.ai/rngd"),))
+    assert [names.name(Arch.RENEGADE, first=first) for first in (True, False)] == ["furiosa.ai/rngd"] * 2
+
+
+def test_a_family_without_a_name_does_not_take_one_that_was_given_to_another() -> None:
+    names = ResourceNames(of_family=((Arch.RENEGADE, "beta.furiosa.ai/npu"),))
+    assert names.name(Arch.WARBOY, first=True) == "beta.furiosa.ai/npu-warboy"
+    assert not names.clash
+
+
+@pytest.mark.parametrize(
+    "given_names",
+    [
+        ((Arch.WARBOY, "a.ai/x"), (Arch.RENEGADE, "a.ai/x")),
+        ((Arch.WARBOY, "beta.furiosa.ai/npu-renegade"),),
+    ],
+)
+def test_two_families_never_have_one_name(given_names: tuple[tuple[Arch, str], ...]) -> None:
+    assert ResourceNames(of_family=given_names).clash

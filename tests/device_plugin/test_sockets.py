@@ -1,0 +1,112 @@
+"""Socket files in a directory that somebody else cleans up."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from npu_device_plugin.sockets import give_name, remove_if_ours, socket_identity
+
+
+@contextmanager
+def bound(path: Path) -> Iterator[None]:
+    """A socket at a path; its file stays when it is closed."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        yield
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def test_nothing_has_no_identity(socket_dir: Path) -> None:
+    assert socket_identity(str(socket_dir / "none")) is None
+
+
+def test_what_is_no_socket_has_no_identity(socket_dir: Path) -> None:
+    (socket_dir / "file").write_text("x", encoding="utf-8")
+    (socket_dir / "directory").mkdir()
+    (socket_dir / "link").symlink_to("nowhere")
+    names = ("file", "directory", "link", "file/below", "\ud800"[:0] or "none")
+    assert {socket_identity(str(socket_dir / name)) for name in names} == {None}
+
+
+def test_a_socket_keeps_its_identity_while_it_stays(socket_dir: Path, stack: ExitStack) -> None:
+    path = socket_dir / "s"
+    stack.enter_context(bound(path))
+    assert socket_identity(str(path)) == socket_identity(str(path)) is not None
+
+
+def test_another_socket_at_the_same_path_has_another_identity(socket_dir: Path, stack: ExitStack) -> None:
+    path = socket_dir / "s"
+    stack.enter_context(bound(path))
+    before = socket_identity(str(path))
+    path.unlink()
+    stack.enter_context(bound(path))
+    assert socket_identity(str(path)) != before
+
+
+def test_a_link_to_a_socket_is_none_of_ours(socket_dir: Path, stack: ExitStack) -> None:
+    stack.enter_context(bound(socket_dir / "s"))
+    (socket_dir / "link").symlink_to("s")
+    assert socket_identity(str(socket_dir / "link")) is None
+
+
+def test_a_served_socket_is_given_its_name(socket_dir: Path, stack: ExitStack) -> None:
+    scratch, path = socket_dir / ".scratch", socket_dir / "s"
+    stack.enter_context(bound(scratch))
+    identity = give_name(str(scratch), str(path))
+    assert identity == socket_identity(str(path)) is not None
+    assert os.listdir(socket_dir) == ["s"]  # noqa: PTH208  # names are what is asked for
+
+
+def test_a_name_is_given_over_whatever_was_there(socket_dir: Path, stack: ExitStack) -> None:
+    path = socket_dir / "s"
+    stack.enter_context(bound(path))
+    stale = socket_identity(str(path))
+    stack.enter_context(bound(socket_dir / ".scratch"))
+    assert give_name(str(socket_dir / ".scratch"), str(path)) not in {None, stale}
+
+
+def test_a_scratch_that_has_gone_is_an_error(socket_dir: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        give_name(str(socket_dir / ".scratch"), str(socket_dir / "s"))
+
+
+def test_our_socket_is_removed(socket_dir: Path, stack: ExitStack) -> None:
+    path = socket_dir / "s"
+    stack.enter_context(bound(path))
+    remove_if_ours(str(path), socket_identity(str(path)))
+    assert not path.exists()
+
+
+def test_the_socket_of_another_process_is_left_alone(socket_dir: Path, stack: ExitStack) -> None:
+    path = socket_dir / "s"
+    stack.enter_context(bound(path))
+    ours = socket_identity(str(path))
+    path.unlink()
+    stack.enter_context(bound(path))
+    remove_if_ours(str(path), ours)
+    assert path.exists()
+
+
+def test_a_socket_that_has_gone_already_is_no_error(socket_dir: Path, stack: ExitStack) -> None:
+    path = socket_dir / "s"
+    stack.enter_context(bound(path))
+    ours = socket_identity(str(path))
+    path.unlink()
+    remove_if_ours(str(path), ours)
+    assert not path.exists()
+
+
+def test_where_we_have_none_nothing_is_removed(socket_dir: Path, stack: ExitStack) -> None:
+    path = socket_dir / "s"
+    stack.enter_context(bound(path))
+    remove_if_ours(str(path), None)
+    assert path.exists()

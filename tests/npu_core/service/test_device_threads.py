@@ -1,0 +1,204 @@
+"""Reads that may never come back: given up at a deadline, never queued up, and no reason for a process to stay."""
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import pytest
+
+from npu_core.errors import ReadFailedError, StuckError
+from npu_core.service.device_threads import DeviceThreads
+
+PATIENCE = 15.0
+
+
+@dataclass(slots=True)
+class Clock:
+    """Time that passes when it is told to."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(slots=True)
+class HungRead:
+    """Work that comes back when it is released."""
+
+    begun: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self) -> str:
+        self.begun.set()
+        self.released.wait()
+        return "late"
+
+
+def hang(threads: DeviceThreads, key: str) -> tuple[HungRead, Future[str]]:
+    """Let a key's thread be stuck in a read."""
+    read = HungRead()
+    future = threads.start(key, read)
+    assert read.begun.wait(PATIENCE)
+    return read, future
+
+
+@dataclass(slots=True)
+class Listener:
+    """Keeps a thread in the middle of telling its result."""
+
+    heard: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, _: Future[str]) -> None:
+        self.heard.set()
+        self.released.wait()
+
+
+def telling(threads: DeviceThreads, key: str) -> Listener:
+    """Let a key's thread be in the middle of telling a result."""
+    listener = Listener()
+    read, future = hang(threads, key)
+    future.add_done_callback(listener)
+    read.released.set()
+    assert listener.heard.wait(PATIENCE)
+    return listener
+
+
+def test_work_gives_its_result() -> None:
+    assert DeviceThreads().start("npu0", lambda: 42).result(PATIENCE) == 42
+
+
+def test_work_that_fails_gives_its_error() -> None:
+    def fail() -> int:
+        raise ReadFailedError("EIO", path="/sys/x")
+
+    future = DeviceThreads().start("npu0", fail)
+    with pytest.raises(ReadFailedError, match=r"^/sys/x: EIO$"):
+        future.result(PATIENCE)
+
+
+def test_a_thread_outlives_work_that_fails() -> None:
+    threads = DeviceThreads()
+    failed = threads.start("npu0", lambda: 1 // 0)
+    assert isinstance(failed.exception(PATIENCE), ZeroDivisionError)
+    assert threads.start("npu0", lambda: "next").result(PATIENCE) == "next"
+
+
+def test_a_key_has_one_daemon_thread_named_after_it() -> None:
+    threads = DeviceThreads()
+    first, second = (threads.start("npu7", threading.current_thread).result(PATIENCE) for _ in range(2))
+    assert first is second
+    assert (first.name, first.daemon) == ("device npu7", True)
+
+
+def test_another_key_has_another_thread() -> None:
+    threads = DeviceThreads()
+    names = {threads.start(key, threading.get_ident).result(PATIENCE) for key in ("npu0", "npu1")}
+    assert len(names) == 2
+
+
+def test_nothing_is_queued_up_behind_a_hung_read() -> None:
+    clock = Clock()
+    threads = DeviceThreads(clock)
+    read, _ = hang(threads, "npu0")
+    clock.now += 42.4
+    with pytest.raises(StuckError, match=r"^a read begun 42 s ago has not come back$"):
+        threads.start("npu0", lambda: "never")
+    read.released.set()
+
+
+def test_a_hung_read_does_not_hold_up_another_key() -> None:
+    threads = DeviceThreads()
+    read, _ = hang(threads, "npu0")
+    assert threads.start("npu1", lambda: "here").result(PATIENCE) == "here"
+    read.released.set()
+
+
+def test_a_read_that_came_back_makes_room_for_the_next() -> None:
+    threads = DeviceThreads()
+    read, future = hang(threads, "npu0")
+    read.released.set()
+    assert future.result(PATIENCE) == "late"
+    assert threads.start("npu0", lambda: "next").result(PATIENCE) == "next"
+
+
+def test_whoever_hears_of_a_result_may_bring_the_next_work_at_once() -> None:
+    threads = DeviceThreads()
+    listener = telling(threads, "npu0")
+    following = threads.start("npu0", lambda: "next")
+    listener.released.set()
+    assert following.result(PATIENCE) == "next"
+
+
+def test_a_key_counts_as_stuck_only_beyond_its_time() -> None:
+    clock = Clock()
+    threads = DeviceThreads(clock)
+    read, _ = hang(threads, "npu0")
+    threads.start("npu1", lambda: None).result(PATIENCE)
+    clock.now += 2.0
+    assert threads.stuck(longer_than=2.0) == frozenset()
+    clock.now += 0.1
+    assert threads.stuck(longer_than=2.0) == {"npu0"}
+    read.released.set()
+
+
+def test_a_key_is_not_stuck_any_more_once_its_read_came_back() -> None:
+    clock = Clock()
+    threads = DeviceThreads(clock)
+    read, future = hang(threads, "npu0")
+    clock.now += 60.0
+    read.released.set()
+    future.result(PATIENCE)
+    assert threads.stuck(longer_than=2.0) == frozenset()
+
+
+def test_work_that_was_given_up_before_it_began_is_not_done() -> None:
+    threads = DeviceThreads()
+    thread = threads.start("npu0", threading.current_thread).result(PATIENCE)
+    done: list[str] = []
+    listener = telling(threads, "npu0")
+    waiting = threads.start("npu0", lambda: done.append("done"))
+    waiting.cancel()
+    threads.forget("npu0")
+    listener.released.set()
+    thread.join(PATIENCE)
+    assert (waiting.cancelled(), done) == (True, [])
+
+
+def test_the_thread_of_a_forgotten_key_ends() -> None:
+    threads = DeviceThreads()
+    thread = threads.start("npu0", threading.current_thread).result(PATIENCE)
+    threads.forget("npu0")
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_a_forgotten_key_that_was_stuck_begins_anew() -> None:
+    threads = DeviceThreads()
+    read, _ = hang(threads, "npu0")
+    threads.forget("npu0")
+    assert threads.stuck(longer_than=-1.0) == frozenset()
+    assert threads.start("npu0", lambda: "anew").result(PATIENCE) == "anew"
+    read.released.set()
+
+
+def test_forgetting_a_key_that_never_was_does_nothing() -> None:
+    DeviceThreads().forget("npu0")
+
+
+def test_a_process_with_a_hung_read_ends() -> None:
+    program = """
+import threading
+from npu_core.service.device_threads import DeviceThreads
+begun = threading.Event()
+DeviceThreads().start("npu0", lambda: (begun.set(), threading.Event().wait()))
+begun.wait()
+print("leaving")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "leaving\n", "")

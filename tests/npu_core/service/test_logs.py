@@ -1,0 +1,195 @@
+"""Log lines for people and for machines: one line each, an event that never changes, and fields."""
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npu_core.service.logs import EventLog, LogFormat, LogLevel, configure
+
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+
+
+@dataclass(slots=True)
+class Written:
+    """What was logged since."""
+
+    stream: io.StringIO
+
+    @property
+    def text(self) -> str:
+        """The lines without their times, which are checked for their form."""
+        lines = self.stream.getvalue().splitlines(keepends=True)
+        assert all(re.match(f"{STAMP} ", line) for line in lines)
+        return "".join(line.partition(" ")[2] for line in lines)
+
+    @property
+    def documents(self) -> list[dict[str, object]]:
+        """The lines as JSON documents, without their times, which are checked for their form."""
+        documents = [json.loads(line) for line in self.stream.getvalue().splitlines()]
+        assert all(re.fullmatch(STAMP, document.pop("time")) for document in documents)
+        return documents
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def written(form: LogFormat, level: LogLevel = LogLevel.INFO) -> Written:
+    stream = io.StringIO()
+    configure(level, form, stream)
+    return Written(stream)
+
+
+def test_a_text_line_is_a_time_a_level_an_event_and_fields() -> None:
+    lines = written(LogFormat.TEXT)
+    EventLog("x").warning("card became unhealthy", card="npu0", reason="the driver reports the card as dead", looks=2)
+    assert lines.text == (
+        'WARNING card became unhealthy card=npu0 reason="the driver reports the card as dead" looks=2\n'
+    )
+
+
+def test_a_json_line_has_the_event_and_every_field_by_name() -> None:
+    lines = written(LogFormat.JSON)
+    EventLog("npu_device_plugin.scanner").warning("card is unhealthy", card="npu0", looks=2)
+    assert lines.documents == [
+        {
+            "level": "warning",
+            "event": "card is unhealthy",
+            "logger": "npu_device_plugin.scanner",
+            "card": "npu0",
+            "looks": 2,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("npu0", "npu0"),
+        (7, "7"),
+        (None, "None"),
+        ("", '""'),
+        ("two words", '"two words"'),
+        ("a=b", '"a=b"'),
+        ('say "x"', r'"say \"x\""'),
+        ("one\ntwo", r'"one\ntwo"'),
+        ("\x1b[31mred", r'"\u001b[31mred"'),
+        ("엔피유", "엔피유"),
+        ("엔 피유", '"엔 피유"'),
+        (Path("/sys"), "/sys"),
+        (("a", 1), "\"('a', 1)\""),
+    ],
+)
+def test_a_text_value_is_quoted_only_where_it_could_be_misread(value: object, shown: str) -> None:
+    lines = written(LogFormat.TEXT)
+    EventLog("x").info("seen", value=value)
+    assert lines.text == f"INFO seen value={shown}\n"
+
+
+def test_a_json_value_that_json_does_not_know_is_text() -> None:
+    lines = written(LogFormat.JSON)
+    EventLog("x").info("seen", path=Path("/sys"), name="엔피유")
+    assert lines.documents == [{"level": "info", "event": "seen", "logger": "x", "path": "/sys", "name": "엔피유"}]
+    assert "엔피유" in lines.stream.getvalue()
+
+
+@given(st.text())
+def test_a_value_never_makes_a_second_line(value: str) -> None:
+    for form in LogFormat:
+        lines = written(form)
+        EventLog("x").info("seen", value=value)
+        assert lines.stream.getvalue().count("\n") == 1
+
+
+@given(st.text())
+def test_a_json_value_is_read_back_as_it_was(value: str) -> None:
+    lines = written(LogFormat.JSON)
+    EventLog("x").info("seen", value=value)
+    assert json.loads(lines.stream.getvalue())["value"] == value
+
+
+@pytest.mark.parametrize("form", LogFormat)
+def test_another_librarys_line_breaks_do_not_make_a_second_line(form: LogFormat) -> None:
+    lines = written(form)
+    logging.getLogger("grpc").warning("first\nsecond: %s", "third\r\n")
+    assert lines.stream.getvalue().count("\n") == 1
+
+
+def test_another_librarys_line_has_its_own_words() -> None:
+    lines = written(LogFormat.TEXT)
+    logging.getLogger("grpc").warning("%d channels left", 3)
+    assert lines.text == "WARNING 3 channels left\n"
+
+
+def failed() -> None:
+    try:
+        int("no number")
+    except ValueError:
+        logging.getLogger("x").exception("it failed")
+
+
+def test_an_exception_is_a_field_of_a_text_line() -> None:
+    lines = written(LogFormat.TEXT)
+    failed()
+    assert re.fullmatch(r'ERROR it failed exception="Traceback .*ValueError: invalid literal .*"\n', lines.text)
+
+
+def test_an_exception_is_a_field_of_a_json_line() -> None:
+    lines = written(LogFormat.JSON)
+    failed()
+    (document,) = lines.documents
+    exception = document["exception"]
+    assert isinstance(exception, str)
+    assert exception.startswith("Traceback (most recent call last):\n")
+    assert exception.endswith("\nValueError: invalid literal for int() with base 10: 'no number'")
+
+
+@pytest.mark.parametrize(
+    ("level", "events"),
+    [
+        (LogLevel.DEBUG, ["debug", "info", "warning", "error"]),
+        (LogLevel.INFO, ["info", "warning", "error"]),
+        (LogLevel.WARNING, ["warning", "error"]),
+        (LogLevel.ERROR, ["error"]),
+    ],
+)
+def test_lines_less_important_than_the_level_are_left_out(level: LogLevel, events: list[str]) -> None:
+    lines = written(LogFormat.JSON, level)
+    log = EventLog("x")
+    for write, event in ((log.debug, "debug"), (log.info, "info"), (log.warning, "warning"), (log.error, "error")):
+        write(event)
+    assert [(document["level"], document["event"]) for document in lines.documents] == [(each, each) for each in events]
+
+
+def test_a_percent_sign_in_an_event_is_a_percent_sign() -> None:
+    lines = written(LogFormat.TEXT)
+    EventLog("x").info("100% of %s", load="100%")
+    assert lines.text == "INFO 100% of %s load=100%\n"
+
+
+def test_configuring_again_replaces_the_form_instead_of_adding_one() -> None:
+    written(LogFormat.TEXT)
+    lines = written(LogFormat.JSON)
+    EventLog("x").info("once")
+    assert len(lines.documents) == 1
+
+
+def test_without_a_stream_lines_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogLevel.INFO, LogFormat.TEXT)
+    EventLog("x").info("here")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith(" INFO here\n")

@@ -1,0 +1,204 @@
+"""How services read their settings: values out of what was given, and everything that is wrong with them at once."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npu_core.errors import FormatError, Problem, SettingsError
+from npu_core.service.logs import LogFormat, LogLevel
+from npu_core.service.settings import (
+    COMMAND_LINE,
+    ENVIRONMENT,
+    Given,
+    Kind,
+    Reader,
+    absolute_path,
+    environment_name,
+    gather,
+    one_of,
+    seconds,
+    text_of,
+)
+
+FILE = "/etc/x.conf"
+SPAN = seconds(0.1, 60)
+OTHER_KINDS = [Kind.NUMBER, Kind.BOOLEAN, Kind.NOTHING, Kind.LIST, Kind.MAPPING]
+
+
+def text(value: str) -> Given:
+    return Given("key", value, COMMAND_LINE)
+
+
+def in_file(key: str, value: str, line: int, kind: Kind = Kind.STRING) -> Given:
+    return Given(key, value, FILE, line, kind)
+
+
+def test_a_value_that_was_given_is_parsed() -> None:
+    reader = Reader([text(" here ")])
+    assert reader.take("key", text_of, "default") == "here"
+    assert reader.finish() == ()
+
+
+def test_a_value_that_was_not_given_is_the_default() -> None:
+    reader = Reader([])
+    assert reader.take("key", text_of, "default") == "default"
+    assert reader.finish() == ()
+
+
+def test_a_wrong_value_is_the_default_and_a_problem() -> None:
+    reader = Reader([in_file("key", "", 3)])
+    assert reader.take("key", text_of, "default") == "default"
+    assert reader.finish() == (Problem("key", "", "a text that is not empty", FILE, 3),)
+
+
+def test_several_problems_of_one_value_are_all_kept() -> None:
+    problems = [Problem("key", "a", "b", FILE, 1), Problem("key", "c", "d", FILE, 2)]
+
+    def refuse(_: Given) -> str:
+        raise SettingsError(problems)
+
+    reader = Reader([in_file("key", "x", 1)])
+    assert reader.take("key", refuse, "default") == "default"
+    assert reader.finish() == tuple(problems)
+
+
+def test_a_key_that_nobody_takes_is_a_problem_that_names_the_keys_there_are() -> None:
+    reader = Reader([in_file("intervall", "10", 2)])
+    reader.take("interval", SPAN, 1.0)
+    reader.take("defaultPe", text_of, "")
+    assert reader.finish() == (Problem("intervall", "10", "one of the keys defaultPe, interval", FILE, 2),)
+
+
+def test_of_a_key_given_twice_the_first_counts_and_the_second_is_a_problem() -> None:
+    reader = Reader([in_file("key", "first", 1), in_file("key", "second", 4)])
+    assert reader.take("key", text_of, "") == "first"
+    assert reader.finish() == (Problem("key", "second", "each key once", FILE, 4),)
+
+
+def test_problems_come_in_the_order_of_their_lines() -> None:
+    reader = Reader([in_file("c", "", 9), in_file("a", "", 2), in_file("b", "", 5), in_file("a", "x", 7)])
+    for key in ("b", "a"):
+        reader.take(key, text_of, "")
+    assert [problem.line for problem in reader.finish()] == [2, 5, 7, 9]
+
+
+def test_what_was_given_can_be_asked_for_again() -> None:
+    given_value = text("x")
+    reader = Reader([given_value])
+    assert (reader.given("key"), reader.given("other")) == (given_value, None)
+
+
+def test_a_problem_names_the_value_as_the_operator_wrote_it() -> None:
+    value = Given("interval", "soon", ENVIRONMENT, name="NPU_INTERVAL")
+    assert str(value.problem("a number")) == "environment: NPU_INTERVAL is 'soon': expected a number"
+
+
+def test_a_problem_of_a_file_names_file_line_and_key() -> None:
+    assert str(in_file("interval", "soon", 3).problem("a number")) == (
+        "/etc/x.conf:3: interval is 'soon': expected a number"
+    )
+
+
+# -- values -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_what_is_no_text_is_refused_with_what_it_is(kind: Kind) -> None:
+    with pytest.raises(FormatError) as caught:
+        text_of(in_file("key", "1", 1, kind))
+    assert caught.value.expected == f"a text, not {kind.value}"
+
+
+@pytest.mark.parametrize("value", ["", " ", "\t\n", "\u3000"])
+def test_a_blank_text_is_refused(value: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        text_of(text(value))
+    assert caught.value.expected == "a text that is not empty"
+
+
+def test_bytes_that_are_not_utf_8_are_refused() -> None:
+    argument = b"npu\xff".decode(errors="surrogateescape")
+    with pytest.raises(FormatError) as caught:
+        text_of(text(argument))
+    assert caught.value.expected == "UTF-8 text"
+
+
+@pytest.mark.parametrize(("value", "choice"), [("json", LogFormat.JSON), (" TEXT ", LogFormat.TEXT)])
+def test_a_choice_is_one_of_its_words_in_any_case(value: str, choice: LogFormat) -> None:
+    assert one_of(LogFormat)(text(value)) is choice
+
+
+@pytest.mark.parametrize("value", ["warn", "info,debug", "LogLevel.INFO"])
+def test_another_word_is_refused_with_the_words_there_are(value: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        one_of(LogLevel)(text(value))
+    assert caught.value.expected == "one of debug, info, warning, error"
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [("10", 10.0), ("0.1", 0.1), ("60", 60.0), (" 2.5 ", 2.5), ("1e1", 10.0), ("+3", 3.0)]
+)
+def test_a_span_of_time_is_a_number_of_seconds(value: str, number: float) -> None:
+    assert SPAN(text(value)) == number
+
+
+@pytest.mark.parametrize("value", ["", "soon", "10s", "0", "0.09", "60.1", "-1", "nan", "inf", "1,5", "0x10", "1:30"])
+def test_what_is_no_span_of_time_is_refused_with_its_bounds(value: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        SPAN(text(value))
+    assert caught.value.expected == "a number of seconds from 0.1 to 60"
+
+
+def test_a_number_in_quotes_is_refused_as_what_it_is() -> None:
+    with pytest.raises(FormatError) as caught:
+        SPAN(in_file("interval", "10", 1, Kind.STRING))
+    assert caught.value.expected == "a number of seconds from 0.1 to 60, not a string"
+
+
+@given(st.text(alphabet=st.characters()))
+def test_a_span_of_time_is_within_its_bounds_or_refused(value: str) -> None:
+    try:
+        number = SPAN(text(value))
+    except FormatError:
+        return
+    assert math.isfinite(number)
+    assert 0.1 <= number <= 60
+
+
+@pytest.mark.parametrize(
+    ("value", "path"), [("/sys", "/sys"), ("/host/sys/", "/host/sys"), ("/", "/"), ("//", "/"), (" /a b ", "/a b")]
+)
+def test_a_path_has_no_slash_at_its_end(value: str, path: str) -> None:
+    assert absolute_path(text(value)) == path
+
+
+@pytest.mark.parametrize("value", ["sys", "./sys", "~/sys", "/a\0b", "C:\\sys"])
+def test_what_is_no_absolute_path_is_refused(value: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        absolute_path(text(value))
+    assert caught.value.expected == "an absolute path"
+
+
+# -- where values come from -------------------------------------------------------------------------------------------
+
+
+def test_an_option_has_an_environment_variable() -> None:
+    assert environment_name("listen-address") == "NPU_LISTEN_ADDRESS"
+
+
+def test_a_flag_stands_before_its_variable() -> None:
+    assert gather(["interval"], {"interval": "5"}, {"NPU_INTERVAL": "10"}) == (
+        Given("interval", "5", COMMAND_LINE, name="--interval"),
+    )
+
+
+def test_a_variable_stands_in_for_a_flag() -> None:
+    assert gather(["log-level"], {}, {"NPU_LOG_LEVEL": "debug"}) == (
+        Given("log-level", "debug", ENVIRONMENT, name="NPU_LOG_LEVEL"),
+    )
+
+
+def test_what_belongs_to_no_option_is_not_gathered() -> None:
+    assert gather(["interval"], {"other": "1"}, {"NPU_OTHER": "1", "INTERVAL": "1", "PATH": "/bin"}) == ()

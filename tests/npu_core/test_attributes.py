@@ -1,0 +1,185 @@
+"""What a card says of itself while it works: the attributes that are read one by one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from npu_core.arch import Arch
+from npu_core.cores import CoreRange
+from npu_core.counters import Clock, ErrorCounter, PeCounters
+from npu_core.device import Device
+from npu_core.errors import AccessDeniedError, FormatError, GoneError, HostError, MissingError, ReadFailedError
+from npu_core.host import Host
+from npu_core.machine import Machine
+from npu_core.testing import EACCES, EIO, ENODEV, FakeCard, FakeHost, Fault, FaultyFS, garbage, rngd, warboy
+
+Attribute = Callable[[Host, Device], object]
+
+ATTRIBUTES: dict[str, tuple[str, Attribute]] = {
+    "alive": ("alive", lambda host, device: host.alive(device)),
+    "uptime": ("heartbeat", lambda host, device: host.uptime(device)),
+    "errors": ("atr_error", lambda host, device: host.errors(device)),
+    "clocks": ("ne_clk_freq_info", lambda host, device: host.clocks(device)),
+    "counters": ("perf_regs", lambda host, device: host.pe_counters(device, CoreRange(0, 1))),
+}
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> FakeHost:
+    return FakeHost(tmp_path, warboy(0), rngd(0))
+
+
+@pytest.fixture
+def cards(host: FakeHost) -> tuple[FakeCard, FakeCard]:
+    return host.card(Arch.WARBOY, 0), host.card(Arch.RENEGADE, 0)
+
+
+@pytest.fixture
+def devices(host: FakeHost) -> tuple[Device, Device]:
+    first, second = host.open().inventory().devices
+    return first, second
+
+
+def test_the_uptime_is_the_heartbeat(
+    host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device]
+) -> None:
+    cards[0].set_uptime(42)
+    cards[1].set_uptime(0)
+    assert [host.open().uptime(device) for device in devices] == [42, 0]
+
+
+def test_errors_are_counted_by_kind(
+    host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device]
+) -> None:
+    cards[0].set_error("device_error", 3)
+    cards[0].set_error("axi_post_error", 7)
+    warboy_errors, rngd_errors = (host.open().errors(device) for device in devices)
+    assert [counter for counter in warboy_errors if counter.count] == [
+        ErrorCounter("axi_post_error", 7),
+        ErrorCounter("device_error", 3),
+    ]
+    assert [counter.count for counter in rngd_errors] == [0] * 9
+
+
+def test_each_family_has_its_own_form_of_clocks(host: FakeHost, devices: tuple[Device, Device]) -> None:
+    warboy_clocks, rngd_clocks = (host.open().clocks(device) for device in devices)
+    assert warboy_clocks[0] == Clock("ne tensor", 2000, "MHz")
+    assert warboy_clocks[-1] == Clock("dram", 4266, "MT/s")
+    assert rngd_clocks == tuple(Clock(f"pe{core}", 1_000_000_000, "Hz") for core in range(8))
+
+
+def test_the_performance_mode_is_in_the_drivers_words(host: FakeHost, devices: tuple[Device, Device]) -> None:
+    assert [host.open().performance_mode(device) for device in devices] == ["4 (FULL 1)", "powersave"]
+
+
+def test_newer_rngd_drivers_say_which_pes_are_occupied(
+    host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device]
+) -> None:
+    cards[1].set_attribute("pe_occupancy", "0\n1\n0\n0\n0\n0\n0\n1")
+    assert [pe for pe, busy in enumerate(host.open().occupancy(devices[1])) if busy] == [1, 7]
+    with pytest.raises(MissingError, match="pe_occupancy"):
+        host.open().occupancy(devices[0])
+
+
+def test_newer_rngd_drivers_say_why_they_throttle(
+    host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device]
+) -> None:
+    assert host.open().throttle_reason(devices[1]) == 0
+    cards[1].set_attribute("throttle_reason", "0x12")
+    assert host.open().throttle_reason(devices[1]) == 0x12
+    with pytest.raises(MissingError):
+        host.open().throttle_reason(devices[0])
+
+
+@pytest.mark.parametrize("cores", ["0", "1", "0-1"])
+def test_every_core_range_of_a_warboy_has_counters(
+    host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device], cores: str
+) -> None:
+    part = CoreRange.parse(cores)
+    cards[0].set_perf_regs(part, (5 << 32) + 7, 11, 13)
+    assert host.open().pe_counters(devices[0], part) == PeCounters(part, (5 << 32) + 7, 11, 13)
+
+
+def test_single_cores_of_an_rngd_have_counters_of_64_bits(
+    host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device]
+) -> None:
+    part, fused = CoreRange(7, 7), CoreRange(0, 3)
+    cards[1].set_perf_regs(part, 1 << 40, 1 << 39)
+    cards[1].set_perf_regs(fused, 1, 1)
+    assert host.open().pe_counters(devices[1], part) == PeCounters(part, 1 << 40, 1 << 39, None, bits=64)
+    with pytest.raises(MissingError):
+        host.open().pe_counters(devices[1], fused)
+
+
+def test_the_counters_of_one_card_are_not_those_of_its_namesake(
+    host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device]
+) -> None:
+    pe = CoreRange(0, 0)
+    cards[0].set_perf_regs(pe, 10, 1, 1)
+    cards[1].set_perf_regs(pe, 20, 2)
+    assert [host.open().pe_counters(device, pe).cycles for device in devices] == [10, 20]
+
+
+@pytest.mark.parametrize("name", list(ATTRIBUTES))
+@pytest.mark.parametrize(
+    ("fault", "leaf"),
+    [(EIO, ReadFailedError), (EACCES, AccessDeniedError), (ENODEV, GoneError), (garbage(), FormatError)],
+    ids=["EIO", "EACCES", "ENODEV", "garbage"],
+)
+def test_what_cannot_be_read_is_an_error_that_names_the_file(
+    host: FakeHost, devices: tuple[Device, Device], name: str, fault: Fault, leaf: type[HostError]
+) -> None:
+    file, read = ATTRIBUTES[name]
+    fs = FaultyFS()
+    fs.put(f"*/{file}", fault)
+    with pytest.raises(leaf) as caught:
+        read(host.open(fs), devices[0])
+    assert type(caught.value) is leaf
+    assert caught.value.path is not None
+    assert caught.value.path.startswith(host.sysfs)
+    assert caught.value.path.endswith(f"/{file}")
+
+
+@pytest.mark.parametrize("name", list(ATTRIBUTES))
+def test_nothing_of_a_card_that_is_gone_can_be_read(host: FakeHost, devices: tuple[Device, Device], name: str) -> None:
+    _, read = ATTRIBUTES[name]
+    host.card(Arch.WARBOY, 0).disappear()
+    with pytest.raises(MissingError):
+        read(host.open(), devices[0])
+
+
+def test_a_machine_has_a_vendor_and_a_name(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, vendor="Super Micro Computer, Inc.", machine="SYS-420GP")
+    assert host.open().machine() == Machine("Super Micro Computer, Inc.", "SYS-420GP")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name", "expected"),
+    [
+        (None, None, Machine()),
+        ("", " ", Machine()),
+        (None, "R750", Machine(None, "R750")),
+        ("Dell\x01 Inc.\t", "R 750  ", Machine("Dell Inc.", "R 750")),
+        ("System manufacturer", "급", Machine("System manufacturer", "급")),
+    ],
+)
+def test_a_machine_may_say_little_or_odd_things_of_itself(
+    tmp_path: Path, vendor: str | None, name: str | None, expected: Machine
+) -> None:
+    host = FakeHost(tmp_path)
+    host.set_machine(vendor, name)
+    assert host.open().machine() == expected
+
+
+def test_a_machine_without_dmi_has_neither_vendor_nor_name(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path)
+    (tmp_path / "sys/class/dmi/id").unlink()
+    assert host.open().machine() == Machine()
+
+
+def test_a_machine_that_cannot_be_asked_is_an_error(tmp_path: Path) -> None:
+    fs = FaultyFS()
+    fs.put("*/product_name", EIO)
+    with pytest.raises(ReadFailedError, match="product_name"):
+        FakeHost(tmp_path).open(fs).machine()

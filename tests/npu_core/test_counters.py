@@ -1,0 +1,94 @@
+"""Utilization out of running totals."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npu_core.cores import CoreRange
+from npu_core.counters import PeCounters, Utilization
+from strategies import pe_counters
+
+PE = CoreRange(0, 0)
+SECOND = 2_000_000_000
+WRAP = 1 << 32
+
+
+def counters(cycles: int, task: int = 0, tensor: int | None = 0, bits: int = 32) -> PeCounters:
+    return PeCounters(PE, cycles, task, tensor, bits)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "busy", "computing"),
+    [
+        (counters(0), counters(SECOND), 0.0, 0.0),
+        (counters(0), counters(SECOND, SECOND // 2, SECOND // 4), 0.5, 0.5),
+        (counters(0), counters(SECOND, SECOND, SECOND), 1.0, 1.0),
+        (counters(SECOND, 7, 5), counters(2 * SECOND, 7 + SECOND // 4, 5), 0.25, 0.0),
+        (counters(0, WRAP - 100, WRAP - 50), counters(1000, 400, 200), 0.5, 0.5),
+        (counters(0), counters(1000, 1010, 1020), 1.0, 1.0),
+        (counters(0, tensor=None), counters(1000, 250, None), 0.25, None),
+        (counters(0, tensor=3), counters(1000, 250, None), 0.25, None),
+        (counters(0, WRAP - 100, None, 64), counters(1000, WRAP + 400, None, 64), 0.5, None),
+        (counters(0), counters(WRAP - 1, WRAP - 1), 1.0, 0.0),
+        (counters(0, 0, None, 64), counters(8 * WRAP, 4 * WRAP, None, 64), 0.5, None),
+    ],
+    ids=[
+        "idle",
+        "half",
+        "full",
+        "going on",
+        "wrapped",
+        "rounding",
+        "no tensor",
+        "no tensor later",
+        "64 bits",
+        "just in time",
+        "64 bits long",
+    ],
+)
+def test_utilization_is_task_time_over_all_time(
+    earlier: PeCounters, later: PeCounters, busy: float, computing: float | None
+) -> None:
+    assert Utilization.between(earlier, later) == Utilization(PE, busy, computing)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        (counters(1000, 10), counters(1000, 10)),
+        (counters(1000, 900), counters(5, 3)),
+        (counters(1), counters(0)),
+        (counters(0), counters(WRAP, 10)),
+    ],
+    ids=["no time passed", "restarted", "one cycle back", "looked at too seldom"],
+)
+def test_utilization_is_unknown_where_the_counters_cannot_tell(earlier: PeCounters, later: PeCounters) -> None:
+    assert Utilization.between(earlier, later) is None
+
+
+@given(pe_counters(), pe_counters())
+def test_shares_are_between_nothing_and_everything(earlier: PeCounters, later: PeCounters) -> None:
+    work = Utilization.between(earlier, later)
+    if work is None:
+        assert not 0 < later.cycles - earlier.cycles < 1 << later.bits
+        return
+    assert 0.0 <= work.busy <= 1.0
+    assert work.computing is None or 0.0 <= work.computing <= 1.0
+    assert (work.computing is None) == (None in {earlier.tensor_cycles, later.tensor_cycles})
+
+
+@given(
+    start=st.integers(0, WRAP - 1),
+    cycles=st.integers(1, WRAP - 1),
+    share=st.floats(0, 1),
+    bits=st.sampled_from([32, 64]),
+)
+def test_where_a_counter_stands_makes_no_difference(start: int, cycles: int, share: float, bits: int) -> None:
+    task = int(cycles * share)
+    moved = Utilization.between(
+        counters(0, start, start, bits),
+        counters(cycles, (start + task) % (1 << bits), (start + task // 2) % (1 << bits), bits),
+    )
+    assert moved == Utilization.between(counters(0, bits=bits), counters(cycles, task, task // 2, bits))
+    assert moved is not None
+    assert moved.busy == task / cycles

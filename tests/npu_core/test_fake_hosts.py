@@ -1,0 +1,315 @@
+"""Simulated hosts look like real ones, and what happens to a card looks as the drivers would show it."""
+
+import os
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from npu_core.arch import Arch
+from npu_core.cores import CoreRange
+from npu_core.device import Device
+from npu_core.errors import FormatError, HostError, UsageError
+from npu_core.health import Vitals
+from npu_core.sensors import Quantity
+from npu_core.testing import FakeCard, FakeHost, ImpossibleHostError, SensorPlan, rngd, warboy
+from npu_core.testing.layout import ERROR_KINDS, WRITE_ONLY
+
+Eventually = Callable[[Callable[[], bool]], None]
+
+PE0 = CoreRange(0, 0)
+
+
+def only_card(host: FakeHost) -> tuple[FakeCard, Device]:
+    (device,) = host.open().inventory().devices
+    return host.cards[0], device
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Every path of the tree, and what is there."""
+    return {
+        str(path.relative_to(root)): f"-> {path.readlink()}" if path.is_symlink() else path.read_text(encoding="utf-8")
+        for path in root.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+def test_classes_hold_links_into_the_virtual_devices(tmp_path: Path) -> None:
+    FakeHost(tmp_path, warboy(0), rngd(0))
+    classes = tmp_path / "sys/class"
+    assert {path.name for path in (classes / "npu_mgmt").iterdir()} == {
+        "npu0", "npu0_mgmt", "npu0_bar0", "npu0_bar2", "npu0_bar4", "npu0pe0", "npu0pe1", "npu0pe0-1",
+    }  # fmt: skip
+    assert (classes / "npu_mgmt/npu0_mgmt").readlink() == Path("../../devices/virtual/npu_mgmt/npu0_mgmt")
+    assert (classes / "rngd_mgmt/rngd!npu0mgmt").readlink() == Path("../../devices/virtual/rngd_mgmt/rngd!npu0mgmt")
+
+
+def test_the_tree_can_be_moved(tmp_path: Path) -> None:
+    FakeHost(tmp_path / "here", warboy(0), rngd(0))
+    links = {place: target for place, target in tree(tmp_path / "here").items() if target.startswith("-> ")}
+    assert {target for target in links.values() if target.startswith("-> /")} == {"-> /dev/null"}
+    dangling = [place for place in links if not (tmp_path / "here" / place).exists()]
+    assert dangling == []
+
+
+def test_device_files_are_character_devices(tmp_path: Path) -> None:
+    FakeHost(tmp_path, warboy(0), rngd(0))
+    files = [*tmp_path.glob("dev/npu*"), *tmp_path.glob("dev/rngd/npu*")]
+    assert len(files) == 12 + 35
+    assert all(stat.S_ISCHR(file.stat().st_mode) for file in files)
+
+
+def test_device_files_may_be_real_nodes(tmp_path: Path) -> None:
+    try:
+        host = FakeHost(tmp_path, warboy(0), real_nodes=True)
+    except PermissionError:
+        pytest.skip("making device nodes needs root")
+    assert stat.S_ISCHR((tmp_path / "dev/npu0pe0").lstat().st_mode)
+    assert len(host.open().inventory().devices[0].files) == 12
+
+
+def test_attributes_that_can_only_be_written_have_that_mode(tmp_path: Path) -> None:
+    FakeHost(tmp_path, warboy(0))
+    directory = tmp_path / "sys/class/npu_mgmt/npu0_mgmt"
+    modes = {name: stat.S_IMODE((directory / name).stat().st_mode) for name in (*WRITE_ONLY, "alive")}
+    assert modes == {**dict.fromkeys(WRITE_ONLY, 0o200), "alive": 0o644}
+
+
+def test_one_declaration_gives_one_tree(tmp_path: Path) -> None:
+    cards = (warboy(0), rngd(0, line_ends=False))
+    FakeHost(tmp_path / "one", *cards)
+    FakeHost(tmp_path / "other", *cards)
+    assert tree(tmp_path / "one") == tree(tmp_path / "other")
+
+
+def test_the_whole_chip_heats_up_or_one_sensor(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    card, device = only_card(host)
+    card.set_temperature(90_000)
+    card.set_temperature(95_000, "Peak")
+    found = host.open().readings(device)
+    values = {r.sensor.label: r.value for r in found.values if r.sensor.quantity is Quantity.TEMPERATURE}
+    assert set(values.values()) == {90_000, 95_000}
+    assert values["Peak"] == 95_000
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda card: card.set_sensor(Quantity.POWER, 99, 0),
+        lambda card: card.set_error("cosmic_rays", 1),
+    ],
+    ids=["sensor", "error"],
+)
+def test_what_a_card_does_not_have_cannot_be_set(tmp_path: Path, ask: Callable[[FakeCard], None]) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    with pytest.raises(UsageError, match="npu0 "):
+        ask(host.cards[0])
+
+
+def test_every_error_counter_can_be_set(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, rngd(0))
+    card, device = only_card(host)
+    for count, kind in enumerate(ERROR_KINDS, 1):
+        card.set_error(kind, count)
+    assert [(counter.kind, counter.count) for counter in host.open().errors(device)] == [
+        (kind, count) for count, kind in enumerate(ERROR_KINDS, 1)
+    ]
+
+
+def test_a_sensor_may_read_nonsense(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, rngd(0))
+    card, device = only_card(host)
+    card.set_sensor(Quantity.POWER, 1, "a lot")
+    assert [failure.subject for failure in host.open().readings(device).unreadable] == ["rngd0/power1_average"]
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        lambda card: card.set_temperature(0),
+        lambda card: card.set_sensor(Quantity.POWER, 1, 0),
+        lambda card: card.set_perf_regs(PE0, 1, 1, 1),
+        lambda card: card.hang("alive"),
+        lambda card: card.renumber_hwmon(),
+    ],
+    ids=["temperature", "sensor", "counters", "hang", "hwmon"],
+)
+def test_a_card_that_is_away_cannot_be_touched(tmp_path: Path, touch: Callable[[FakeCard], None]) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    host.cards[0].disappear()
+    before = tree(tmp_path)
+    with pytest.raises(UsageError, match="npu0 is not there"):
+        touch(host.cards[0])
+    assert tree(tmp_path) == before
+
+
+def test_a_card_that_is_away_leaves_nothing_but_its_driver(tmp_path: Path) -> None:
+    FakeHost(tmp_path / "empty", warboy(1))
+    host = FakeHost(tmp_path / "host", warboy(0), warboy(1))
+    host.cards[0].disappear()
+    left = {path for path in tree(tmp_path / "host") if "npu0" in path or warboy(0).pci in path}
+    assert left == set()
+
+
+def test_what_was_set_while_a_card_was_away_shows_when_it_is_back(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    card, device = only_card(host)
+    card.disappear()
+    card.die()
+    card.remove_file("ch0")
+    card.remove_file("ch1")
+    card.restore_file("ch1")
+    card.remove_attribute("device_sn")
+    assert host.open().vitals(device).present is False
+    assert not [path for path in tree(tmp_path) if "npu0" in path]
+    card.reappear()
+    assert host.open().vitals(device) == Vitals(present=True, alive=False, missing_files=("npu0ch0",))
+    assert host.open().inventory().devices[0].serial is None
+
+
+def test_a_card_cannot_come_back_twice(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    host.cards[0].disappear()
+    host.cards[0].disappear()
+    host.cards[0].reappear()
+    with pytest.raises(ImpossibleHostError, match="npu0 is there already"):
+        host.cards[0].reappear()
+
+
+def test_two_chips_have_names_of_their_own(tmp_path: Path) -> None:
+    extra = (SensorPlan(Quantity.TEMPERATURE, 1, "VRM", 50_000),)
+    host = FakeHost(tmp_path, rngd(3, extra_sensors=extra))
+    assert {path.read_text(encoding="utf-8") for path in tmp_path.glob("sys/class/hwmon/*/name")} == {
+        "rngd3\n",
+        "rngd3_board\n",
+    }
+    assert host.cards[0].name == "npu3"
+
+
+def test_a_reader_never_sees_half_an_attribute(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    card, device = only_card(host)
+    view, short, long = host.open(), "7", "1234567890"
+    path = tmp_path / "sys/class/npu_mgmt/npu0_mgmt/heartbeat"
+    card.set_uptime(int(short))
+    seen: set[str] = set()
+    begun, ended = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            seen.add(path.read_text(encoding="utf-8"))
+            view.uptime(device)
+            begun.set()
+
+    reader = threading.Thread(target=watch)
+    reader.start()
+    assert begun.wait(10.0)
+    for _ in range(300):
+        card.set_uptime(int(long))
+        card.set_uptime(int(short))
+    ended.set()
+    reader.join()
+    assert seen <= {f"{short}\n", f"{long}\n"}
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["dev", "proc", "sys"]
+
+
+def test_two_threads_may_change_one_host(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), warboy(1))
+    start = threading.Barrier(2)
+
+    def work(card: FakeCard) -> None:
+        start.wait()
+        for second in range(200):
+            card.set_uptime(second * 10 + card.plan.index)
+
+    workers = [threading.Thread(target=work, args=(card,)) for card in host.cards]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [host.open().uptime(device) for device in host.open().inventory().devices] == [1990, 1991]
+
+
+class Look(threading.Thread):
+    """One read on a thread of its own, which may take for ever."""
+
+    def __init__(self, read: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self.result: object = None
+        self._read = read
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.result = self._read()
+        except HostError as error:
+            self.result = error
+
+    def is_stuck(self) -> bool:
+        """Whether it has not come back in the time of some hundred reads."""
+        self.join(0.05)
+        return self.is_alive()
+
+
+def test_a_hung_attribute_keeps_its_readers_until_it_is_set(tmp_path: Path, eventually: Eventually) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    card, device = only_card(host)
+    card.hang("alive")
+    looks = [Look(lambda: host.open().alive(device)) for _ in range(2)]
+    assert all(look.is_stuck() for look in looks)
+    card.revive()
+    eventually(lambda: not any(look.is_alive() for look in looks))
+    # A reader that came too late to hang has read what is there now.
+    assert all(look.result is True or isinstance(look.result, FormatError) for look in looks)
+    assert host.open().alive(device) is True
+
+
+def test_only_the_hung_attribute_hangs(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    card, device = only_card(host)
+    card.hang("alive")
+    assert host.open().uptime(device) == 14649
+    assert host.open().inventory().devices == (device,)
+    card.set_attribute("alive", "0")
+    assert host.open().alive(device) is False
+
+
+@pytest.mark.parametrize("leave", [lambda card: card.disappear(), lambda card: card.remove_attribute("alive")])
+def test_a_card_that_goes_lets_its_readers_go(
+    tmp_path: Path, eventually: Eventually, leave: Callable[[FakeCard], None]
+) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    card, device = only_card(host)
+    card.hang("alive")
+    look = Look(lambda: host.open().vitals(device))
+    assert look.is_stuck()
+    leave(card)
+    eventually(lambda: not look.is_alive())
+
+
+def test_a_card_that_hung_and_went_comes_back_whole(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    card, device = only_card(host)
+    card.hang("alive")
+    card.disappear()
+    card.reappear()
+    assert host.open().vitals(device) == Vitals(present=True, alive=True)
+
+
+def test_a_host_hangs_for_other_processes_too(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, rngd(0))
+    host.cards[0].hang("device_state")
+    path = tmp_path / "sys/class/rngd_mgmt/rngd!npu0mgmt/device_state"
+    with pytest.raises(OSError, match="No such device or address"):
+        os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # a pipe that nobody reads: who opens it to read will wait
+
+
+def test_a_new_family_comes_with_a_new_card(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    card = host.plug(rngd(0))
+    assert host.card(Arch.RENEGADE, 0) is card
+    assert host.cards[1] is card
+    assert card.present

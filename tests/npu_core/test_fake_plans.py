@@ -1,0 +1,98 @@
+"""Simulated hosts are declared as values, and those that no machine could be are refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from npu_core.arch import Arch
+from npu_core.device import ComponentVersion
+from npu_core.errors import UsageError
+from npu_core.parse.mgmt import parse_device_state
+from npu_core.sensors import Quantity
+from npu_core.testing import CardPlan, FakeHost, ImpossibleHostError, SensorPlan, rngd, warboy
+from npu_core.testing.plan import check_together
+
+TWICE = (SensorPlan(Quantity.POWER, 1, "a", 0), SensorPlan(Quantity.POWER, 1, "b", 0))
+
+IMPOSSIBLE: dict[str, tuple[Callable[[], list[CardPlan]], str]] = {
+    "a number below 0": (lambda: [warboy(-1)], "card index -1: expected 0-255"),
+    "a number of three bytes": (lambda: [rngd(256)], "card index 256: expected 0-255"),
+    "no PCI address": (lambda: [warboy(0, pci="6d:00.0")], "'6d:00.0' is not a PCI address"),
+    "a PCI address in capitals": (lambda: [warboy(0, pci="0000:6D:00.0")], "the kernel writes '0000:6D:00.0' as"),
+    "a card of the other family": (lambda: [warboy(0, device_type="RNGD")], "a warboy card cannot be a 'RNGD'"),
+    "an unknown family": (lambda: [warboy(0, arch=Arch.RENEGADE)], "a renegade card cannot be a 'Warboy'"),
+    "a NUMA node below -1": (lambda: [rngd(0, numa_node=-2)], "NUMA node -2: expected -1 or more"),
+    "a file it cannot lack": (
+        lambda: [warboy(0, absent_files=frozenset({"ch9", "dmar"}))],
+        "warboy cards have no files ch9, dmar",
+    ),
+    "a sensor twice": (lambda: [warboy(0, sensors=TWICE)], "power channel 1 comes 2 times"),
+    "a sensor twice on the second chip": (lambda: [warboy(0, extra_sensors=TWICE)], "power channel 1 comes 2 times"),
+    "a card twice": (lambda: [warboy(0), warboy(0, pci="0000:01:00.0")], "warboy npu0 is taken by 2 cards"),
+    "two cards in one slot": (
+        lambda: [warboy(0), rngd(0, pci=warboy(0).pci)],
+        "PCI address 0000:17:00.0 is taken by 2 cards",
+    ),
+    "a file that is no field": (lambda: [warboy(0, colour="red")], "a card has no field colour"),
+}
+
+
+@pytest.mark.parametrize(("plans", "message"), list(IMPOSSIBLE.values()), ids=list(IMPOSSIBLE))
+def test_a_host_that_no_machine_could_be_is_refused_before_anything_is_written(
+    tmp_path: Path, plans: Callable[[], list[CardPlan]], message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        FakeHost(tmp_path / "host", *plans())
+    assert message in str(caught.value)
+    assert not (tmp_path / "host").exists()
+
+
+def test_a_card_that_could_not_join_the_host_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    before = host.open().inventory()
+    with pytest.raises(ImpossibleHostError, match="warboy npu0 is taken by 2 cards"):
+        host.plug(warboy(0, pci="0000:01:00.0"))
+    assert host.open().inventory() == before
+    assert len(host.cards) == 1
+
+
+def test_a_card_that_is_away_keeps_its_place(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    host.cards[0].disappear()
+    with pytest.raises(ImpossibleHostError):
+        host.plug(warboy(0))
+
+
+def test_a_card_that_never_was_cannot_be_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no renegade card 0"):
+        FakeHost(tmp_path, warboy(0)).card(Arch.RENEGADE, 0)
+
+
+def test_a_plan_is_a_value_that_can_be_changed_into_another() -> None:
+    plan = warboy(3)
+    assert plan == warboy(3)
+    assert replace(plan, serial="") == warboy(3, serial="")
+    with pytest.raises(ImpossibleHostError):
+        replace(plan, index=300)
+
+
+def test_cards_of_every_number_can_be_in_one_machine() -> None:
+    plans = [make(index) for make in (warboy, rngd) for index in range(256)]
+    check_together(plans)
+    assert len({plan.uuid for plan in plans}) == len({plan.serial for plan in plans}) == 512
+
+
+@pytest.mark.parametrize(
+    "driver",
+    ["1.0.0, 0abcdef", "1.9.2", "20.1.0", "2023.4.1", "2024.1.0, abc", "2026.3.1, e28c5c0", "2025.4.0-dev2+0e9"],
+)
+def test_a_driver_says_alive_in_the_words_of_its_generation(driver: str) -> None:
+    assert parse_device_state(rngd(0, driver=driver).alive_state, ComponentVersion.parse(driver))
+
+
+def test_a_card_lacks_the_files_it_is_declared_to_lack() -> None:
+    plan = warboy(5, absent_files=frozenset({"ch0", ""}))
+    assert set(warboy(5).file_names) - set(plan.file_names) == {"npu5ch0", "npu5"}
+    assert len(rngd(0).file_names) == 35

@@ -1,0 +1,116 @@
+"""Which processes hold device files open."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from npu_core.errors import MissingError
+from npu_core.holders import Holder, Holders, find_holders
+from npu_core.testing import EACCES, EIO, FakeHost, FaultyFS, failing, warboy
+
+PE0, PE1, FUSED = "/dev/npu0pe0", "/dev/npu0pe1", "/dev/npu0pe0-1"
+FILES = frozenset({PE0, PE1, FUSED, "/dev/npu0ch0"})
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> FakeHost:
+    machine = FakeHost(tmp_path, warboy(0))
+    machine.run_process(7, ["python", "-m", "serve"], [PE0, "/dev/npu0ch0", "/dev/null"])
+    machine.run_process(12, ["/usr/bin/bench", "--all"], [PE1])
+    machine.run_process(120, ["sleep", "1"], ["/dev/null", "/tmp/npu0pe0", "socket:[12345]"])  # noqa: S108
+    return machine
+
+
+def look(host: FakeHost, fs: FaultyFS | None = None, paths: frozenset[str] = FILES) -> Holders:
+    return find_holders(paths, host.procfs, fs)
+
+
+def test_processes_are_found_with_what_they_hold(host: FakeHost) -> None:
+    assert look(host) == Holders(
+        (Holder(7, "python -m serve", ("/dev/npu0ch0", PE0)), Holder(12, "/usr/bin/bench --all", (PE1,)))
+    )
+
+
+def test_the_holders_of_one_file_are_asked_for_by_its_path(host: FakeHost) -> None:
+    found = look(host)
+    assert [holder.pid for holder in found.of(PE0)] == [7]
+    assert found.of(FUSED) == ()
+
+
+def test_a_file_opened_twice_is_held_once(host: FakeHost) -> None:
+    host.run_process(30, ["twice"], [FUSED, FUSED])
+    assert look(host).of(FUSED) == (Holder(30, "twice", (FUSED,)),)
+
+
+def test_processes_come_in_order_of_their_numbers(host: FakeHost) -> None:
+    for pid in (1000, 101, 99):
+        host.run_process(pid, ["bench"], [FUSED])
+    assert [holder.pid for holder in look(host).of(FUSED)] == [99, 101, 1000]
+
+
+def test_a_file_that_was_deleted_is_held_as_before(host: FakeHost) -> None:
+    host.run_process(40, ["old"], [f"{FUSED} (deleted)"])
+    assert [holder.pid for holder in look(host).of(FUSED)] == [40]
+
+
+def test_nobody_holds_what_nobody_asks_for(host: FakeHost) -> None:
+    assert look(host, paths=frozenset()) == Holders()
+
+
+def test_a_process_that_ended_holds_nothing(host: FakeHost) -> None:
+    host.end_process(7)
+    assert [holder.pid for holder in look(host).holders] == [12]
+
+
+@pytest.mark.parametrize("pattern", ["*/12/fd", "*/12/fd/*"], ids=["not listed", "listed, not shown"])
+def test_a_process_that_may_not_be_looked_into_is_counted(host: FakeHost, pattern: str) -> None:
+    fs = FaultyFS()
+    fs.put(pattern, EACCES)
+    found = look(host, fs)
+    assert [holder.pid for holder in found.holders] == [7]
+    assert found.hidden == 1
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.ESRCH, errno.EINVAL], ids=errno.errorcode.get)
+@pytest.mark.parametrize("pattern", ["*/12/fd", "*/12/fd/*", "*/12/*"])
+def test_a_process_that_ends_meanwhile_is_left_out(host: FakeHost, pattern: str, code: int) -> None:
+    fs = FaultyFS()
+    fs.put(pattern, failing(code))
+    found = look(host, fs)
+    assert ([holder.pid for holder in found.holders], found.hidden) == ([7], 0)
+
+
+def test_a_process_without_a_command_line_is_called_by_its_name(host: FakeHost) -> None:
+    (host.root / "proc/12/cmdline").write_text("", encoding="utf-8")
+    assert look(host).of(PE1)[0].command == "[bench]"
+
+
+def test_a_process_that_hides_its_command_is_still_a_holder(host: FakeHost) -> None:
+    fs = FaultyFS()
+    fs.put("*/cmdline", EACCES)
+    fs.put("*/comm", EIO)
+    assert [(holder.pid, holder.command) for holder in look(host, fs).holders] == [(7, ""), (12, "")]
+
+
+def test_what_is_no_process_is_left_alone(host: FakeHost) -> None:
+    for name in ("self", "meminfo", "1a"):
+        (host.root / "proc" / name / "fd").mkdir(parents=True)
+        (host.root / "proc" / name / "fd/3").symlink_to(FUSED)
+    assert look(host).of(FUSED) == ()
+
+
+def test_processes_that_cannot_be_listed_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MissingError):
+        find_holders(FILES, str(tmp_path / "nowhere"))
+
+
+def test_this_process_holds_the_files_it_has_open(tmp_path: Path) -> None:
+    path = tmp_path / "npu0pe0"
+    path.touch()
+    with path.open(encoding="utf-8"):
+        (holder,) = find_holders(frozenset({str(path)})).holders
+    assert (holder.pid, holder.paths) == (os.getpid(), (str(path),))
+    assert "pytest" in holder.command
+    assert find_holders(frozenset({str(path)})).holders == ()

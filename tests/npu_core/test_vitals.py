@@ -1,0 +1,121 @@
+"""One cheap look at a card: is it there, is it alive, are its files in place."""
+
+from pathlib import Path
+
+import pytest
+
+from npu_core.arch import Arch
+from npu_core.errors import AccessDeniedError, FormatError, GoneError, HostError, ReadFailedError
+from npu_core.health import HealthStatus, Vitals, judge
+from npu_core.host import Host
+from npu_core.testing import EACCES, EIO, ENODEV, CardPlan, FakeHost, Fault, FaultyFS, garbage, rngd, warboy
+
+every_family = pytest.mark.parametrize(
+    "plan", [warboy(0), rngd(0), rngd(0, driver="1.0.0, 0abcdef")], ids=["warboy", "rngd", "rngd of 2024"]
+)
+
+
+def look(host: FakeHost, fs: FaultyFS | None = None) -> Vitals:
+    """What one look at the only card sees, after it was enumerated in its best days."""
+    plan = host.cards[0].plan
+    device = FakeHost(host.root / "before", plan).open().inventory().devices[0]
+    return host.open(fs).vitals(device)
+
+
+@every_family
+def test_a_card_in_good_order_is_present_alive_and_whole(tmp_path: Path, plan: CardPlan) -> None:
+    assert look(FakeHost(tmp_path, plan)) == Vitals(present=True, alive=True)
+
+
+@every_family
+def test_a_dead_card_is_present_and_not_alive(tmp_path: Path, plan: CardPlan) -> None:
+    host = FakeHost(tmp_path, plan)
+    host.cards[0].die()
+    assert look(host) == Vitals(present=True, alive=False)
+    host.cards[0].revive()
+    assert look(host) == Vitals(present=True, alive=True)
+
+
+@every_family
+def test_a_card_that_is_gone_is_not_present_and_all_its_files_are_missing(tmp_path: Path, plan: CardPlan) -> None:
+    host = FakeHost(tmp_path, plan)
+    host.cards[0].disappear()
+    seen = look(host)
+    assert (seen.present, seen.alive, len(seen.missing_files)) == (False, None, len(plan.file_names))
+    host.cards[0].reappear()
+    assert look(host) == Vitals(present=True, alive=True)
+
+
+@every_family
+def test_a_driver_that_says_nothing_of_life_is_no_evidence(tmp_path: Path, plan: CardPlan) -> None:
+    host = FakeHost(tmp_path, plan)
+    for name in ("alive", "device_state"):
+        host.cards[0].remove_attribute(name)
+    assert look(host) == Vitals(present=True, alive=None)
+    assert judge(look(host)).status is HealthStatus.HEALTHY
+
+
+@every_family
+@pytest.mark.parametrize(
+    ("fault", "leaf", "status"),
+    [
+        (EIO, ReadFailedError, HealthStatus.UNKNOWN),
+        (EACCES, AccessDeniedError, HealthStatus.UNKNOWN),
+        (ENODEV, GoneError, HealthStatus.UNHEALTHY),
+        (garbage(), FormatError, HealthStatus.UNKNOWN),
+        (garbage(""), FormatError, HealthStatus.UNKNOWN),
+    ],
+    ids=["EIO", "EACCES", "ENODEV", "garbage", "empty"],
+)
+def test_why_the_life_of_a_card_cannot_be_read_is_part_of_the_answer(
+    tmp_path: Path, plan: CardPlan, fault: Fault, leaf: type[HostError], status: HealthStatus
+) -> None:
+    fs = FaultyFS()
+    for name in ("alive", "device_state"):
+        fs.put(f"*mgmt/{name}", fault)
+    seen = look(FakeHost(tmp_path, plan), fs)
+    assert seen.present
+    assert type(seen.alive) is leaf
+    assert seen.alive.path is not None
+    assert judge(seen).status is status
+
+
+def test_device_files_that_went_away_are_named_in_order(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    for suffix in ("pe1", "ch0", ""):
+        host.cards[0].remove_file(suffix)
+    assert look(host) == Vitals(present=True, alive=True, missing_files=("npu0ch0", "npu0pe1", "npu0"))
+    for suffix in ("pe1", "ch0", ""):
+        host.cards[0].restore_file(suffix)
+    assert look(host) == Vitals(present=True, alive=True)
+
+
+@pytest.mark.parametrize("pattern", ["*/class/npu_mgmt", "*/dev"])
+def test_a_directory_that_cannot_be_listed_is_no_absence(tmp_path: Path, pattern: str) -> None:
+    fs = FaultyFS()
+    fs.put(pattern, EIO)
+    seen = look(FakeHost(tmp_path, warboy(0)), fs)
+    assert (seen.present, type(seen.alive), seen.missing_files) == (True, ReadFailedError, ())
+    assert judge(seen).status is HealthStatus.UNKNOWN
+
+
+def test_a_driver_that_was_unloaded_leaves_no_card(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    (tmp_path / "sys/class/npu_mgmt").rename(tmp_path / "unloaded")
+    assert look(host) == Vitals(present=False, alive=None)
+
+
+def test_one_look_reads_one_attribute(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), rngd(0))
+    devices = host.open().inventory().devices
+    for device, name in zip(devices, ("npu0_mgmt/alive", "rngd!npu0mgmt/device_state"), strict=True):
+        fs = FaultyFS()
+        host.open(fs).vitals(device)
+        assert [path.endswith(name) for path in fs.reads] == [True]
+
+
+def test_the_neighbours_of_a_dead_card_are_alive(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, *(warboy(index) for index in (0, 1, 10)))
+    host.card(Arch.WARBOY, 1).die()
+    view: Host = host.open()
+    assert [view.alive(device) for device in view.inventory().devices] == [True, False, True]

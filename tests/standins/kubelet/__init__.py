@@ -1,0 +1,88 @@
+"""A stand-in for the kubelet's device manager, over real gRPC unix sockets.
+
+It does what kubelets of three generations do to a device plugin, error texts included, and it breaks in every
+way they break. A test runs it in its own event loop:
+
+    async with StandInKubelet(KubeletSettings(plugin_dir, generation=Generation.C)) as kubelet:
+        await kubelet.until(lambda view: view.allocatable("beta.furiosa.ai/npu") == 2, within=3.0)
+        admitted = await kubelet.run_pod("pod-a", {"beta.furiosa.ai/npu": 1})
+        assert admitted.env["NPU_DEVNAME"] == "npu0pe0-1"
+
+By hand: `python -m standins.kubelet --plugin-dir DIR` prints every event as a line of JSON.
+
+How it is built: `values`, `choice`, `topology`, `device_manager`, `holdings`, `checkpoint`, `pods` and `names`
+decide and do no I/O; `plugins` (registrations, streams), `admission`, `starter` and `workers` (pods) act on
+what they decide; `plugin_client`, `wire`, `servers`, `podresources` and `directory` touch the outside; `process`
+is all that dies with the kubelet's process, `node` all that does not.
+"""
+
+from standins.kubelet.errors import (
+    ConditionUnmetError,
+    ContainerStartError,
+    CreateContainerConfigError,
+    CreateContainerError,
+    PodError,
+    StandInError,
+    TopologyAffinityError,
+    UnexpectedAdmissionError,
+)
+from standins.kubelet.journal import Event, EventKind
+from standins.kubelet.node import StandInKubelet
+from standins.kubelet.plugin_client import Cut
+from standins.kubelet.plugins import StreamPlan
+from standins.kubelet.podresources import PodResourcesBehaviour, PodResourcesMode
+from standins.kubelet.pods import (
+    Admitted,
+    BindMount,
+    ContainerGrant,
+    ContainerSpec,
+    DeviceNode,
+    Phase,
+    PodView,
+)
+from standins.kubelet.settings import (
+    FakeClock,
+    Generation,
+    KubeletSettings,
+    OldStreamEnd,
+    WipeRule,
+    Wire,
+)
+from standins.kubelet.topology import TopologyPolicy
+from standins.kubelet.values import PluginDevice
+from standins.kubelet.view import NodeView, ResourceView
+
+__all__ = [
+    "Admitted",
+    "BindMount",
+    "ConditionUnmetError",
+    "ContainerGrant",
+    "ContainerSpec",
+    "ContainerStartError",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "Cut",
+    "DeviceNode",
+    "Event",
+    "EventKind",
+    "FakeClock",
+    "Generation",
+    "KubeletSettings",
+    "NodeView",
+    "OldStreamEnd",
+    "Phase",
+    "PluginDevice",
+    "PodError",
+    "PodResourcesBehaviour",
+    "PodResourcesMode",
+    "PodView",
+    "ResourceView",
+    "StandInError",
+    "StandInKubelet",
+    "StreamPlan",
+    "TopologyAffinityError",
+    "TopologyPolicy",
+    "UnexpectedAdmissionError",
+    "WipeRule",
+    "Wire",
+]

@@ -1,0 +1,176 @@
+"""Giving containers their devices: the decisions of `choice` and `topology`, and the calls they lead to."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from standins.kubelet import topology
+from standins.kubelet.choice import Demand, Question, Rules, Stock, choose
+from standins.kubelet.device_manager import DeviceManager
+from standins.kubelet.errors import RefusedError, RpcError, TopologyAffinityError, UnexpectedAdmissionError
+from standins.kubelet.holdings import Held, Holding, Holdings, by_numa
+from standins.kubelet.journal import Event, EventKind, Journal
+from standins.kubelet.plugins import DevicePlugins
+from standins.kubelet.pods import ContainerSpec, Pod
+from standins.kubelet.settings import Generation, KubeletSettings
+from standins.kubelet.values import Listing
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What admission and the start of containers work with: one kubelet process' state and its plugins."""
+
+    settings: KubeletSettings
+    manager: DeviceManager
+    holdings: Holdings
+    plugins: DevicePlugins
+    journal: Journal
+    rng: random.Random
+    save: Callable[[], None]
+    """Writes the checkpoint."""
+
+    def in_any_order(self, ids: Iterable[str]) -> list[str]:
+        """As Go lists a set: in random order."""
+        listed = sorted(ids)
+        self.rng.shuffle(listed)
+        return listed
+
+
+def demands(pod: Pod, spec: ContainerSpec) -> list[Demand]:
+    """One per resource. Asking for none of a resource is not asking."""
+    return [Demand(pod.uid, spec.name, name, count) for name, count in spec.resources.items() if count]
+
+
+class Admission:
+    """Admits containers; one pod at a time, as the kubelet's own loop does."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._turn = asyncio.Lock()
+        first_words = "can't" if desk.settings.generation is Generation.A else "cannot"
+        self._rules = Rules(desk.settings.rechecks_held, f"{first_words} allocate unregistered device")
+
+    async def admit(self, pod: Pod) -> None:
+        """Allocate for every container of a pod, init containers first.
+
+        Raises:
+            UnexpectedAdmissionError: A container gets no devices.
+            TopologyAffinityError: The policy cannot be met.
+        """
+        async with self._turn:
+            for spec in pod.containers:
+                await self._container(pod, spec, self._affinity(pod, spec))
+                self._desk.holdings.pass_on(pod.uid, spec.name, init=spec.init)
+
+    async def readmit(self, pod: Pod, spec: ContainerSpec) -> None:
+        """Before a container starts once more: it keeps what it has, if it may.
+
+        Raises:
+            UnexpectedAdmissionError: It may not.
+        """
+        async with self._turn:
+            await self._container(pod, spec, None)
+
+    async def _container(self, pod: Pod, spec: ContainerSpec, nodes: frozenset[int] | None) -> None:
+        try:
+            allocated = [await self._resource(demand, nodes) for demand in demands(pod, spec)]
+        except RefusedError as error:
+            raise UnexpectedAdmissionError(pod.name, str(error)) from error
+        if any(allocated):
+            self._desk.save()
+
+    async def _resource(self, demand: Demand, nodes: frozenset[int] | None) -> bool:
+        """Allocate one resource; False when the container keeps what it has."""
+        desk, stock, numa = self._desk, self._stock(demand), self._listing(demand.resource).numa
+        affinity = topology.split(stock.available, numa, nodes)
+        decision = choose(demand, stock, affinity, self._rules, desk.rng)
+        answer: frozenset[str] | None = None
+        try:
+            question = next(decision)
+            while True:
+                question = decision.send(await self._preferred(demand.resource, question))
+        except StopIteration as done:
+            answer = done.value
+        if answer is None:
+            return False
+        response = await self._allocate(demand, answer)
+        held = Held(by_numa(answer, numa), response.SerializeToString())
+        desk.holdings.insert(Holding(demand.pod_uid, demand.container, demand.resource, held))
+        return True
+
+    def _stock(self, demand: Demand) -> Stock:
+        holdings, known = self._desk.holdings, demand.resource in self._desk.manager.listings
+        held = holdings.get(demand.pod_uid, demand.container, demand.resource)
+        return Stock(
+            healthy=self._listing(demand.resource).healthy if known else None,
+            in_use=holdings.in_use(demand.resource),
+            held=held.ids if held else None,
+            reusable=holdings.reusable(demand.pod_uid, demand.resource),
+        )
+
+    def _listing(self, resource: str) -> Listing:
+        return self._desk.manager.listings.get(resource, Listing())
+
+    def _affinity(self, pod: Pod, spec: ContainerSpec) -> frozenset[int] | None:
+        settings = self._desk.settings
+        offers = [self._hints(demand) for demand in demands(pod, spec)]
+        verdict = topology.decide(settings.topology_policy, offers, settings.numa_nodes)
+        if not verdict.admitted:
+            raise TopologyAffinityError(pod.name)
+        return verdict.nodes
+
+    def _hints(self, demand: Demand) -> tuple[topology.Hint, ...] | None:
+        stock, numa = self._stock(demand), self._listing(demand.resource).numa
+        if not topology.cares(numa):
+            return None
+        available, reusable = stock.available, stock.reusable
+        if stock.held is not None:
+            available, reusable = stock.held, frozenset()
+        too_few = len(available | reusable) < demand.count
+        if too_few or (stock.held is not None and len(stock.held) != demand.count):
+            return ()
+        return topology.hints(demand.count, numa, available, reusable, self._desk.settings.numa_nodes)
+
+    async def _preferred(self, resource: str, question: Question) -> frozenset[str]:
+        desk, endpoint = self._desk, self._desk.manager.endpoint(resource)
+        if endpoint is None or not endpoint.options.preferred_allocation:
+            return frozenset()
+        began = time.monotonic()
+        try:
+            answer = await desk.plugins.connection(desk.manager.serving(resource)).preferred(
+                desk.in_any_order(question.available), desk.in_any_order(question.must_include), question.size
+            )
+        except (RpcError, RefusedError) as error:
+            self._record(EventKind.PREFERRED, resource, began, text=str(error))
+            raise RefusedError(f"device plugin GetPreferredAllocation rpc failed with err: {error}") from error
+        self._record(EventKind.PREFERRED, resource, began, answer)
+        return frozenset(answer)
+
+    async def _allocate(self, demand: Demand, chosen: frozenset[str]) -> api.ContainerAllocateResponse:
+        desk, resource, ids = self._desk, demand.resource, tuple(self._desk.in_any_order(chosen))
+        desk.holdings.mark(resource, ids)
+        began = time.monotonic()
+        try:
+            response = await desk.plugins.connection(desk.manager.serving(resource)).allocate(ids)
+        except (RpcError, RefusedError) as error:
+            desk.holdings.recount()
+            self._record(EventKind.ALLOCATE, resource, began, ids, str(error))
+            raise RefusedError(str(error)) from error
+        except asyncio.CancelledError:
+            desk.holdings.recount()
+            raise
+        if response is None:
+            # What was chosen stays marked as in use, and nobody holds it.
+            self._record(EventKind.ALLOCATE, resource, began, ids, "no containers return in allocation response")
+            raise RefusedError("no containers return in allocation response")
+        self._record(EventKind.ALLOCATE, resource, began, ids)
+        return response
+
+    def _record(self, kind: EventKind, resource: str, began: float, ids: tuple[str, ...] = (), text: str = "") -> None:
+        seconds = time.monotonic() - began
+        self._desk.journal.record(Event(kind, resource, ids=ids, text=text, seconds=seconds))

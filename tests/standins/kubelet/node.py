@@ -1,0 +1,337 @@
+"""The stand-in itself: a kubelet on a node, and everything a test may do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+from standins.kubelet import directory
+from standins.kubelet.checkpoint import CheckpointFile
+from standins.kubelet.errors import ConditionUnmetError, PodError
+from standins.kubelet.journal import Event, EventKind, Journal
+from standins.kubelet.plugin_client import Cut, check_possible
+from standins.kubelet.plugins import StreamPlan
+from standins.kubelet.podresources import PodResourcesBehaviour
+from standins.kubelet.pods import Admitted, ContainerSpec, Phase, Pod
+from standins.kubelet.process import KubeletProcess, Machine
+from standins.kubelet.settings import Generation, KubeletSettings, WipeRule, Wire
+from standins.kubelet.view import NodeView, ResourceView
+from standins.kubelet.wire import Switchboard
+
+
+class StandInKubelet:
+    """A kubelet's device manager over real sockets, in the running event loop.
+
+    Used as `async with StandInKubelet(settings) as kubelet:`, which starts it and leaves nothing behind.
+
+    Args:
+        settings: What kind of kubelet it is.
+        listener: Called with every event as it happens.
+    """
+
+    def __init__(self, settings: KubeletSettings, listener: Callable[[Event], None] | None = None) -> None:
+        self._machine = Machine(
+            settings=settings,
+            journal=Journal(listener),
+            switchboard=Switchboard(),
+            checkpoint=CheckpointFile(settings.plugin_dir),
+            rng=random.Random(settings.seed),  # noqa: S311 - reproducible on purpose
+        )
+        self._process: KubeletProcess | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        try:
+            await self.start()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Clean up."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop, close what was left frozen, remove the sockets."""
+        try:
+            await self.stop()
+        finally:
+            await self._machine.switchboard.close()
+            self._remove_own_socket()
+
+    # What it is
+
+    @property
+    def settings(self) -> KubeletSettings:
+        """As given, or as changed by a restart."""
+        return self._machine.settings
+
+    @property
+    def socket(self) -> Path:
+        """kubelet.sock."""
+        return self.settings.plugin_dir / directory.KUBELET_SOCKET
+
+    @property
+    def pod_resources_socket(self) -> Path | None:
+        """The PodResources socket; None when none is configured."""
+        place = self.settings.pod_resources_dir
+        return place / directory.KUBELET_SOCKET if place else None
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """The checkpoint file."""
+        return self._machine.checkpoint.path
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Everything that happened."""
+        return self._machine.journal.events
+
+    def events_of(self, kind: EventKind, resource: str | None = None) -> tuple[Event, ...]:
+        """Of one kind, and of one resource if given."""
+        return tuple(event for event in self.events if event.kind is kind and resource in (None, event.resource))
+
+    # The process
+
+    async def start(self) -> None:
+        """Start the kubelet's process; returns when kubelet.sock is served.
+
+        Raises:
+            RuntimeError: It runs.
+        """
+        if self._process:
+            raise RuntimeError("the kubelet is running")
+        self._process = KubeletProcess(self._machine)
+        await self._process.start()
+
+    async def stop(self) -> None:
+        """End the process in order: connections closed, sockets removed. Pods go on."""
+        await self._end(Cut.CLOSE, leave_socket=False, kind=EventKind.STOPPED)
+
+    async def kill(self, how: Cut | None = None) -> None:
+        """End the process at once: its sockets' files stay, and nobody listens.
+
+        Args:
+            how: What the plugins see of it. By default nothing (FREEZE); on direct connections, CLOSE.
+
+        Raises:
+            ValueError: Direct connections cannot end like this.
+        """
+        chosen = how or (Cut.FREEZE if self.settings.wire is Wire.RELAYED else Cut.CLOSE)
+        check_possible(chosen, self.settings.wire)
+        await self._end(chosen, leave_socket=True, kind=EventKind.KILLED)
+
+    async def _end(self, how: Cut, *, leave_socket: bool, kind: EventKind) -> None:
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.refresh_status()
+        await process.stop(how, leave_socket=leave_socket)
+        self._machine.journal.record(Event(kind))
+
+    async def restart(self, *, keep_checkpoint: bool = True, generation: Generation | None = None) -> None:
+        """Stop, then start, perhaps as another generation. Pods go on."""
+        await self.stop()
+        if not keep_checkpoint:
+            self._machine.checkpoint.remove()
+        self._machine.settings = replace(self.settings, generation=generation or self.settings.generation)
+        await self.start()
+
+    async def reboot(self, *, keep_checkpoint: bool = True, readmit: bool = True) -> dict[str, Admitted | PodError]:
+        """Restart the node: the process and all containers die, then every pod is admitted again.
+
+        Args:
+            keep_checkpoint: Whether the checkpoint survives.
+            readmit: Whether pods are admitted as soon as the kubelet is up, so before any plugin can have
+                registered. Otherwise `readmit_pods` does it later.
+
+        Returns:
+            What became of each pod.
+        """
+        reset = Cut.RESET if self.settings.wire is Wire.RELAYED else Cut.CLOSE
+        await self.kill(reset)
+        if not keep_checkpoint:
+            self._machine.checkpoint.remove()
+        for pod in self._machine.active_pods():
+            pod.phase, pod.started = Phase.PENDING, set()
+        await self.start()
+        return await self.readmit_pods() if readmit else {}
+
+    async def readmit_pods(self) -> dict[str, Admitted | PodError]:
+        """Admit every pod that a reboot left without containers."""
+        results: dict[str, Admitted | PodError] = {}
+        for pod in self._machine.active_pods():
+            if pod.phase is Phase.PENDING:
+                results[pod.name] = await self._outcome(pod)
+        return results
+
+    async def _outcome(self, pod: Pod) -> Admitted | PodError:
+        try:
+            return await self._running().workers.run(pod)
+        except PodError as error:
+            return error
+
+    def wipe(self, rule: WipeRule = WipeRule.EVERYTHING, *, own_socket: bool = False) -> tuple[str, ...]:
+        """Clean the plugin directory while the kubelet runs; returns the names of the files removed."""
+        keep = () if own_socket else (directory.KUBELET_SOCKET,)
+        removed = directory.wipe(self.settings.plugin_dir, rule, keep)
+        self._machine.journal.record(Event(EventKind.WIPED, ids=removed))
+        return removed
+
+    # Faults
+
+    def fail_next_registers(self, count: int, text: str) -> None:
+        """Refuse the next calls of Register with this text."""
+        self._machine.faults.refusals.extend([text] * count)
+
+    def plan_streams(self, plan: StreamPlan) -> None:
+        """Read every stream that begins from now on like this.
+
+        Raises:
+            ValueError: Direct connections cannot end like this.
+        """
+        check_possible(plan.then, self.settings.wire)
+        self._machine.faults.stream_plan = plan
+
+    async def cut(self, resource: str, how: Cut = Cut.CANCEL) -> None:
+        """End the connections to a resource's plugins.
+
+        Raises:
+            ValueError: Direct connections cannot end like this.
+        """
+        check_possible(how, self.settings.wire)
+        await self._running().plugins.cut(resource, how)
+
+    async def set_pod_resources(self, behaviour: PodResourcesBehaviour) -> None:
+        """Let PodResources behave like this from now on."""
+        self._machine.pod_resources = behaviour
+        if self._process:
+            await self._process.apply_pod_resources()
+
+    # Pods
+
+    async def run_pod(
+        self,
+        name: str,
+        resources: Mapping[str, int] | None = None,
+        *,
+        containers: Sequence[ContainerSpec] = (),
+        namespace: str = "default",
+    ) -> Admitted:
+        """Run a pod.
+
+        Args:
+            name: Free, or that of a pod that is over.
+            resources: Of its only container, `main`.
+            containers: Instead of `resources`: all of them. Init containers are admitted and started first.
+            namespace: For PodResources.
+
+        Raises:
+            UnexpectedAdmissionError: A container got no devices. The pod is Failed.
+            TopologyAffinityError: The topology policy cannot be met. The pod is Failed.
+            ContainerStartError: A container could not be started. The pod keeps its devices and is tried again.
+            ValueError: The name is taken, or there is no container to run.
+        """
+        specs = tuple(containers) or (ContainerSpec("main", MappingProxyType(dict(resources or {}))),)
+        process = self._running()
+        if name in self._machine.pods and not self._machine.pods[name].phase.terminal:
+            raise ValueError(f"pod {name} exists")
+        if all(spec.init for spec in specs):
+            raise ValueError("a pod needs a container that is no init container")
+        ordered = tuple(sorted(specs, key=lambda spec: not spec.init))
+        pod = Pod(name=name, namespace=namespace, uid=str(uuid.uuid4()), containers=ordered)
+        self._machine.pods[name] = pod
+        return await process.workers.run(pod)
+
+    async def restart_container(
+        self, name: str, container: str = "main", *, resources: Mapping[str, int] | None = None
+    ) -> Admitted:
+        """Start a container once more, as after a crash of it.
+
+        Args:
+            name: The pod's.
+            container: The container's.
+            resources: What it asks for, if that changed since it was admitted.
+
+        Raises:
+            UnexpectedAdmissionError: It may not keep its devices. The pod is Failed.
+            ContainerStartError: It could not be started, and is tried again.
+        """
+        return await self._running().workers.restart(self._machine.pods[name], container, resources)
+
+    def finish_pod(self, name: str, phase: Phase = Phase.SUCCEEDED) -> None:
+        """All containers of a pod ended for good; it stays known until it is deleted."""
+        pod = self._machine.pods[name]
+        pod.phase = phase
+        self._release(pod)
+        self._machine.journal.record(Event(EventKind.POD_FINISHED, pod=name))
+
+    def delete_pod(self, name: str) -> None:
+        """Delete a pod. The plugin is not told."""
+        pod = self._machine.pods.pop(name)
+        pod.phase = Phase.SUCCEEDED
+        self._release(pod)
+        self._machine.journal.record(Event(EventKind.POD_DELETED, pod=name))
+
+    def _release(self, pod: Pod) -> None:
+        if self._process:
+            self._process.holdings.release(pod.uid)
+
+    # What is to be seen
+
+    def view(self) -> NodeView:
+        """The node now."""
+        machine, process = self._machine, self._process
+        if process:
+            process.refresh_status()
+        resources = {
+            name: process.view(name) if process else ResourceView(status) for name, status in machine.status.items()
+        }
+        return NodeView(
+            running=process is not None,
+            resources=resources,
+            pods={name: pod.view() for name, pod in machine.pods.items()},
+            counts=dict(machine.journal.counts),
+            checkpoint_writes=machine.checkpoint.writes,
+        )
+
+    async def until(self, condition: Callable[[NodeView], bool], within: float) -> NodeView:
+        """Wait for a condition, looking again after every event. Moving a fake clock is no event.
+
+        Args:
+            condition: On the node.
+            within: Seconds of real time.
+
+        Returns:
+            The first view for which it holds.
+
+        Raises:
+            ConditionUnmetError: It did not come true; the text has the view and the journal.
+        """
+        try:
+            async with asyncio.timeout(within):
+                while not condition(view := self.view()):
+                    await self._machine.journal.changed()
+        except TimeoutError:
+            text = f"not within {within} s\n{self.view()}\n{self._machine.journal}"
+            raise ConditionUnmetError(text) from None
+        return view
+
+    def _running(self) -> KubeletProcess:
+        if self._process is None:
+            raise RuntimeError("the kubelet is not running")
+        return self._process
+
+    def _remove_own_socket(self) -> None:
+        for path in (self.socket, self.pod_resources_socket):
+            if path:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,133 @@
+"""What becomes of pods: admitted or failed, their containers started, waiting, and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from standins.kubelet.admission import Admission, Desk, demands
+from standins.kubelet.errors import (
+    ContainerStartError,
+    PodError,
+    TopologyAffinityError,
+    UnexpectedAdmissionError,
+)
+from standins.kubelet.journal import Event, EventKind
+from standins.kubelet.pods import Admitted, ContainerGrant, ContainerSpec, Phase, Pod, merged
+from standins.kubelet.starter import Starter
+from standins.kubelet.tasks import Tasks
+
+
+class PodWorkers:
+    """Runs pods on behalf of one kubelet process."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._admission = Admission(desk)
+        self._starter = Starter(desk)
+        self._tasks = Tasks()
+        self._retried: set[str] = set()
+
+    async def run(self, pod: Pod) -> Admitted:
+        """Admit a pod and start its containers.
+
+        Raises:
+            UnexpectedAdmissionError: The pod is Failed.
+            TopologyAffinityError: The pod is Failed.
+            ContainerStartError: The pod waits; its containers are tried again until they start.
+        """
+        try:
+            await self._admission.admit(pod)
+        except (UnexpectedAdmissionError, TopologyAffinityError) as error:
+            self._fail(pod, error)
+            raise
+        admitted = pod.admitted = self._admitted(pod)
+        self._desk.journal.record(Event(EventKind.POD_ADMITTED, pod=pod.name, ids=admitted.device_ids))
+        await self._start_or_retry(pod)
+        return admitted
+
+    async def restart(self, pod: Pod, container: str, requests: Mapping[str, int] | None) -> Admitted:
+        """Start a container of an admitted pod once more.
+
+        Raises:
+            KeyError: The pod has no such container.
+            UnexpectedAdmissionError: The pod is Failed now.
+            ContainerStartError: The pod waits.
+        """
+        spec = {one.name: one for one in pod.containers}[container]
+        try:
+            await self._admission.readmit(pod, spec if requests is None else replace(spec, resources=requests))
+        except UnexpectedAdmissionError as error:
+            self._fail(pod, error)
+            raise
+        admitted = pod.admitted = self._admitted(pod)
+        pod.started.discard(container)
+        await self._start_or_retry(pod)
+        return admitted
+
+    def resume(self, pod: Pod) -> None:
+        """Go on with a pod the last kubelet process could not start."""
+        if pod.phase is Phase.WAITING:
+            self._retry(pod)
+
+    async def shut(self) -> None:
+        """The process ends."""
+        await self._tasks.cancel()
+        self._retried.clear()
+
+    def _fail(self, pod: Pod, error: PodError) -> None:
+        pod.phase, pod.reason, pod.message = Phase.FAILED, error.reason, error.message
+        self._desk.holdings.release(pod.uid)
+        self._desk.journal.record(Event(EventKind.POD_FAILED, pod=pod.name, text=error.message))
+
+    def _admitted(self, pod: Pod) -> Admitted:
+        grants = {spec.name: self._grant(pod, spec) for spec in pod.containers}
+        main = next(spec.name for spec in pod.containers if not spec.init)
+        return Admitted(pod.name, pod.uid, tuple(grants.values()), grants[main])
+
+    def _grant(self, pod: Pod, spec: ContainerSpec) -> ContainerGrant:
+        """What the cached answers say: the plugin is not asked again."""
+        found = [
+            (demand.resource, self._desk.holdings.get(pod.uid, spec.name, demand.resource))
+            for demand in demands(pod, spec)
+        ]
+        held = {resource: one for resource, one in found if one is not None}
+        ids = {resource: tuple(sorted(one.ids)) for resource, one in held.items()}
+        responses = [api.ContainerAllocateResponse.FromString(one.response) for one in held.values()]
+        grant, conflicts = merged(spec.name, ids, responses)
+        for name in conflicts:
+            self._desk.journal.record(Event(EventKind.ENV_CONFLICT, pod=pod.name, container=spec.name, text=name))
+        return grant
+
+    async def _start_or_retry(self, pod: Pod) -> None:
+        try:
+            await self._start(pod)
+        except ContainerStartError:
+            self._retry(pod)
+            raise
+
+    async def _start(self, pod: Pod) -> None:
+        try:
+            await self._starter.start(pod)
+        except ContainerStartError as error:
+            pod.phase, pod.reason, pod.message = Phase.WAITING, error.reason, error.message
+            self._desk.journal.record(Event(EventKind.CONTAINER_WAITING, pod=pod.name, text=error.message))
+            raise
+        pod.phase, pod.reason, pod.message = Phase.RUNNING, "", ""
+        self._desk.journal.record(Event(EventKind.POD_RUNNING, pod=pod.name))
+
+    def _retry(self, pod: Pod) -> None:
+        if pod.uid not in self._retried:
+            self._retried.add(pod.uid)
+            self._tasks.spawn(self._keep_trying(pod))
+
+    async def _keep_trying(self, pod: Pod) -> None:
+        while pod.phase is Phase.WAITING:
+            await asyncio.sleep(self._desk.settings.container_back_off)
+            if pod.phase is Phase.WAITING:
+                with contextlib.suppress(ContainerStartError):
+                    await self._start(pod)
+        self._retried.discard(pod.uid)

@@ -1,0 +1,222 @@
+"""The stand-in kubelet's PodResources service."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+import pytest
+
+from npu_core.kubelet._podresources import podresources_pb2 as api
+from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
+from standins.kubelet import ContainerSpec, PodResourcesBehaviour, PodResourcesMode, StandInKubelet
+from standins.scripted_plugin import CHANNEL_OPTIONS, PATIENCE, RESOURCE, StartKubelet, StartPlugin, device, devices
+
+if TYPE_CHECKING:
+    from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerAsyncStub
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="p-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+async def kubelet(start_kubelet: StartKubelet, directory: Path) -> StandInKubelet:
+    return await start_kubelet(pod_resources_dir=directory / "pods")
+
+
+@pytest.fixture
+async def client(directory: Path) -> AsyncIterator[PodResourcesListerAsyncStub]:
+    target = f"unix:{directory}/pods/kubelet.sock"
+    async with grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
+        yield PodResourcesListerStub(channel)
+
+
+async def _list(client: PodResourcesListerAsyncStub) -> dict[str, list[tuple[str, list[str]]]]:
+    """Per pod, (resource, ids) of every entry of all its containers."""
+    response = await client.List(api.ListPodResourcesRequest(), timeout=PATIENCE)
+    return {
+        pod.name: [
+            (entry.resource_name, list(entry.device_ids)) for container in pod.containers for entry in container.devices
+        ]
+        for pod in response.pod_resources
+    }
+
+
+async def test_pods_are_listed_with_one_entry_per_device(
+    kubelet: StandInKubelet, advertise: StartPlugin, client: PodResourcesListerAsyncStub
+) -> None:
+    await advertise(kubelet, [device("npu0", numa=[1]), device("npu1")])
+    await kubelet.run_pod("pod-a", {RESOURCE: 2}, namespace="team")
+    await kubelet.run_pod("pod-b")
+
+    response = await client.List(api.ListPodResourcesRequest(), timeout=PATIENCE)
+
+    topology = api.TopologyInfo(nodes=[api.NUMANode(ID=1)])
+    assert list(response.pod_resources) == [
+        api.PodResources(
+            name="pod-a",
+            namespace="team",
+            containers=[
+                api.ContainerResources(
+                    name="main",
+                    devices=[
+                        api.ContainerDevices(resource_name=RESOURCE, device_ids=["npu0"], topology=topology),
+                        api.ContainerDevices(resource_name=RESOURCE, device_ids=["npu1"]),
+                    ],
+                )
+            ],
+        ),
+        api.PodResources(name="pod-b", namespace="default", containers=[api.ContainerResources(name="main")]),
+    ]
+
+
+async def test_init_containers_are_not_listed(
+    kubelet: StandInKubelet, advertise: StartPlugin, client: PodResourcesListerAsyncStub
+) -> None:
+    await advertise(kubelet, devices("npu0"))
+    await kubelet.run_pod("pod-a", containers=[ContainerSpec("init", {RESOURCE: 1}, init=True), ContainerSpec("main")])
+
+    assert await _list(client) == {"pod-a": []}
+
+
+async def test_one_pod_can_be_asked_for(
+    kubelet: StandInKubelet, advertise: StartPlugin, client: PodResourcesListerAsyncStub
+) -> None:
+    await advertise(kubelet, devices("npu0"))
+    await kubelet.run_pod("pod-a", {RESOURCE: 1}, namespace="team")
+
+    request = api.GetPodResourcesRequest(pod_name="pod-a", pod_namespace="team")
+    response = await client.Get(request, timeout=PATIENCE)
+
+    assert response.pod_resources.containers[0].devices[0].device_ids == ["npu0"]
+
+
+@pytest.mark.usefixtures("kubelet")
+async def test_a_pod_that_is_not_there_is_an_error(client: PodResourcesListerAsyncStub) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.Get(api.GetPodResourcesRequest(pod_name="x", pod_namespace="y"), timeout=PATIENCE)
+
+    assert caught.value.code() is grpc.StatusCode.UNKNOWN
+    assert caught.value.details() == "pod x in namespace y not found"
+
+
+async def test_allocatable_devices_are_the_healthy_ones_in_use_or_not(
+    kubelet: StandInKubelet, advertise: StartPlugin, client: PodResourcesListerAsyncStub
+) -> None:
+    await advertise(kubelet, [device("npu1"), device("npu0", numa=[0]), device("npu2", "Unhealthy")])
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    response = await client.GetAllocatableResources(api.AllocatableResourcesRequest(), timeout=PATIENCE)
+
+    topology = api.TopologyInfo(nodes=[api.NUMANode(ID=0)])
+    assert list(response.devices) == [
+        api.ContainerDevices(resource_name=RESOURCE, device_ids=["npu0"], topology=topology),
+        api.ContainerDevices(resource_name=RESOURCE, device_ids=["npu1"]),
+    ]
+
+
+async def test_pods_that_are_over_are_listed_only_by_kubelets_that_do(
+    kubelet: StandInKubelet, advertise: StartPlugin, client: PodResourcesListerAsyncStub
+) -> None:
+    await advertise(kubelet, devices("npu0"))
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    kubelet.finish_pod("pod-a")
+
+    assert await _list(client) == {}
+    await kubelet.set_pod_resources(PodResourcesBehaviour(terminal_pods=True))
+    assert await _list(client) == {"pod-a": [(RESOURCE, ["npu0"])]}
+
+
+async def test_after_a_restart_pods_are_listed_from_the_checkpoint(
+    kubelet: StandInKubelet, advertise: StartPlugin, client: PodResourcesListerAsyncStub
+) -> None:
+    await advertise(kubelet, devices("npu0"))
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    await kubelet.restart()
+
+    assert await _list(client) == {"pod-a": [(RESOURCE, ["npu0"])]}
+
+
+@pytest.mark.parametrize(
+    ("mode", "code", "text"),
+    [
+        (
+            PodResourcesMode.UNIMPLEMENTED,
+            grpc.StatusCode.UNIMPLEMENTED,
+            "unknown service v1.PodResourcesLister",
+        ),
+        (
+            PodResourcesMode.RESOURCE_EXHAUSTED,
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "rejected by rate limit",
+        ),
+    ],
+)
+async def test_the_service_can_refuse_every_call(
+    kubelet: StandInKubelet,
+    client: PodResourcesListerAsyncStub,
+    mode: PodResourcesMode,
+    code: grpc.StatusCode,
+    text: str,
+) -> None:
+    await kubelet.set_pod_resources(PodResourcesBehaviour(mode))
+
+    for call in (
+        client.List(api.ListPodResourcesRequest(), timeout=PATIENCE),
+        client.GetAllocatableResources(api.AllocatableResourcesRequest(), timeout=PATIENCE),
+        client.Get(api.GetPodResourcesRequest(), timeout=PATIENCE),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert (caught.value.code(), caught.value.details()) == (code, text)
+
+
+async def test_the_service_can_be_slow(kubelet: StandInKubelet, client: PodResourcesListerAsyncStub) -> None:
+    await kubelet.set_pod_resources(PodResourcesBehaviour(delay=3600.0))
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.List(api.ListPodResourcesRequest(), timeout=0.1)
+
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_the_socket_can_be_absent_and_come_back(
+    kubelet: StandInKubelet, client: PodResourcesListerAsyncStub
+) -> None:
+    assert kubelet.pod_resources_socket is not None
+
+    await kubelet.set_pod_resources(PodResourcesBehaviour(PodResourcesMode.ABSENT))
+    assert not kubelet.pod_resources_socket.exists()
+    await kubelet.restart()
+    assert not kubelet.pod_resources_socket.exists()
+    await kubelet.set_pod_resources(PodResourcesBehaviour())
+
+    assert await _list(client) == {}
+
+
+async def test_without_a_directory_there_is_no_service(start_kubelet: StartKubelet) -> None:
+    kubelet = await start_kubelet()
+
+    assert kubelet.pod_resources_socket is None
+    await kubelet.set_pod_resources(PodResourcesBehaviour())
+
+
+async def test_a_killed_kubelet_leaves_the_socket_and_a_closed_one_does_not(
+    kubelet: StandInKubelet,
+) -> None:
+    assert kubelet.pod_resources_socket is not None
+
+    await kubelet.kill()
+    assert kubelet.pod_resources_socket.exists()
+    await kubelet.aclose()
+    assert not kubelet.pod_resources_socket.exists()

@@ -1,0 +1,332 @@
+"""The stand-in kubelet towards pods: what they get, and why they do not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import grpc
+import pytest
+
+from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from standins.kubelet import (
+    BindMount,
+    ContainerSpec,
+    DeviceNode,
+    EventKind,
+    Generation,
+    Phase,
+    StandInKubelet,
+    UnexpectedAdmissionError,
+)
+from standins.scripted_plugin import (
+    FOUR,
+    OTHER,
+    PATIENCE,
+    RESOURCE,
+    Failure,
+    StartKubelet,
+    StartPlugin,
+    answer,
+    device,
+    devices,
+    env_of_ids,
+)
+
+
+async def _failure(kubelet: StandInKubelet, count: int = 1, resource: str = RESOURCE) -> str:
+    """Why a pod is not admitted; its status must say the same in the kubelet's words."""
+    with pytest.raises(UnexpectedAdmissionError) as caught:
+        await kubelet.run_pod("failing", {resource: count})
+    pod = kubelet.view().pod("failing")
+    assert (pod.phase, pod.reason) == (Phase.FAILED, "UnexpectedAdmissionError")
+    assert pod.message == str(caught.value)
+    assert str(caught.value) == f"Allocate failed due to {caught.value.cause}, which is unexpected"
+    return caught.value.cause
+
+
+# What a container gets
+
+
+async def test_a_pod_gets_what_the_plugin_answered(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet, devices("npu0"))
+    plugin.on_allocate = lambda _: answer(
+        envs={"NPUS": "0"},
+        devices=[api.DeviceSpec(container_path="/dev/a", host_path="/dev/b", permissions="rw")],
+        mounts=[api.Mount(container_path="/c", host_path="/d", read_only=True)],
+        annotations={"key": "value"},
+        cdi_devices=[api.CDIDevice(name="example.com/npu=0")],
+    )
+
+    admitted = await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    assert admitted.device_ids == ("npu0",)
+    assert admitted.env == {"NPUS": "0"}
+    assert admitted.devices == (DeviceNode("/dev/a", "/dev/b", "rw"),)
+    assert admitted.mounts == (BindMount("/c", "/d", read_only=True),)
+    assert admitted.annotations == {"key": "value"}
+    assert admitted.cdi_devices == ("example.com/npu=0",)
+    assert kubelet.view().pod("pod-a").running
+
+
+async def test_a_pod_without_requests_runs_without_a_call(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+
+    admitted = await kubelet.run_pod("pod-a", {RESOURCE: 0})
+
+    assert admitted.device_ids == ()
+    assert plugin.allocations == []
+
+
+async def test_each_container_and_resource_is_one_call_for_one_container(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet, devices(*FOUR))
+    other = await advertise(kubelet, devices("x0"), resource=OTHER, socket="other.sock")
+
+    await kubelet.run_pod(
+        "pod-a",
+        containers=[ContainerSpec("one", {RESOURCE: 2, OTHER: 1}), ContainerSpec("two", {RESOURCE: 1})],
+    )
+
+    sizes = [[len(one.devices_ids) for one in call.container_requests] for call in plugin.allocations]
+    assert sizes == [[2], [1]]
+    assert len(other.allocations) == 1
+
+
+async def test_of_two_answers_the_first_wins_and_the_conflict_is_noted(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    first = await advertise(kubelet, devices("npu0"))
+    second = await advertise(kubelet, devices("x0"), resource=OTHER, socket="other.sock")
+    first.on_allocate = lambda _: answer(envs={"A": "1", "SAME": "x"}, cdi_devices=[api.CDIDevice(name="b")])
+    second.on_allocate = lambda _: answer(
+        envs={"A": "2", "B": "3", "SAME": "x"},
+        cdi_devices=[api.CDIDevice(name="b"), api.CDIDevice(name="a")],
+    )
+
+    admitted = await kubelet.run_pod("pod-a", {RESOURCE: 1, OTHER: 1})
+
+    assert admitted.env == {"A": "1", "B": "3", "SAME": "x"}
+    assert admitted.cdi_devices == ("a", "b")
+    assert [event.text for event in kubelet.events_of(EventKind.ENV_CONFLICT)] == ["A"]
+
+
+async def test_device_files_and_mounts_are_one_per_path_in_the_container(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet, devices("npu0"))
+    plugin.on_allocate = lambda _: answer(
+        devices=[api.DeviceSpec(container_path="/dev/a", host_path=host, permissions="rw") for host in ("/1", "/2")],
+        mounts=[api.Mount(container_path="/c", host_path=host) for host in ("/1", "/2")],
+    )
+
+    admitted = await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    assert [node.host_path for node in admitted.devices] == ["/1"]
+    assert [mount.host_path for mount in admitted.mounts] == ["/1"]
+
+
+async def test_init_containers_go_first_and_pass_their_devices_on(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet, devices(*FOUR))
+
+    admitted = await kubelet.run_pod(
+        "pod-a",
+        containers=[
+            ContainerSpec("main", {RESOURCE: 1}),
+            ContainerSpec("second", {RESOURCE: 1}),
+            ContainerSpec("init", {RESOURCE: 2}, init=True),
+        ],
+    )
+
+    ids = {grant.container: set(grant.device_ids[RESOURCE]) for grant in admitted.containers}
+    assert list(ids) == ["init", "main", "second"]
+    assert ids["main"] | ids["second"] == ids["init"]
+    assert kubelet.view().in_use(RESOURCE) == ids["init"]
+    assert len(plugin.allocations) == 3
+
+
+async def test_without_a_preference_the_choice_depends_on_the_seed_alone(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    choices = []
+    for seed in (0, 0, *range(1, 8)):
+        kubelet = await start_kubelet(seed=seed)
+        plugin = await advertise(kubelet, devices(*FOUR))
+        choices.append((await kubelet.run_pod("pod-a", {RESOURCE: 2})).device_ids)
+        await kubelet.aclose()
+        kubelet.checkpoint_path.unlink()
+        await plugin.stop()
+
+    assert choices[0] == choices[1]
+    assert len(set(choices)) > 2
+
+
+async def test_two_pods_at_once_never_share_a_device(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+    await advertise(kubelet, devices(*FOUR))
+
+    pods = await asyncio.gather(*(kubelet.run_pod(f"pod-{number}", {RESOURCE: 1}) for number in range(4)))
+
+    assert {device for pod in pods for device in pod.device_ids} == set(FOUR)
+
+
+# Why a pod is not admitted
+
+
+@pytest.mark.parametrize(
+    ("generation", "text"),
+    [
+        (Generation.A, f"can't allocate unregistered device {RESOURCE}"),
+        (Generation.B, f"cannot allocate unregistered device {RESOURCE}"),
+        (Generation.C, f"cannot allocate unregistered device {RESOURCE}"),
+    ],
+)
+async def test_a_pod_fails_on_a_resource_nobody_listed(
+    start_kubelet: StartKubelet, start_plugin: StartPlugin, generation: Generation, text: str
+) -> None:
+    kubelet = await start_kubelet(generation=generation)
+    plugin = await start_plugin()
+    await plugin.register()
+
+    assert await _failure(kubelet) == text
+
+
+async def test_a_pod_fails_when_nothing_is_healthy(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+    await advertise(kubelet, [device("npu0", "Unhealthy")])
+
+    assert await _failure(kubelet) == (f"no healthy devices present; cannot allocate unhealthy devices {RESOURCE}")
+
+
+async def test_a_pod_fails_when_too_few_are_free(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+    await advertise(kubelet, [*devices(*FOUR), device("npu4", "Unhealthy")])
+    await kubelet.run_pod("pod-a", {RESOURCE: 2})
+
+    assert await _failure(kubelet, 3) == (
+        f"requested number of devices unavailable for {RESOURCE}. Requested: 3, Available: 2"
+    )
+
+
+async def test_an_error_of_allocate_fails_the_pod_and_frees_its_devices(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+    plugin.on_allocate = lambda _: Failure(grpc.StatusCode.NOT_FOUND, "unknown unit")
+
+    assert await _failure(kubelet) == "rpc error: code = NotFound desc = unknown unit"
+    assert kubelet.view().in_use(RESOURCE) == frozenset()
+    plugin.on_allocate = env_of_ids
+    await kubelet.run_pod("pod-a", {RESOURCE: 2})
+
+
+async def test_an_answer_without_containers_fails_the_pod_and_leaks_its_devices(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+    plugin.on_allocate = lambda _: api.AllocateResponse()
+
+    assert await _failure(kubelet) == "no containers return in allocation response"
+    plugin.on_allocate = env_of_ids
+
+    assert len(kubelet.view().in_use(RESOURCE)) == 1
+    assert kubelet.view().held(RESOURCE) == frozenset()
+    assert await _failure(kubelet, 2) == (
+        f"requested number of devices unavailable for {RESOURCE}. Requested: 2, Available: 1"
+    )
+
+
+async def test_of_several_containers_in_an_answer_the_first_counts(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+    plugin.on_allocate = lambda _: api.AllocateResponse(
+        container_responses=[api.ContainerAllocateResponse(envs={"N": str(number)}) for number in range(2)]
+    )
+
+    assert (await kubelet.run_pod("pod-a", {RESOURCE: 1})).env == {"N": "0"}
+
+
+async def test_a_second_container_that_fails_gives_back_what_the_first_had(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    await advertise(kubelet)
+
+    with pytest.raises(UnexpectedAdmissionError):
+        await kubelet.run_pod(
+            "pod-a", containers=[ContainerSpec("one", {RESOURCE: 1}), ContainerSpec("two", {RESOURCE: 2})]
+        )
+
+    assert kubelet.view().in_use(RESOURCE) == frozenset()
+
+
+async def test_a_kubelet_that_dies_during_allocate_fails_the_call_and_nothing_hangs(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+    plugin.hangs = True
+    pod = asyncio.create_task(kubelet.run_pod("pod-a", {RESOURCE: 1}))
+    await asyncio.wait_for(plugin.asked_to_allocate.wait(), PATIENCE)
+
+    await kubelet.kill()
+
+    with pytest.raises(UnexpectedAdmissionError) as caught:
+        await asyncio.wait_for(pod, PATIENCE)
+    text = "rpc error: code = Canceled desc = grpc: the client connection is closing"
+    assert caught.value.cause == text
+
+
+async def test_a_tester_may_give_up_on_an_allocate_that_hangs(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+    plugin.hangs = True
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(kubelet.run_pod("pod-a", {RESOURCE: 2}), 0.05)
+    plugin.hangs = False
+
+    kubelet.delete_pod("pod-a")
+    await kubelet.run_pod("pod-b", {RESOURCE: 2})
+
+
+async def test_a_name_is_free_again_when_its_pod_is_over(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+    await advertise(kubelet)
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    with pytest.raises(ValueError, match=r"^pod pod-a exists$"):
+        await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    kubelet.finish_pod("pod-a")
+
+    await kubelet.run_pod("pod-a", {RESOURCE: 2})
+
+
+@pytest.mark.parametrize("end", [StandInKubelet.delete_pod, StandInKubelet.finish_pod])
+async def test_devices_of_a_pod_that_is_over_are_free_and_the_plugin_is_not_told(
+    start_kubelet: StartKubelet, advertise: StartPlugin, end: Callable[[StandInKubelet, str], None]
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+    await kubelet.run_pod("pod-a", {RESOURCE: 2})
+
+    end(kubelet, "pod-a")
+
+    assert kubelet.view().in_use(RESOURCE) == frozenset()
+    await kubelet.run_pod("pod-b", {RESOURCE: 2})
+    assert len(plugin.allocations) == 2

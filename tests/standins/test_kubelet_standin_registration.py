@@ -1,0 +1,328 @@
+"""The stand-in kubelet towards plugins: Register."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+
+from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from standins.kubelet import (
+    EventKind,
+    Generation,
+    OldStreamEnd,
+    UnexpectedAdmissionError,
+)
+from standins.scripted_plugin import (
+    PATIENCE,
+    RESOURCE,
+    Failure,
+    ScriptedPlugin,
+    StartKubelet,
+    StartPlugin,
+    allocatable,
+    devices,
+    ended,
+)
+
+B_AND_C = pytest.mark.parametrize("generation", [Generation.B, Generation.C])
+ALL = pytest.mark.parametrize("generation", list(Generation))
+
+
+async def _refusal(plugin: ScriptedPlugin, **request: str) -> str:
+    """What a refused Register says; the code is UNKNOWN or this fails."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await plugin.register(**request)  # type: ignore[arg-type]  # only texts are given
+    assert caught.value.code() is grpc.StatusCode.UNKNOWN
+    return caught.value.details() or ""
+
+
+# What Register checks
+
+
+@ALL
+async def test_an_unknown_version_is_refused(
+    start_kubelet: StartKubelet, start_plugin: StartPlugin, generation: Generation
+) -> None:
+    kubelet = await start_kubelet(generation=generation)
+    plugin = await start_plugin()
+
+    text = 'requested API version "v1alpha" is not supported by kubelet. Supported version is ["v1beta1"]'
+    assert await _refusal(plugin, version="v1alpha") == text
+    assert [event.text for event in kubelet.events_of(EventKind.REGISTER_FAILED)] == [text]
+
+
+@ALL
+async def test_an_invalid_resource_name_is_refused(
+    start_kubelet: StartKubelet, start_plugin: StartPlugin, generation: Generation
+) -> None:
+    await start_kubelet(generation=generation)
+    plugin = await start_plugin()
+
+    assert await _refusal(plugin, resource="npu") == 'the ResourceName "npu" is invalid'
+
+
+async def test_the_version_is_checked_before_the_name(start_kubelet: StartKubelet, start_plugin: StartPlugin) -> None:
+    await start_kubelet()
+    plugin = await start_plugin()
+
+    assert (await _refusal(plugin, version="", resource="npu")).startswith('requested API version ""')
+
+
+async def test_the_name_is_checked_before_the_plugin_is_dialled(
+    start_kubelet: StartKubelet, start_plugin: StartPlugin
+) -> None:
+    await start_kubelet()
+    plugin = await start_plugin()
+    await plugin.stop()
+
+    assert await _refusal(plugin, resource="npu") == 'the ResourceName "npu" is invalid'
+
+
+async def test_registrations_are_counted_before_they_are_checked(
+    start_kubelet: StartKubelet, start_plugin: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await start_plugin()
+
+    await _refusal(plugin, version="v2")
+    await plugin.register()
+
+    assert kubelet.view().registrations(RESOURCE) == 2
+
+
+async def test_the_next_registrations_fail_as_told_and_then_no_more(
+    start_kubelet: StartKubelet, start_plugin: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await start_plugin()
+    kubelet.fail_next_registers(2, "not now")
+
+    assert [await _refusal(plugin), await _refusal(plugin)] == ["not now", "not now"]
+    await plugin.register()
+
+
+# Dialling, and the options
+
+
+@B_AND_C
+async def test_registration_fails_when_the_plugin_does_not_serve_before_the_deadline(
+    start_kubelet: StartKubelet, start_plugin: StartPlugin, generation: Generation
+) -> None:
+    await start_kubelet(generation=generation, dial_deadline=0.1)
+    plugin = await start_plugin()
+    await plugin.stop()
+
+    assert await _refusal(plugin) == "failed to dial device plugin: context deadline exceeded"
+
+
+async def test_registration_waits_for_a_plugin_that_serves_late(start_kubelet: StartKubelet, plugin_dir: Path) -> None:
+    kubelet = await start_kubelet(dial_deadline=PATIENCE)
+    plugin = ScriptedPlugin(plugin_dir)
+    register = asyncio.create_task(plugin.register())
+    await kubelet.until(lambda view: view.registrations(RESOURCE) == 1, within=PATIENCE)
+
+    await plugin.start()
+
+    await register
+    await plugin.stop()
+
+
+@B_AND_C
+async def test_registration_fails_when_the_options_call_fails(
+    start_kubelet: StartKubelet, start_plugin: StartPlugin, generation: Generation
+) -> None:
+    kubelet = await start_kubelet(generation=generation)
+    plugin = await start_plugin()
+    plugin.options = Failure(grpc.StatusCode.UNIMPLEMENTED, "no such thing")
+
+    assert await _refusal(plugin) == (
+        "failed to get device plugin options: rpc error: code = Unimplemented desc = no such thing"
+    )
+    assert plugin.options_calls == 1
+    assert plugin.streams == []
+    assert kubelet.view().streams(RESOURCE) == 0
+
+
+async def test_generation_a_answers_before_it_dials(start_kubelet: StartKubelet, start_plugin: StartPlugin) -> None:
+    kubelet = await start_kubelet(generation=Generation.A, dial_deadline=0.1)
+    plugin = await start_plugin()
+    await plugin.stop()
+
+    await plugin.register()
+
+    await kubelet.until(lambda view: view.count(EventKind.DIAL_FAILED, RESOURCE) == 1, within=PATIENCE)
+    assert kubelet.events_of(EventKind.DIAL_FAILED)[0].text == "context deadline exceeded"
+    assert kubelet.events_of(EventKind.REGISTERED) == ()
+
+
+async def test_generation_a_takes_the_options_from_the_request(
+    start_kubelet: StartKubelet, start_plugin: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(generation=Generation.A)
+    plugin = await start_plugin()
+    plugin.listed = devices("npu0")
+
+    await plugin.register(options=api.DevicePluginOptions(get_preferred_allocation_available=True))
+    await allocatable(kubelet, 1)
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    assert plugin.options_calls == 0
+    assert len(plugin.preferences) == 1
+
+
+@B_AND_C
+async def test_later_generations_ask_for_the_options_and_ignore_the_request(
+    start_kubelet: StartKubelet, start_plugin: StartPlugin, generation: Generation
+) -> None:
+    kubelet = await start_kubelet(generation=generation)
+    plugin = await start_plugin()
+    plugin.listed = devices("npu0")
+
+    await plugin.register(options=api.DevicePluginOptions(get_preferred_allocation_available=True))
+    await allocatable(kubelet, 1)
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    assert plugin.options_calls == 1
+    assert plugin.preferences == []
+
+
+@ALL
+async def test_registering_is_no_proof_of_capacity(
+    start_kubelet: StartKubelet, start_plugin: StartPlugin, generation: Generation
+) -> None:
+    kubelet = await start_kubelet(generation=generation)
+    plugin = await start_plugin()
+
+    await plugin.register()
+    await plugin.opened(1)
+
+    view = kubelet.view()
+    assert (view.messages(RESOURCE), view.advertised(RESOURCE)) == (0, False)
+
+
+# Several registrations of one resource
+
+
+async def test_generation_c_refuses_a_socket_that_is_connected(
+    start_kubelet: StartKubelet, advertise: StartPlugin, plugin_dir: Path
+) -> None:
+    kubelet = await start_kubelet(generation=Generation.C)
+    plugin = await advertise(kubelet)
+
+    assert await _refusal(plugin) == f"device plugin already connected: {plugin_dir}/plugin.sock"
+    assert len(plugin.open_streams) == 1
+
+
+async def test_generation_c_accepts_the_socket_again_once_its_stream_ended(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(generation=Generation.C)
+    plugin = await advertise(kubelet)
+    plugin.end(plugin.streams[0])
+    await ended(kubelet)
+
+    await plugin.register()
+
+    await allocatable(kubelet, 2)
+
+
+async def test_generation_c_keeps_the_devices_until_the_last_socket_of_a_resource_is_gone(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(generation=Generation.C)
+    old = await advertise(kubelet)
+    new = await advertise(kubelet, socket="new.sock")
+    assert kubelet.view().streams(RESOURCE) == 2
+
+    await old.stop()
+    await ended(kubelet, 1)
+    assert kubelet.view().allocatable(RESOURCE) == 2
+    await new.stop()
+    await ended(kubelet, 2)
+    assert kubelet.view().allocatable(RESOURCE) == 0
+
+
+async def test_generation_c_calls_the_plugin_that_registered_last(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(generation=Generation.C)
+    old = await advertise(kubelet)
+    new = await advertise(kubelet, socket="new.sock")
+
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    await new.stop()
+    await ended(kubelet)
+    await kubelet.run_pod("pod-b", {RESOURCE: 1})
+
+    assert (len(old.allocations), len(new.allocations)) == (1, 1)
+
+
+@pytest.mark.parametrize("generation", [Generation.A, Generation.B])
+async def test_earlier_generations_replace_a_plugin_that_registers_again(
+    start_kubelet: StartKubelet, advertise: StartPlugin, generation: Generation
+) -> None:
+    kubelet = await start_kubelet(generation=generation)
+    plugin = await advertise(kubelet)
+
+    await plugin.register()
+    await plugin.opened(2)
+
+    await kubelet.until(lambda view: view.messages(RESOURCE) == 2, within=PATIENCE)
+    assert len(plugin.open_streams) == 2
+
+
+@pytest.mark.parametrize(("generation", "setting"), [(Generation.A, None), (Generation.B, OldStreamEnd.HARMLESS)])
+async def test_the_end_of_a_replaced_plugin_may_be_harmless(
+    start_kubelet: StartKubelet,
+    advertise: StartPlugin,
+    generation: Generation,
+    setting: OldStreamEnd | None,
+) -> None:
+    kubelet = await start_kubelet(generation=generation, old_stream_end=setting)
+    old = await advertise(kubelet)
+    new = await advertise(kubelet, socket="new.sock")
+
+    await old.stop()
+    await ended(kubelet)
+
+    assert kubelet.view().allocatable(RESOURCE) == 2
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    assert len(new.allocations) == 1
+
+
+async def test_in_generation_b_the_end_of_a_replaced_plugin_disconnects_the_new_one(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(generation=Generation.B)
+    old = await advertise(kubelet)
+    new = await advertise(kubelet, socket="new.sock")
+
+    await old.stop()
+
+    await asyncio.wait_for(new.streams[0].closed.wait(), PATIENCE)
+    await ended(kubelet, 2)
+    view = kubelet.view()
+    assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (2, 0)
+
+
+async def test_in_generation_b_the_end_of_a_replaced_plugin_may_only_mark_the_new_one(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(old_stream_end=OldStreamEnd.MARKS_UNHEALTHY)
+    old = await advertise(kubelet)
+    new = await advertise(kubelet, socket="new.sock")
+
+    await old.stop()
+    await ended(kubelet)
+    assert kubelet.view().allocatable(RESOURCE) == 0
+    new.send(devices("npu0"))
+    await allocatable(kubelet, 1)
+
+    with pytest.raises(UnexpectedAdmissionError) as caught:
+        await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    assert caught.value.cause == f"endpoint {kubelet.settings.plugin_dir}/new.sock has been stopped"
+    assert kubelet.view().in_use(RESOURCE) == frozenset()

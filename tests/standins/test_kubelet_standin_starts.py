@@ -1,0 +1,375 @@
+"""The stand-in kubelet towards pods: starts, restarts, reboots, and the topology manager."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import grpc
+import pytest
+
+from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from standins.kubelet import (
+    Admitted,
+    CreateContainerConfigError,
+    CreateContainerError,
+    EventKind,
+    Generation,
+    Phase,
+    StandInKubelet,
+    TopologyAffinityError,
+    TopologyPolicy,
+    UnexpectedAdmissionError,
+)
+from standins.scripted_plugin import (
+    FOUR,
+    PATIENCE,
+    PRE_STARTS,
+    PREFERS,
+    RESOURCE,
+    Failure,
+    ScriptedPlugin,
+    StartKubelet,
+    StartPlugin,
+    answer,
+    device,
+    devices,
+)
+
+
+async def _list(kubelet: StandInKubelet, plugin: ScriptedPlugin, listed: list[api.Device]) -> None:
+    """Send a message and wait until it is taken over."""
+    before = kubelet.view().messages(plugin.resource)
+    plugin.send(listed)
+    await kubelet.until(lambda view: view.messages(plugin.resource) > before, within=PATIENCE)
+
+
+# Starting once more
+
+
+async def test_a_container_that_starts_again_replays_the_cached_answer_without_a_call(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+    first = await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    plugin.on_allocate = lambda _: answer(envs={"NPUS": "changed"})
+
+    again = await kubelet.restart_container("pod-a")
+
+    assert again == first
+    assert len(plugin.allocations) == 1
+    assert kubelet.view().pod("pod-a").starts == 2
+
+
+async def test_the_cached_answer_survives_a_kubelet_restart(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+    first = await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    await plugin.stop()
+    await kubelet.restart()
+    await plugin.start()
+    await plugin.register()
+    await kubelet.until(lambda view: view.allocatable(RESOURCE) == 2, within=PATIENCE)
+
+    assert await kubelet.restart_container("pod-a") == first
+    assert len(plugin.allocations) == 1
+    entry = json.loads(kubelet.checkpoint_path.read_text())["Data"]["PodDeviceEntries"][0]
+    assert entry["PodUID"] == first.uid
+    assert (entry["ContainerName"], entry["ResourceName"]) == ("main", RESOURCE)
+    assert entry["DeviceIDs"] == {"-1": list(first.device_ids)}
+
+
+async def test_a_changed_request_is_refused(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+    await advertise(kubelet)
+    admitted = await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    with pytest.raises(UnexpectedAdmissionError) as caught:
+        await kubelet.restart_container("pod-a", resources={RESOURCE: 2})
+
+    assert caught.value.cause == (
+        f'pod "{admitted.uid}" container "main" changed request for resource "{RESOURCE}" from 1 to 2'
+    )
+
+
+@pytest.mark.parametrize("generation", [Generation.B, Generation.C])
+async def test_a_container_whose_device_went_bad_may_not_start_again(
+    start_kubelet: StartKubelet, advertise: StartPlugin, generation: Generation
+) -> None:
+    kubelet = await start_kubelet(generation=generation)
+    plugin = await advertise(kubelet)
+    (held,) = (await kubelet.run_pod("pod-a", {RESOURCE: 1})).device_ids
+    (free,) = {"npu0", "npu1"} - {held}
+    await _list(kubelet, plugin, [device(held, "Unhealthy"), device(free)])
+    assert kubelet.view().allocatable(RESOURCE) == 1
+    assert kubelet.view().pod("pod-a").running
+
+    with pytest.raises(UnexpectedAdmissionError) as caught:
+        await kubelet.restart_container("pod-a")
+
+    assert caught.value.cause == (
+        f"previously allocated devices are no longer healthy; cannot allocate unhealthy devices {RESOURCE}"
+    )
+    assert kubelet.view().pod("pod-a").phase is Phase.FAILED
+
+
+async def test_generation_a_starts_a_container_again_whatever_its_devices_are(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(generation=Generation.A)
+    plugin = await advertise(kubelet, devices("npu0"))
+    first = await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    await _list(kubelet, plugin, [device("npu0", "Unhealthy")])
+
+    assert await kubelet.restart_container("pod-a") == first
+
+
+async def test_a_device_that_recovered_serves_pods_again(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet, [device("npu0", "Unhealthy")])
+    with pytest.raises(UnexpectedAdmissionError):
+        await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    await _list(kubelet, plugin, devices("npu0"))
+
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+
+@pytest.mark.parametrize("keep_checkpoint", [True, False])
+async def test_after_a_reboot_pods_are_admitted_before_the_plugin_is_back_and_fail(
+    start_kubelet: StartKubelet, advertise: StartPlugin, *, keep_checkpoint: bool
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    results = await kubelet.reboot(keep_checkpoint=keep_checkpoint)
+
+    await asyncio.wait_for(plugin.streams[0].closed.wait(), PATIENCE)
+    error = results["pod-a"]
+    assert isinstance(error, UnexpectedAdmissionError)
+    known = f"no healthy devices present; cannot allocate unhealthy devices {RESOURCE}"
+    unknown = f"cannot allocate unregistered device {RESOURCE}"
+    assert error.cause == (known if keep_checkpoint else unknown)
+    assert kubelet.view().pod("pod-a").phase is Phase.FAILED
+
+
+async def test_after_a_reboot_a_pod_gets_its_devices_back_once_the_plugin_is_there(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+    first = await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    await plugin.stop()
+    assert await kubelet.reboot(readmit=False) == {}
+    assert kubelet.view().pod("pod-a").phase is Phase.PENDING
+    await plugin.start()
+    await plugin.register()
+    await kubelet.until(lambda view: view.allocatable(RESOURCE) == 2, within=PATIENCE)
+
+    assert await kubelet.readmit_pods() == {"pod-a": first}
+    assert len(plugin.allocations) == 1
+    assert kubelet.view().pod("pod-a").starts == 2
+
+
+# PreStartContainer and the runtime
+
+
+async def test_pre_start_is_called_before_every_start_when_required(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet, devices("npu0"), PRE_STARTS)
+
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    await kubelet.restart_container("pod-a")
+
+    assert plugin.pre_starts == [("npu0",), ("npu0",)]
+
+
+async def test_pre_start_is_not_called_otherwise(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet, devices("npu0"))
+
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    assert plugin.pre_starts == []
+
+
+async def test_a_container_whose_pre_start_failed_keeps_its_devices_and_is_tried_again(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(container_back_off=0.01)
+    plugin = await advertise(kubelet, devices("npu0"), PRE_STARTS)
+    plugin.on_pre_start = Failure(grpc.StatusCode.FAILED_PRECONDITION, "busy")
+
+    with pytest.raises(CreateContainerConfigError) as caught:
+        await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    assert caught.value.message == (
+        "device plugin PreStartContainer rpc failed with err: rpc error: code = FailedPrecondition desc = busy"
+    )
+    assert kubelet.view().held(RESOURCE) == {"npu0"}
+    assert kubelet.view().pod("pod-a").phase is Phase.WAITING
+    plugin.on_pre_start = None
+
+    await kubelet.until(lambda view: view.pod("pod-a").running, within=PATIENCE)
+    assert len(plugin.pre_starts) > 1
+    assert len(plugin.allocations) == 1
+
+
+async def test_pre_start_has_a_deadline(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet(pre_start_deadline=0.05)
+    plugin = await advertise(kubelet, devices("npu0"), PRE_STARTS)
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    plugin.hangs = True
+
+    with pytest.raises(CreateContainerConfigError) as caught:
+        await kubelet.restart_container("pod-a")
+
+    assert caught.value.message == (
+        "device plugin PreStartContainer rpc failed with err: "
+        "rpc error: code = DeadlineExceeded desc = context deadline exceeded"
+    )
+
+
+async def test_pre_start_of_a_plugin_that_is_gone_fails(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet(generation=Generation.A)
+    plugin = await advertise(kubelet, devices("npu0"), PRE_STARTS)
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    await plugin.stop()
+    await kubelet.until(lambda view: view.streams(RESOURCE) == 0, within=PATIENCE)
+
+    with pytest.raises(CreateContainerConfigError) as caught:
+        await kubelet.restart_container("pod-a")
+
+    assert caught.value.message == (
+        "device plugin PreStartContainer rpc failed with err: "
+        f"endpoint {kubelet.settings.plugin_dir}/plugin.sock has been stopped"
+    )
+
+
+async def test_a_missing_device_file_holds_the_container_up_until_it_appears(
+    start_kubelet: StartKubelet, advertise: StartPlugin, tmp_path: Path
+) -> None:
+    kubelet = await start_kubelet(devfs=tmp_path, container_back_off=0.01)
+    plugin = await advertise(kubelet, devices("npu0"))
+
+    with pytest.raises(CreateContainerError) as caught:
+        await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    assert caught.value.message == (
+        'error gathering device information while adding custom device "/dev/npu0": no such file or directory'
+    )
+    assert kubelet.view().pod("pod-a").reason == "CreateContainerError"
+    assert kubelet.view().held(RESOURCE) == {"npu0"}
+    (tmp_path / "npu0").symlink_to("/dev/null")
+
+    await kubelet.until(lambda view: view.pod("pod-a").running, within=PATIENCE)
+    assert len(plugin.allocations) == 1
+
+
+async def test_a_waiting_container_is_tried_again_by_the_next_kubelet_too(
+    start_kubelet: StartKubelet, advertise: StartPlugin, tmp_path: Path
+) -> None:
+    kubelet = await start_kubelet(devfs=tmp_path, container_back_off=0.01)
+    await advertise(kubelet, devices("npu0"))
+    with pytest.raises(CreateContainerError):
+        await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    await kubelet.restart()
+    (tmp_path / "npu0").symlink_to("/dev/null")
+
+    await kubelet.until(lambda view: view.pod("pod-a").running, within=PATIENCE)
+
+
+async def test_a_waiting_pod_that_is_deleted_is_not_tried_again(
+    start_kubelet: StartKubelet, advertise: StartPlugin, tmp_path: Path
+) -> None:
+    kubelet = await start_kubelet(devfs=tmp_path, container_back_off=0.01)
+    await advertise(kubelet, devices("npu0"))
+    with pytest.raises(CreateContainerError):
+        await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    kubelet.delete_pod("pod-a")
+    # The attempts at this pod span a whole back-off of the first one's.
+    with pytest.raises(CreateContainerError):
+        await kubelet.run_pod("pod-b", {RESOURCE: 1})
+    (tmp_path / "npu0").symlink_to("/dev/null")
+    await kubelet.until(lambda view: view.pod("pod-b").running, within=PATIENCE)
+
+    assert [event.pod for event in kubelet.events_of(EventKind.CONTAINER_STARTED)] == ["pod-b"]
+
+
+# The topology manager
+
+
+async def test_devices_are_taken_from_one_numa_node_when_the_policy_wants_it(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(topology_policy=TopologyPolicy.SINGLE_NUMA_NODE)
+    listed = [device(name, numa=[int(name[-1]) // 2]) for name in FOUR]
+    plugin = await advertise(kubelet, listed, PREFERS)
+
+    one = await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    two = await kubelet.run_pod("pod-b", {RESOURCE: 2})
+
+    assert set(plugin.preferences[0].available_deviceIDs) == {"npu0", "npu1"}
+    assert one.device_ids < ("npu2",)
+    assert two.device_ids == ("npu2", "npu3")
+    # The second needed all that was aligned, so nobody was asked.
+    assert len(plugin.preferences) == 1
+    with pytest.raises(TopologyAffinityError, match=r"^Resources cannot be allocated with Topology locality$"):
+        await kubelet.run_pod("pod-c", {RESOURCE: 2})
+    assert kubelet.view().pod("pod-c").reason == "TopologyAffinityError"
+
+
+@pytest.mark.parametrize("numa", [[-1], []])
+@pytest.mark.parametrize("policy", [TopologyPolicy.RESTRICTED, TopologyPolicy.SINGLE_NUMA_NODE])
+async def test_an_unknown_numa_node_that_is_sent_all_the_same_fails_every_pod(
+    start_kubelet: StartKubelet, advertise: StartPlugin, policy: TopologyPolicy, numa: list[int]
+) -> None:
+    kubelet = await start_kubelet(topology_policy=policy)
+    await advertise(kubelet, [device("npu0", numa=numa)])
+
+    with pytest.raises(TopologyAffinityError):
+        await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+
+@pytest.mark.parametrize("policy", list(TopologyPolicy))
+async def test_devices_without_topology_are_admitted_under_every_policy(
+    start_kubelet: StartKubelet, advertise: StartPlugin, policy: TopologyPolicy
+) -> None:
+    kubelet = await start_kubelet(topology_policy=policy)
+    await advertise(kubelet)
+
+    admitted: Admitted = await kubelet.run_pod("pod-a", {RESOURCE: 2})
+
+    assert admitted.device_ids == ("npu0", "npu1")
+
+
+async def test_best_effort_aligns_what_it_can_and_asks_about_the_rest(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(topology_policy=TopologyPolicy.BEST_EFFORT, numa_nodes=(0, 1, 2))
+    listed = [device(name, numa=[number]) for name, number in zip(FOUR, (0, 1, 1, 2), strict=True)]
+    plugin = await advertise(kubelet, listed, PREFERS)
+    plugin.on_prefer = lambda _: ["npu3"]
+
+    admitted = await kubelet.run_pod("pod-a", {RESOURCE: 3})
+
+    # Nodes 0 and 1 hold the three, so the hint is theirs and the preference has no say.
+    assert admitted.device_ids == ("npu0", "npu1", "npu2")
+    assert plugin.preferences == []
+
+
+async def test_the_checkpoint_keeps_devices_by_numa_node(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+    await advertise(kubelet, [device("npu0", numa=[1]), device("npu1")])
+
+    await kubelet.run_pod("pod-a", {RESOURCE: 2})
+
+    entry = json.loads(kubelet.checkpoint_path.read_text())["Data"]["PodDeviceEntries"][0]
+    assert entry["DeviceIDs"] == {"-1": ["npu1"], "1": ["npu0"]}

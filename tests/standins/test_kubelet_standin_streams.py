@@ -1,0 +1,294 @@
+"""The stand-in kubelet towards plugins: ListAndWatch, and the capacity it makes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import grpc
+import pytest
+
+from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from standins.kubelet import (
+    Cut,
+    EventKind,
+    FakeClock,
+    Generation,
+    KubeletSettings,
+    StreamPlan,
+    UnexpectedAdmissionError,
+    Wire,
+)
+from standins.scripted_plugin import (
+    OTHER,
+    PATIENCE,
+    RESOURCE,
+    Failure,
+    StartKubelet,
+    StartPlugin,
+    allocatable,
+    device,
+    devices,
+    ended,
+)
+
+ALL = pytest.mark.parametrize("generation", list(Generation))
+
+
+async def test_a_message_replaces_all_that_was_known(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet, devices("npu0", "npu1"))
+
+    plugin.send([device("npu1", "Unhealthy"), device("npu2")])
+    view = await kubelet.until(lambda view: view.messages(RESOURCE) == 2, within=PATIENCE)
+
+    assert view.healthy(RESOURCE) == {"npu2"}
+    assert view.unhealthy(RESOURCE) == {"npu1"}
+    assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (2, 1)
+
+
+async def test_an_id_listed_with_both_healths_counts_twice(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+
+    await advertise(kubelet, [device("npu0"), device("npu0", "Unhealthy")])
+
+    view = kubelet.view()
+    assert view.healthy(RESOURCE) == view.unhealthy(RESOURCE) == {"npu0"}
+    assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (2, 1)
+
+
+@pytest.mark.parametrize("health", ["", "healthy", "Healthy ", "OK"])
+async def test_any_other_health_counts_as_unhealthy(
+    start_kubelet: StartKubelet, advertise: StartPlugin, health: str
+) -> None:
+    kubelet = await start_kubelet()
+
+    await advertise(kubelet, [device("npu0", health)])
+
+    assert kubelet.view().unhealthy(RESOURCE) == {"npu0"}
+
+
+async def test_every_message_rewrites_the_checkpoint_changed_or_not(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet, devices("npu0"))
+    assert kubelet.view().checkpoint_writes == 1
+
+    plugin.send(devices("npu0"))
+
+    await kubelet.until(lambda view: view.checkpoint_writes == 2, within=PATIENCE)
+
+
+async def test_the_checkpoint_names_healthy_devices_alone(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+
+    await advertise(kubelet, [device("npu1"), device("npu0"), device("npu2", "Unhealthy")])
+
+    data = json.loads(kubelet.checkpoint_path.read_text())["Data"]
+    assert data == {"PodDeviceEntries": [], "RegisteredDevices": {RESOURCE: ["npu0", "npu1"]}}
+
+
+@ALL
+@pytest.mark.parametrize(
+    ("failure", "text"),
+    [
+        (None, "EOF"),
+        (Failure(grpc.StatusCode.INTERNAL, "broken"), "rpc error: code = Internal desc = broken"),
+    ],
+)
+async def test_when_a_stream_ends_capacity_stays_and_nothing_is_allocatable(
+    start_kubelet: StartKubelet,
+    advertise: StartPlugin,
+    generation: Generation,
+    failure: Failure | None,
+    text: str,
+) -> None:
+    kubelet = await start_kubelet(generation=generation)
+    plugin = await advertise(kubelet)
+
+    plugin.end(plugin.streams[0], failure)
+
+    assert await ended(kubelet) == text
+    view = kubelet.view()
+    assert (view.capacity(RESOURCE), view.allocatable(RESOURCE), view.streams(RESOURCE)) == (2, 0, 0)
+
+
+async def test_a_plugin_that_dies_ends_its_stream(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+
+    await plugin.stop()
+
+    assert (await ended(kubelet)).startswith("rpc error: code = Unavailable desc = ")
+
+
+async def test_a_plugin_is_never_dialled_again(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+    await plugin.stop()
+    await ended(kubelet)
+    await plugin.start()
+
+    await advertise(kubelet, resource=OTHER, socket="other.sock")
+
+    assert (plugin.options_calls, len(plugin.streams)) == (1, 1)
+
+
+async def test_within_the_grace_a_resource_waits_for_its_plugin(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    clock = FakeClock()
+    kubelet = await start_kubelet(clock=clock)
+    plugin = await advertise(kubelet)
+    plugin.end(plugin.streams[0])
+    await ended(kubelet)
+
+    clock.advance(300.0)
+    assert kubelet.view().capacity(RESOURCE) == 2
+    await plugin.register()
+
+    await allocatable(kubelet, 2)
+    clock.advance(3600.0)
+    assert kubelet.view().allocatable(RESOURCE) == 2
+
+
+async def test_after_the_grace_the_resource_stays_on_the_node_as_an_explicit_zero(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    clock = FakeClock()
+    kubelet = await start_kubelet(clock=clock)
+    plugin = await advertise(kubelet)
+    plugin.end(plugin.streams[0])
+    await ended(kubelet)
+    writes = kubelet.view().checkpoint_writes
+
+    clock.advance(300.1)
+    view = kubelet.view()
+
+    assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (0, 0)
+    assert view.advertised(RESOURCE)
+    assert kubelet.view().checkpoint_writes == writes + 1
+    assert json.loads(kubelet.checkpoint_path.read_text())["Data"]["RegisteredDevices"] == {}
+    with pytest.raises(UnexpectedAdmissionError, match=f"cannot allocate unregistered device {RESOURCE},"):
+        await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+
+async def test_a_message_above_the_limit_ends_the_stream(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet(message_limit=100)
+    plugin = await advertise(kubelet)
+    message = devices("n" * 200)
+    size = api.ListAndWatchResponse(devices=message).ByteSize()
+
+    plugin.send(message)
+
+    assert await ended(kubelet) == (
+        f"rpc error: code = ResourceExhausted desc = grpc: received message larger than max ({size} vs. 100)"
+    )
+    assert kubelet.view().allocatable(RESOURCE) == 0
+
+
+def test_the_limit_of_a_message_is_four_mebibytes(tmp_path: Path) -> None:
+    assert KubeletSettings(tmp_path).message_limit == 4194304
+
+
+@pytest.mark.parametrize(
+    ("how", "wire"),
+    [
+        (Cut.CANCEL, Wire.RELAYED),
+        (Cut.CLOSE, Wire.RELAYED),
+        (Cut.RESET, Wire.RELAYED),
+        (Cut.CANCEL, Wire.DIRECT),
+        (Cut.CLOSE, Wire.DIRECT),
+    ],
+)
+async def test_a_stream_is_cut_after_as_many_messages_as_planned(
+    start_kubelet: StartKubelet, advertise: StartPlugin, how: Cut, wire: Wire
+) -> None:
+    kubelet = await start_kubelet(wire=wire)
+    kubelet.plan_streams(StreamPlan(messages=2, then=how))
+    plugin = await advertise(kubelet)
+
+    assert len(plugin.open_streams) == 1
+    plugin.send(devices("npu0"))
+
+    assert await ended(kubelet) == f"cut by the kubelet ({how})"
+    await asyncio.wait_for(plugin.streams[0].closed.wait(), PATIENCE)
+    view = kubelet.view()
+    assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (1, 0)
+
+
+async def test_a_stream_can_be_cut_before_its_first_message(
+    start_kubelet: StartKubelet, start_plugin: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    kubelet.plan_streams(StreamPlan(messages=0, then=Cut.CLOSE))
+    plugin = await start_plugin()
+    plugin.listed = devices("npu0")
+
+    await plugin.register()
+
+    await ended(kubelet)
+    assert kubelet.view().messages(RESOURCE) == 0
+
+
+@pytest.mark.parametrize("how", [Cut.CANCEL, Cut.CLOSE, Cut.RESET])
+async def test_a_connection_can_be_cut_at_will(start_kubelet: StartKubelet, advertise: StartPlugin, how: Cut) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+
+    await kubelet.cut(RESOURCE, how)
+
+    await asyncio.wait_for(plugin.streams[0].closed.wait(), PATIENCE)
+    await allocatable(kubelet, 0)
+    await plugin.register()
+    await allocatable(kubelet, 2)
+
+
+async def test_a_kubelet_that_hangs_draws_no_conclusions(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+    plugin = await advertise(kubelet)
+
+    await kubelet.cut(RESOURCE, Cut.FREEZE)
+    plugin.send(devices("npu0"))
+    await advertise(kubelet, resource=OTHER, socket="other.sock")
+
+    view = kubelet.view()
+    assert (view.allocatable(RESOURCE), view.messages(RESOURCE)) == (2, 1)
+    assert len(plugin.open_streams) == 1
+
+
+async def test_a_slow_kubelet_opens_the_stream_and_does_not_read_it(
+    start_kubelet: StartKubelet, start_plugin: StartPlugin, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    kubelet.plan_streams(StreamPlan(pause=3600.0))
+    plugin = await start_plugin()
+    plugin.listed = devices("npu0")
+    await plugin.register()
+    await plugin.opened(1)
+    kubelet.plan_streams(StreamPlan())
+
+    await advertise(kubelet, resource=OTHER, socket="other.sock")
+
+    assert kubelet.view().messages(RESOURCE) == 0
+    assert len(plugin.open_streams) == 1
+
+
+async def test_a_journal_keeps_each_message_whole(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet()
+
+    await advertise(kubelet, [device("npu0", numa=[1]), device("npu1", "Unhealthy", numa=[])])
+
+    (event,) = kubelet.events_of(EventKind.LIST_MESSAGE, RESOURCE)
+    assert event.as_json() == {
+        "kind": "list_message",
+        "resource": RESOURCE,
+        "socket": f"{kubelet.settings.plugin_dir}/plugin.sock",
+        "devices": (
+            {"id": "npu0", "health": "Healthy", "numa": (1,)},
+            {"id": "npu1", "health": "Unhealthy", "numa": ()},
+        ),
+        "at": event.at,
+    }
