@@ -54,6 +54,38 @@ def test_the_tree_can_be_moved(tmp_path: Path) -> None:
     assert dangling == []
 
 
+def test_a_card_is_a_pci_function_bound_to_its_driver(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0, numa_node=1), rngd(0))
+    functions = [tmp_path / "sys/bus/pci/devices" / card.plan.pci for card in host.cards]
+    shown = [
+        {name: (function / name).read_text(encoding="utf-8") for name in ("vendor", "device", "class", "numa_node")}
+        for function in functions
+    ]
+    common = {"vendor": "0x1ed2\n", "class": "0x120000\n"}
+    assert shown == [
+        {**common, "device": "0x0000\n", "numa_node": "1\n"},
+        {**common, "device": "0x0001\n", "numa_node": "0\n"},
+    ]
+    assert [(function / "driver").resolve().name for function in functions] == ["npu_pdma", "furiosa_rngd"]
+
+
+def test_the_counters_of_a_new_card_stand_at_zero(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), rngd(0))
+    for device in host.open().inventory().devices:
+        found = [host.open().pe_counters(device, pe) for pe in device.cores.split(1)]
+        assert {(counters.cycles, counters.task_cycles) for counters in found} == {(0, 0)}
+
+
+def test_no_link_of_a_card_that_went_or_came_back_leads_nowhere(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), warboy(1), rngd(0))
+    host.cards[0].disappear()
+    host.cards[1].renumber_hwmon()
+    host.cards[2].disappear()
+    host.cards[2].reappear()
+    dangling = [path for path in tmp_path.rglob("*") if path.is_symlink() and not path.exists()]
+    assert dangling == []
+
+
 def test_device_files_are_character_devices(tmp_path: Path) -> None:
     FakeHost(tmp_path, warboy(0), rngd(0))
     files = [*tmp_path.glob("dev/npu*"), *tmp_path.glob("dev/rngd/npu*")]
@@ -275,6 +307,19 @@ def test_only_the_hung_attribute_hangs(tmp_path: Path) -> None:
     assert host.open().inventory().devices == (device,)
     card.set_attribute("alive", "0")
     assert host.open().alive(device) is False
+
+
+def test_setting_one_hung_attribute_leaves_another_hanging(tmp_path: Path, eventually: Eventually) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    card, device = only_card(host)
+    card.hang("alive")
+    card.hang("heartbeat")
+    look = Look(lambda: host.open().uptime(device))
+    card.revive()
+    assert host.open().alive(device) is True
+    assert look.is_stuck()
+    card.set_uptime(5)
+    eventually(lambda: not look.is_alive())
 
 
 @pytest.mark.parametrize("leave", [lambda card: card.disappear(), lambda card: card.remove_attribute("alive")])

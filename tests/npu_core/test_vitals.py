@@ -90,6 +90,15 @@ def test_device_files_that_went_away_are_named_in_order(tmp_path: Path) -> None:
     assert look(host) == Vitals(present=True, alive=True)
 
 
+def test_a_dead_card_is_dead_even_if_its_device_files_cannot_be_listed(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    (device,) = host.open().inventory().devices
+    host.card(Arch.WARBOY, 0).die()
+    fs = FaultyFS()
+    fs.put("*/dev", EACCES)
+    assert host.open(fs).vitals(device) == Vitals(present=True, alive=False)
+
+
 @pytest.mark.parametrize("pattern", ["*/class/npu_mgmt", "*/dev"])
 def test_a_directory_that_cannot_be_listed_is_no_absence(tmp_path: Path, pattern: str) -> None:
     fs = FaultyFS()

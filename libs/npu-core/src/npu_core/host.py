@@ -91,11 +91,16 @@ class Host:
         """
         try:
             present = device.index in managed_indices(self._tree, device.spec)
-            there = set(self._tree.list_or_nothing(self._tree.device_dir(device.spec)))
         except HostError as error:
             return Vitals(present=True, alive=error)
+        life = self._life(device) if present else None
+        try:
+            there = set(self._tree.list_or_nothing(self._tree.device_dir(device.spec)))
+        except HostError as error:
+            # A death is a death, whether or not the device files can be counted.
+            return Vitals(present, life if life is False else error)
         missing = tuple(file.name for file in device.files if file.name not in there)
-        return Vitals(present, self._life(device) if present else None, missing)
+        return Vitals(present, life, missing)
 
     def _life(self, device: Device) -> bool | HostError | None:
         try:
