@@ -1,4 +1,4 @@
-"""Machines for tests. Every module has one event loop, so that its tests can share a machine that takes long to set up."""
+"""Machines for tests. Each module has one event loop, so that its tests can share what takes long to set up."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack

@@ -80,13 +80,17 @@ class Listener(RegistrationServicer):
 
 @asynccontextmanager
 async def listening(plugin_dir: Path, *, answering: bool = True) -> AsyncIterator[Listener]:
-    """A listener on kubelet.sock."""
-    plugin_dir.mkdir(exist_ok=True)
+    """A listener on kubelet.sock, in place of whatever is there."""
     listener, server = Listener(answering=answering), grpc.aio.server()
     add_RegistrationServicer_to_server(listener, server)
-    server.add_insecure_port(f"unix:{plugin_dir / 'kubelet.sock'}")
+    server.add_insecure_port(f"unix:{_made(plugin_dir) / 'kubelet.sock'}")
     await server.start()
     try:
         yield listener
     finally:
         await server.stop(None)
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(exist_ok=True)
+    return directory

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from contract.plugin import PluginProcess
 from npu_core.testing import CardPlan, FakeHost
-from standins.kubelet import EventKind, Generation, KubeletSettings, NodeView, PluginDevice, StandInKubelet
+from standins.kubelet import EventKind, Generation, KubeletSettings, NodeView, PluginDevice, StandInKubelet, Wire
 
 RESOURCE = "beta.furiosa.ai/npu"
 """What a node's only family of cards is offered as."""
@@ -42,12 +42,17 @@ class Node:
     """
 
     def __init__(self, *cards: CardPlan, generation: Generation = Generation.B, **settings: object) -> None:
-        """A machine with these cards; ``settings`` are fields of KubeletSettings."""
+        """A machine with these cards; ``settings`` are fields of KubeletSettings.
+
+        The kubelet is connected straight to the plugin, as a real one is. To reset or freeze connections it has to be
+        given ``wire=Wire.RELAYED``.
+        """
         # tmp_path is too long for sockets.
         self.home = Path(tempfile.mkdtemp(prefix="n-"))
         self.host = FakeHost(self.home / "host", *cards)
         self.plugin_dir = self.home / "p"
-        base = KubeletSettings(self.plugin_dir, generation=generation, devfs=Path(self.host.devfs))
+        devfs = Path(self.host.devfs)
+        base = KubeletSettings(self.plugin_dir, generation=generation, devfs=devfs, wire=Wire.DIRECT)
         self.kubelet = StandInKubelet(replace(base, **settings))  # type: ignore[arg-type]  # checked by replace
         self._plugins: list[PluginProcess] = []
         self._stack = AsyncExitStack()
@@ -150,7 +155,6 @@ MakeNode = Callable[..., Awaitable[Node]]
 
 async def in_every_generation(story: Callable[[Generation], Coroutine[Any, Any, None]]) -> None:
     """The same story with kubelets of all generations, side by side: they mostly wait."""
-
     # None is cut short by the failure of another: what it did not undo would fail the next test.
     outcomes = await asyncio.gather(*(story(generation) for generation in Generation), return_exceptions=True)
     failures: list[BaseException] = []

@@ -44,7 +44,7 @@ class PluginProcess:
     def configured(cls, host: FakeHost, config_file: Path, environment: Mapping[str, str] | None = None) -> Self:
         """A plugin that takes everything from a configuration file."""
         plugin = cls(host, config_file.parent, (), environment)
-        plugin._arguments = ["--config-file", str(config_file)]  # noqa: SLF001  # its own constructor
+        plugin._arguments = ["--config-file", str(config_file)]  # its own constructor
         return plugin
 
     async def __aenter__(self) -> Self:

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RARELY = ("--interval", "60")
 """Options of a plugin that will not enumerate again in a test: what it notices it noticed by its pulse."""
+SEVERAL_LOOKS = 0.5
+"""Seconds in which a plugin that enumerates often does so twice."""
 UNITS = ("npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1")
 
 
@@ -32,9 +34,10 @@ async def mended() -> AsyncIterator[Node]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pulsing() -> AsyncIterator[Node]:
     """A machine whose plugin will not enumerate again. Each test has cards of its own, and leaves them in ruins."""
-    async with Node(*(warboy(index) for index in range(4)), rngd(0)) as node:
+    async with Node(*(warboy(index) for index in range(3)), rngd(0)) as node:
         await node.up(*RARELY, "--default-pe", "Single")
-        await node.kubelet.until(lambda view: view.allocatable(RESOURCE) == view.allocatable(RENEGADE) == 8, PATIENCE)
+        await node.offers(*UNITS, "npu2pe0", "npu2pe1")
+        await node.kubelet.until(lambda view: view.allocatable(RENEGADE) == 8, PATIENCE)
         yield node
 
 
@@ -64,7 +67,7 @@ async def test_the_death_of_a_card_is_known_in_a_second_and_a_half_for_every_uni
     assert await pulsing.delay(EventKind.LIST_MESSAGE, died, RENEGADE) < DEATH_KNOWN
     view = pulsing.kubelet.view()
     assert view.unhealthy(RESOURCE) == {"npu0pe0", "npu0pe1"}
-    assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (8, 6)
+    assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (6, 4)
     assert (view.capacity(RENEGADE), view.allocatable(RENEGADE)) == (8, 0)
 
 
@@ -77,10 +80,6 @@ async def test_a_card_that_hangs_does_not_delay_the_others(pulsing: Node) -> Non
     assert await pulsing.delay(EventKind.LIST_MESSAGE, hung) < SOON
     # Nobody knows whether the hung card is dead, so it keeps what was last known of it.
     assert pulsing.kubelet.view().unhealthy(RESOURCE) == before | {"npu2pe0", "npu2pe1"}
-    hung = time.monotonic()
-    _card(pulsing, 3).die()
-    # From the second look on the hung card costs no time at all.
-    assert await pulsing.delay(EventKind.LIST_MESSAGE, hung) < DEATH_KNOWN
 
 
 async def test_a_dead_card_is_given_to_no_pod_and_to_the_next_one_once_it_is_revived(node: Node) -> None:
@@ -101,7 +100,7 @@ async def test_a_card_that_is_lost_stays_listed_as_unhealthy_and_comes_back(node
     _card(node, 0).disappear()
     await _loses(node, "npu0pe0", "npu0pe1")
 
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(SEVERAL_LOOKS)
 
     assert [device.id for device in node.listed()] == list(UNITS)
     assert node.kubelet.view().unhealthy(RESOURCE) == set(UNITS[:2])
@@ -122,7 +121,7 @@ async def test_when_all_cards_and_their_driver_vanish_the_list_is_not_emptied(no
     shutil.rmtree(_class_directory(node))
     await _loses(node, *UNITS)
 
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(SEVERAL_LOOKS)
 
     view = node.kubelet.view()
     assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (4, 0)
@@ -155,11 +154,11 @@ async def test_a_class_directory_that_cannot_be_listed_changes_nothing(node: Nod
         # A loop of links is an error for root, too.
         directory.symlink_to(directory)
         await node.plugin.until_logged("cannot list the cards", PATIENCE)
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(SEVERAL_LOOKS)
         assert node.kubelet.view().healthy(RESOURCE) == set(UNITS)
     await node.plugin.until_logged("cards can be listed again", PATIENCE)
 
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(SEVERAL_LOOKS)
     assert node.kubelet.view().messages(RESOURCE) == messages
     assert len(node.plugin.logged("cannot list the cards")) == 1
 
@@ -168,7 +167,7 @@ async def test_a_file_in_the_place_of_the_class_directory_does_not_empty_the_lis
     directory = _class_directory(node)
     with _out_of_the_way(directory):
         directory.write_text("not a directory\n")
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(SEVERAL_LOOKS)
         assert [device.id for device in node.listed()] == list(UNITS)
 
 

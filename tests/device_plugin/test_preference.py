@@ -104,7 +104,8 @@ def test_64_cards_of_8_pes_are_no_matter_of_time(nodes: int, must: int) -> None:
     begun = time.thread_time()
     answer = preferred(resource, available, available[:must], 250)
     assert time.thread_time() - begun < TIME_LIMIT
-    assert len(answer) == 250
+    assert len(set(answer)) == len(answer) == 250
+    assert {*available[:must]} <= {*answer} <= {*available}
 
 
 # -- compared with trying everything ----------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def test_what_is_no_socket_has_no_identity(socket_dir: Path) -> None:
     (socket_dir / "file").write_text("x", encoding="utf-8")
     (socket_dir / "directory").mkdir()
     (socket_dir / "link").symlink_to("nowhere")
-    names = ("file", "directory", "link", "file/below", "\ud800"[:0] or "none")
+    names = ("file", "directory", "link", "file/below")
     assert {socket_identity(str(socket_dir / name)) for name in names} == {None}
 
 

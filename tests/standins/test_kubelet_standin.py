@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from standins.kubelet import (
     ConditionUnmetError,
@@ -25,7 +26,15 @@ from standins.kubelet import (
     WipeRule,
     Wire,
 )
-from standins.scripted_plugin import PATIENCE, RESOURCE, StartKubelet, StartPlugin, devices
+from standins.scripted_plugin import (
+    PATIENCE,
+    RESOURCE,
+    ScriptedPlugin,
+    StartKubelet,
+    StartPlugin,
+    allocatable,
+    devices,
+)
 
 
 def _is_socket(path: Path) -> bool:
@@ -92,6 +101,8 @@ async def test_between_the_wipe_and_the_listen_delay_there_is_no_socket(plugin_d
     assert not kubelet.socket.exists()
     await start
     assert _is_socket(kubelet.socket)
+    wiped, started = kubelet.events
+    assert started.at - wiped.at >= 0.1
     await kubelet.aclose()
 
 
@@ -133,9 +144,10 @@ async def test_a_killed_and_closed_kubelet_leaves_no_task_no_socket_and_no_priva
         plugin = await start_plugin()
         await plugin.register()
         stream = await plugin.opened(1)
+        # What the plugin is connected through accepts nobody else.
         private = kubelet._machine.switchboard._directory
         assert private is not None
-        assert private.is_dir()
+        assert list(private.glob("*")) == []
         await kubelet.kill()
 
     await asyncio.wait_for(stream.closed.wait(), PATIENCE)
@@ -342,6 +354,23 @@ async def test_events_are_in_the_order_of_their_times(start_kubelet: StartKubele
         EventKind.REGISTERED,
         EventKind.LIST_MESSAGE,
     ]
+
+
+@pytest.mark.parametrize("how", [Cut.FREEZE, Cut.RESET, Cut.CLOSE])
+def test_it_runs_on_uvloop_too(plugin_dir: Path, how: Cut) -> None:
+    async def run() -> None:
+        async with StandInKubelet(KubeletSettings(plugin_dir)) as kubelet:
+            plugin = ScriptedPlugin(plugin_dir)
+            await plugin.start()
+            plugin.listed = devices("npu0")
+            await plugin.register()
+            await allocatable(kubelet, 1)
+            await kubelet.run_pod("pod-a", {RESOURCE: 1})
+            await kubelet.kill(how)
+        await asyncio.wait_for(plugin.streams[0].closed.wait(), PATIENCE)
+        await plugin.stop()
+
+    uvloop.run(run())
 
 
 async def test_as_a_program_it_prints_events_and_ends_when_told(plugin_dir: Path, start_plugin: StartPlugin) -> None:

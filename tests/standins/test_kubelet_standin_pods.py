@@ -23,6 +23,7 @@ from standins.scripted_plugin import (
     FOUR,
     OTHER,
     PATIENCE,
+    PREFERS,
     RESOURCE,
     Failure,
     StartKubelet,
@@ -172,11 +173,12 @@ async def test_without_a_preference_the_choice_depends_on_the_seed_alone(
 
 async def test_two_pods_at_once_never_share_a_device(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
     kubelet = await start_kubelet()
-    await advertise(kubelet, devices(*FOUR))
+    plugin = await advertise(kubelet, devices(*FOUR), PREFERS)
+    plugin.on_prefer = lambda asked: [min(asked.available_deviceIDs)]
 
     pods = await asyncio.gather(*(kubelet.run_pod(f"pod-{number}", {RESOURCE: 1}) for number in range(4)))
 
-    assert {device for pod in pods for device in pod.device_ids} == set(FOUR)
+    assert [device for pod in pods for device in pod.device_ids] == list(FOUR)
 
 
 # Why a pod is not admitted

@@ -12,6 +12,7 @@ import pytest
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from standins.kubelet import (
     Admitted,
+    ContainerSpec,
     CreateContainerConfigError,
     CreateContainerError,
     EventKind,
@@ -32,6 +33,7 @@ from standins.scripted_plugin import (
     ScriptedPlugin,
     StartKubelet,
     StartPlugin,
+    allocatable,
     answer,
     device,
     devices,
@@ -73,7 +75,7 @@ async def test_the_cached_answer_survives_a_kubelet_restart(
     await kubelet.restart()
     await plugin.start()
     await plugin.register()
-    await kubelet.until(lambda view: view.allocatable(RESOURCE) == 2, within=PATIENCE)
+    await allocatable(kubelet, 2)
 
     assert await kubelet.restart_container("pod-a") == first
     assert len(plugin.allocations) == 1
@@ -169,11 +171,26 @@ async def test_after_a_reboot_a_pod_gets_its_devices_back_once_the_plugin_is_the
     assert kubelet.view().pod("pod-a").phase is Phase.PENDING
     await plugin.start()
     await plugin.register()
-    await kubelet.until(lambda view: view.allocatable(RESOURCE) == 2, within=PATIENCE)
+    await allocatable(kubelet, 2)
 
     assert await kubelet.readmit_pods() == {"pod-a": first}
     assert len(plugin.allocations) == 1
     assert kubelet.view().pod("pod-a").starts == 2
+
+
+async def test_after_a_reboot_a_pods_own_devices_satisfy_the_topology_policy(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(topology_policy=TopologyPolicy.SINGLE_NUMA_NODE)
+    plugin = await advertise(kubelet, [device("npu0", numa=[0])])
+    first = await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    await plugin.stop()
+    await kubelet.reboot(readmit=False)
+    await plugin.start()
+    await plugin.register()
+    await allocatable(kubelet, 1)
+
+    assert await kubelet.readmit_pods() == {"pod-a": first}
 
 
 # PreStartContainer and the runtime
@@ -228,7 +245,7 @@ async def test_pre_start_has_a_deadline(start_kubelet: StartKubelet, advertise: 
     plugin.hangs = True
 
     with pytest.raises(CreateContainerConfigError) as caught:
-        await kubelet.restart_container("pod-a")
+        await asyncio.wait_for(kubelet.restart_container("pod-a"), PATIENCE)
 
     assert caught.value.message == (
         "device plugin PreStartContainer rpc failed with err: "
@@ -269,6 +286,21 @@ async def test_a_missing_device_file_holds_the_container_up_until_it_appears(
 
     await kubelet.until(lambda view: view.pod("pod-a").running, within=PATIENCE)
     assert len(plugin.allocations) == 1
+
+
+async def test_containers_that_run_are_not_started_again_for_the_sake_of_one_that_waits(
+    start_kubelet: StartKubelet, advertise: StartPlugin, tmp_path: Path
+) -> None:
+    kubelet = await start_kubelet(devfs=tmp_path, container_back_off=0.01)
+    await advertise(kubelet, devices("npu0"))
+
+    with pytest.raises(CreateContainerError):
+        await kubelet.run_pod("pod-a", containers=[ContainerSpec("one"), ContainerSpec("two", {RESOURCE: 1})])
+    (tmp_path / "npu0").symlink_to("/dev/null")
+    await kubelet.until(lambda view: view.pod("pod-a").running, within=PATIENCE)
+
+    started = [event.container for event in kubelet.events_of(EventKind.CONTAINER_STARTED)]
+    assert started == ["one", "two"]
 
 
 async def test_a_waiting_container_is_tried_again_by_the_next_kubelet_too(

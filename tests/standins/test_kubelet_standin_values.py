@@ -157,6 +157,7 @@ SPLIT = (_hint(0, 1, preferred=False),)
         (TopologyPolicy.RESTRICTED, [], True, {0, 1}),
         (TopologyPolicy.RESTRICTED, [(_hint(0),), (_hint(1),)], False, {0, 1}),
         (TopologyPolicy.RESTRICTED, [NARROW, (_hint(1),)], True, {1}),
+        (TopologyPolicy.RESTRICTED, [WIDE, (_hint(0, preferred=False), _hint(0, 1))], True, {0, 1}),
         (TopologyPolicy.SINGLE_NUMA_NODE, [NARROW], True, {0}),
         (TopologyPolicy.SINGLE_NUMA_NODE, [NARROW, (_hint(1),)], True, {1}),
         (TopologyPolicy.SINGLE_NUMA_NODE, [WIDE], False, None),

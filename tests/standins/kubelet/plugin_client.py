@@ -141,12 +141,16 @@ class PluginConnection:
         request = api.PreStartContainerRequest(devices_ids=ids)
         await self._answer(lambda: self._stub.PreStartContainer(request, timeout=deadline))
 
-    async def cut(self, how: Cut) -> None:
-        """End the connection."""
+    def sever(self, how: Cut) -> None:
+        """Freeze or reset at once, before gRPC can say anything; other ends are left to `cut`."""
         if self._relay and how is Cut.FREEZE:
             self._relay.freeze()
         if self._relay and how is Cut.RESET:
             self._relay.reset()
+
+    async def cut(self, how: Cut) -> None:
+        """End the connection."""
+        self.sever(how)
         if self._watch and how is Cut.CANCEL:
             self._watch.cancel()
         await self.close()
@@ -206,6 +210,11 @@ class Dialer:
         self._connections = [*(one for one in self._connections if not one.closed), connection]
         await connection.ready(self._settings.dial_deadline)
         return connection
+
+    def sever_all(self, how: Cut) -> None:
+        """Freeze or reset every connection at once."""
+        for connection in self._connections:
+            connection.sever(how)
 
     async def cut_all(self, how: Cut) -> None:
         """End every connection."""

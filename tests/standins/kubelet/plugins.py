@@ -206,6 +206,10 @@ class DevicePlugins:
             if link.endpoint.resource == resource:
                 await link.connection.cut(how)
 
+    def sever(self, how: Cut) -> None:
+        """Freeze or reset every connection at once: a dying process says no more."""
+        self._dialer.sever_all(how)
+
     async def shut(self, how: Cut) -> None:
         """The process ends: nothing is concluded from streams that end with it."""
         await self._tasks.cancel()

@@ -97,6 +97,8 @@ class KubeletProcess:
 
     async def stop(self, how: Cut, *, leave_socket: bool) -> None:
         """End the process."""
+        # Ending a task that waits for a call cancels the call, which the plugin would be told of.
+        self.plugins.sever(how)
         await self.workers.shut()
         await self.plugins.shut(how)
         await self._registration.stop(leave_socket=leave_socket)

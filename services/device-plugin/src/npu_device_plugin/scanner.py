@@ -97,7 +97,9 @@ class Scanner:
     async def _read(self, key: Hashable, work: Callable[[], T]) -> T:
         future = asyncio.wrap_future(self._threads.start(key, work))
         try:
-            return await asyncio.wait_for(future, READ_DEADLINE)
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes with the result.
+            async with asyncio.timeout(READ_DEADLINE):
+                return await future
         except TimeoutError:
             raise StuckError(f"no answer within {READ_DEADLINE:g} s") from None
 

@@ -203,7 +203,9 @@ class Supervisor:
 async def _within_a_pulse(happening: Coroutine[None, None, None]) -> bool:
     """Whether it happens before the sockets are to be looked at again."""
     try:
-        await asyncio.wait_for(happening, PULSE)
+        # Not wait_for: before Python 3.12 it loses a cancellation that comes as the thing happens.
+        async with asyncio.timeout(PULSE):
+            await happening
     except TimeoutError:
         return False
     return True

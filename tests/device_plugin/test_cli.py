@@ -1,0 +1,184 @@
+"""The ``k8s-device-plugin`` command as operators run it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from device_plugin.configs import write
+from npu_core.arch import Arch
+from npu_core.testing import FakeHost, rngd, warboy
+from npu_device_plugin import __version__
+from npu_device_plugin.settings import OPTIONS
+
+PATIENCE = 30
+PROGRAM = Path(sys.executable).with_name("k8s-device-plugin")
+
+
+def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """The command's end; of its settings, the environment has only what is given."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}
+    return subprocess.run(
+        [PROGRAM, *arguments], env=others | environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+def seeing(host: FakeHost) -> Mapping[str, str]:
+    return {"NPU_SYSFS": host.sysfs, "NPU_DEVFS": host.devfs}
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> FakeHost:
+    """A Warboy card, a dead one, and something that looks like one."""
+    host = FakeHost(tmp_path, warboy(0), warboy(1, numa_node=-1), warboy(2))
+    host.card(Arch.WARBOY, 1).die()
+    host.card(Arch.WARBOY, 2).set_attribute("platform_type", "VITIS")
+    return host
+
+
+def test_the_version_is_the_packages() -> None:
+    ended = run("--version")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"k8s-device-plugin {__version__}\n", "")
+
+
+def test_the_module_is_the_same_program() -> None:
+    command = [sys.executable, "-m", "npu_device_plugin", "--version"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert ended.stdout == f"k8s-device-plugin {__version__}\n"
+
+
+def test_help_has_every_option_with_its_environment_variable() -> None:
+    ended = run("--help")
+    told = dict(re.findall(r"--([a-z-]+) [A-Z]+[^[]*\[env:\s+(NPU_[A-Z_]+)\]", ended.stdout))
+    assert ended.returncode == 0
+    assert told == {option: "NPU_" + option.upper().replace("-", "_") for option in OPTIONS}
+
+
+def test_help_has_the_specifications_defaults() -> None:
+    told = re.sub(r"\s", "", run("--help").stdout)
+    defaults = ("Fusion", "10", "/var/lib/kubelet/device-plugins", "furiosa-npu", "beta.furiosa.ai/npu")
+    assert [default for default in defaults if f"default{default}[env" not in told] == []
+
+
+def test_an_option_that_there_is_not_is_a_wrong_use() -> None:
+    ended = run("--resource", "x", "check")
+    assert ended.returncode == 2
+    assert "No such option: --resource" in ended.stderr
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [[], ["check"]])
+def test_wrong_settings_are_all_told_and_nothing_is_done(command: list[str]) -> None:
+    ended = run("--interval", "soon", "--sysfs", "sys", *command, NPU_DEFAULT_PE="pe0-1")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines() == [
+        "environment: NPU_DEFAULT_PE is 'pe0-1': expected Fusion, Single or a PE count (1, 2, 4)",
+        "command line: --interval is 'soon': expected a number of seconds from 0.1 to 86400",
+        "command line: --sysfs is 'sys': expected an absolute path",
+    ]
+
+
+def test_every_option_reaches_the_setting_of_its_name() -> None:
+    wrong = {option: f"no/{option}/" for option in OPTIONS if option != "config-file"}
+    arguments = [word for option, text in wrong.items() for word in (f"--{option}", text)]
+    told = re.findall(r"^command line: --([a-z-]+) is 'no/([a-z-]+)/'", run(*arguments, "check").stderr, re.MULTILINE)
+    assert sorted(told) == sorted((option, option) for option in wrong)
+
+
+def test_a_wrong_file_is_told_with_path_and_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "defaultPe: Fusion\ninterval: soon\nsocket: x\n")
+    ended = run("--config-file", path, "check")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert [line.partition(": ")[0] for line in ended.stderr.splitlines()] == [f"{path}:2", f"{path}:3"]
+
+
+def test_no_option_stands_beside_a_file(tmp_path: Path) -> None:
+    ended = run("--config-file", write(tmp_path, ""), "--interval", "5", "check")
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "command line: --interval is '5': expected no other option beside --config-file\n",
+    )
+
+
+# -- check ------------------------------------------------------------------------------------------------------------
+
+
+def test_check_tells_people_what_would_be_offered_and_what_a_container_would_get(host: FakeHost) -> None:
+    ended = run("--default-pe", "Single", "--disabled-devices", "npu0pe0", "check", **seeing(host))
+    variables = "FURIOSA_DEVICES=npu:{card}:{pe} NPU_DEVNAME=npu{card}pe{pe} NPU_NPUNAME=npu{card} NPU_PENAME=pe{pe}"
+    files = " ".join(f"/dev/npu{{card}}{suffix}" for suffix in ("_mgmt", "ch0", "ch1", "ch2", "ch3", "pe{pe}"))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == [
+        "beta.furiosa.ai/npu: 3 units, 1 healthy (warboy)",
+        *(
+            line
+            for card, pe, rest in (
+                (0, 1, "NUMA 0   PCI 0000:17:00.0  Healthy"),
+                (1, 0, "NUMA -   PCI 0000:28:00.0  Unhealthy: the driver reports the card as dead"),
+                (1, 1, "NUMA -   PCI 0000:28:00.0  Unhealthy: the driver reports the card as dead"),
+            )
+            for line in (
+                f"  npu{card}pe{pe}      {rest}",
+                f"    env      {variables.format(card=card, pe=pe)}",
+                f"    devices  {files.format(card=card, pe=pe)}",
+            )
+        ),
+        "not offered: npu2 (warboy): platform_type is 'VITIS', expected 'FuriosaAI'",
+    ]
+
+
+def test_check_tells_programs_the_same(host: FakeHost) -> None:
+    ended = run("check", "--output", "json", **seeing(host))
+    document = json.loads(ended.stdout)
+    (resource,) = document["resources"]
+    healthy, dead = resource["units"]
+    assert (resource["name"], resource["family"]) == ("beta.furiosa.ai/npu", "warboy")
+    assert (healthy["id"], healthy["health"], healthy["reasons"]) == ("npu0pe0-1", "Healthy", [])
+    assert (healthy["numa_node"], healthy["pci"]) == (0, "0000:17:00.0")
+    assert healthy["environment"]["NPU_DEVNAME"] == "npu0pe0-1"
+    assert "/dev/npu0pe0-1" in healthy["devices"]
+    assert (dead["health"], dead["reasons"]) == ("Unhealthy", ["the driver reports the card as dead"])
+    assert dead["numa_node"] is None
+    assert [card["card"] for card in document["rejected"]] == ["npu2"]
+    assert document["unreadable"] == []
+
+
+def test_check_names_the_second_family_as_it_would_be_registered(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), rngd(0))
+    ended = run("--resource-name", "furiosa.ai/npu", "check", "-o", "json", **seeing(host))
+    assert [(each["name"], each["family"]) for each in json.loads(ended.stdout)["resources"]] == [
+        ("furiosa.ai/npu", "warboy"),
+        ("furiosa.ai/npu-renegade", "renegade"),
+    ]
+
+
+def test_check_takes_a_file(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path / "host", warboy(0), warboy(1))
+    path = write(tmp_path, "defaultPe: Single\ndisabledDevices: [{devName: npu1, nodeName: here}]\n")
+    ended = run("--config-file", path, "check", "-o", "json", NODE_NAME="here", **seeing(host))
+    (resource,) = json.loads(ended.stdout)["resources"]
+    assert [unit["id"] for unit in resource["units"]] == ["npu0pe0", "npu0pe1"]
+
+
+def test_check_of_a_host_without_cards_says_so(tmp_path: Path) -> None:
+    ended = run("check", **seeing(FakeHost(tmp_path)))
+    assert (ended.returncode, ended.stdout) == (0, "no NPU found: nothing would be offered\n")
+
+
+def test_check_of_a_host_that_is_not_there_fails(tmp_path: Path) -> None:
+    ended = run("--sysfs", f"{tmp_path}/sys", "--devfs", f"{tmp_path}/dev", "check")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"cannot read the host: {tmp_path}/sys: ENOENT (No such file or directory)\n"
+
+
+def test_check_answers_in_no_other_form() -> None:
+    ended = run("check", "--output", "xml")
+    assert ended.returncode == 2
+    assert "'table', 'json'" in ended.stderr

@@ -1,0 +1,114 @@
+"""The resting process: the command's own, without the weight of the command line."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from npu_core.testing import FakeHost, warboy
+from npu_device_plugin.daemon import main
+
+PATIENCE = 20.0
+TIME_TO_STOP = 2.0
+OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}
+TOO_HEAVY = {"typer", "pydantic", "rich", "click", "kubernetes", "prometheus_client"}
+
+
+@asynccontextmanager
+async def started(host: FakeHost, plugin_dir: Path, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The plugin as operators start it, in a directory without a kubelet."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "npu_device_plugin", "--plugin-dir", str(plugin_dir), *options),
+        env=OTHERS | {"NPU_SYSFS": host.sysfs, "NPU_DEVFS": host.devfs},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def lines_until(process: asyncio.subprocess.Process, text: str) -> list[str]:
+    """The next lines of the log, up to the first that has a text."""
+    assert process.stderr is not None
+    lines: list[str] = []
+    async with asyncio.timeout(PATIENCE):
+        async for line in process.stderr:
+            lines.append(line.decode())
+            if text in lines[-1]:
+                return lines
+    pytest.fail(f"it ended without logging {text!r}")
+
+
+def command_line(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0")[:-1]
+
+
+async def ended(process: asyncio.subprocess.Process) -> int:
+    return await asyncio.wait_for(process.wait(), TIME_TO_STOP)
+
+
+async def test_the_daemon_is_the_process_that_was_started(tmp_path: Path, socket_dir: Path) -> None:
+    async with started(FakeHost(tmp_path, warboy(0)), socket_dir, "--interval", "7") as process:
+        await lines_until(process, "starting")
+        assert command_line(process.pid)[:3] == [sys.executable, "-m", "npu_device_plugin.daemon"]
+        assert json.loads(command_line(process.pid)[3]) == {"interval": "7", "plugin-dir": str(socket_dir)}
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_in_time_and_clean(
+    tmp_path: Path, socket_dir: Path, loop: str, number: signal.Signals
+) -> None:
+    async with started(FakeHost(tmp_path, warboy(0)), socket_dir, "--event-loop", loop) as process:
+        await lines_until(process, "serving")
+        process.send_signal(number)
+        assert await ended(process) == 0
+    assert os.listdir(socket_dir) == []  # noqa: PTH208  # names are what is asked for
+
+
+async def test_a_card_that_hangs_does_not_keep_it_from_ending(tmp_path: Path, socket_dir: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    host.cards[0].hang("alive")
+    async with started(host, socket_dir) as process:
+        await lines_until(process, "card found")
+        process.send_signal(signal.SIGTERM)
+        assert await ended(process) == 0
+
+
+async def test_a_host_without_cards_is_told_once_and_waited_for(tmp_path: Path, socket_dir: Path) -> None:
+    host = FakeHost(tmp_path)
+    async with started(host, socket_dir, "--interval", "0.1", "--log-format", "json") as process:
+        *_, told = map(json.loads, await lines_until(process, "no NPU found"))
+        assert (told["level"], told["sysfs"], told["devfs"]) == ("warning", host.sysfs, host.devfs)
+        host.plug(warboy(0))
+        events = [json.loads(line)["event"] for line in await lines_until(process, "card is healthy")]
+        assert events == ["card found", "card is healthy"]
+        process.send_signal(signal.SIGTERM)
+        assert await ended(process) == 0
+
+
+def test_wrong_settings_end_it_as_they_end_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['{"interval": "soon"}']) == 2
+    assert capsys.readouterr().err == (
+        "command line: --interval is 'soon': expected a number of seconds from 0.1 to 86400\n"
+    )
+
+
+def test_it_does_not_load_what_only_a_command_line_or_another_service_needs() -> None:
+    program = "import json, sys, npu_device_plugin.daemon; print(json.dumps(sorted(sys.modules)))"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=PATIENCE, check=True).stdout
+    modules = {name.partition(".")[0] for name in json.loads(printed)}
+    assert "npu_device_plugin" in modules
+    assert modules & TOO_HEAVY == set()

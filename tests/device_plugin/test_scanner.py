@@ -1,0 +1,342 @@
+"""Looking at the cards of a host: one that hangs holds up no other, what cannot be told changes nothing."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from npu_core.arch import Arch
+from npu_core.host import Host
+from npu_core.testing import EIO, Blocked, FakeCard, FakeHost, FaultyFS, rngd, warboy
+from npu_device_plugin.inventory import Fleet
+from npu_device_plugin.scanner import Scanner
+
+PATIENCE = 15.0
+BETWEEN_LOOKS = 0.005
+GRACE = 30.0
+STUCK = "cannot tell whether the card is alive: "
+
+
+@dataclass(slots=True)
+class Clock:
+    """Time that passes when it is told to."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(slots=True)
+class Scene:
+    """A host with cards, a scanner of it, and its time."""
+
+    host: FakeHost
+    fs: FaultyFS
+    clock: Clock
+    scanner: Scanner
+
+    @property
+    def fleet(self) -> Fleet:
+        return self.scanner.fleet
+
+    @property
+    def healthy(self) -> dict[str, bool]:
+        """Whether each card that was seen is healthy."""
+        return {card.device.name: card.health.is_healthy for card in self.fleet.cards}
+
+    def reasons(self, index: int) -> tuple[str, ...]:
+        card = self.fleet.card((Arch.WARBOY, index))
+        assert card is not None
+        return card.health.reasons
+
+    def card(self, index: int) -> FakeCard:
+        return self.host.card(Arch.WARBOY, index)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    """Two healthy Warboy cards that nobody has looked at yet."""
+    host, fs, clock = FakeHost(tmp_path, warboy(0), warboy(1)), FaultyFS(), Clock()
+    return Scene(host, fs, clock, Scanner(host.open(fs), clock))
+
+
+@pytest.fixture(autouse=True)
+def _every_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged since the last time: level, event, and the card or reason."""
+    told = []
+    for record in caplog.records:
+        fields = record.__dict__.get("npu_fields", {})
+        told.append(f"{record.levelname} {record.getMessage()}: {fields.get('card') or fields.get('reason')}")
+    caplog.clear()
+    return told
+
+
+async def until(condition: Callable[[], bool], step: Callable[[], Awaitable[None]]) -> None:
+    """Take steps until something holds."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await step()
+            await asyncio.sleep(BETWEEN_LOOKS)
+
+
+async def test_the_first_look_finds_every_card_and_its_health(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.card(1).die()
+    await scene.scanner.enumerate_cards()
+    assert scene.healthy == {"npu0": True, "npu1": False}
+    assert sorted(lines(caplog)) == [
+        "INFO card found: npu0",
+        "INFO card found: npu1",
+        "INFO card is healthy: npu0",
+        "WARNING card is unhealthy: npu1",
+    ]
+
+
+async def test_a_card_that_is_found_is_told_with_what_tells_it_from_others(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.scanner.enumerate_cards()
+    found = [record.__dict__["npu_fields"] for record in caplog.records if record.getMessage() == "card found"]
+    (fields,) = [each for each in found if each["card"] == "npu0"]
+    assert {name: str(value) for name, value in fields.items()} == {
+        "card": "npu0",
+        "family": "warboy",
+        "product": "warboyB0",
+        "uuid": "000001FD-0000-40B1-9E86-000000000000",
+        "serial": "WBYB0236FH000000",
+        "pci": "0000:17:00.0",
+    }
+
+
+async def test_an_empty_host_is_an_empty_fleet(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    scanner = Scanner(FakeHost(tmp_path).open(), Clock())
+    await scanner.enumerate_cards()
+    assert (scanner.fleet, lines(caplog)) == (Fleet(), [])
+
+
+async def test_looks_without_a_change_tell_nothing(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    await scene.scanner.enumerate_cards()
+    before = scene.fleet
+    caplog.clear()
+    for index in (0, 1):
+        scene.card(index).set_temperature(55_000)
+    for _ in range(3):
+        await scene.scanner.look()
+        await scene.scanner.enumerate_cards()
+    assert (scene.fleet, lines(caplog)) == (before, [])
+
+
+async def test_a_card_that_dies_and_comes_back_is_told_once_each(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.scanner.enumerate_cards()
+    caplog.clear()
+    scene.card(1).die()
+    for _ in range(3):
+        await scene.scanner.look()
+    assert (scene.healthy, scene.reasons(1)) == (
+        {"npu0": True, "npu1": False},
+        ("the driver reports the card as dead",),
+    )
+    assert lines(caplog) == ["WARNING card is unhealthy: npu1"]
+    scene.card(1).revive()
+    await scene.scanner.look()
+    assert scene.healthy == {"npu0": True, "npu1": False}
+    for _ in range(3):
+        await scene.scanner.look()
+    assert scene.healthy == {"npu0": True, "npu1": True}
+    assert lines(caplog) == ["INFO card is healthy: npu1"]
+
+
+async def test_a_card_that_is_plugged_in_is_found_by_the_next_enumeration(scene: Scene) -> None:
+    await scene.scanner.enumerate_cards()
+    scene.host.plug(warboy(9))
+    scene.host.plug(rngd(0))
+    await scene.scanner.look()
+    assert len(scene.fleet.cards) == 2
+    await scene.scanner.enumerate_cards()
+    assert [card.device.key for card in scene.fleet.cards] == [
+        (Arch.WARBOY, 0),
+        (Arch.WARBOY, 1),
+        (Arch.WARBOY, 9),
+        (Arch.RENEGADE, 0),
+    ]
+    assert all(card.health.is_healthy for card in scene.fleet.cards)
+
+
+async def test_a_card_that_disappears_stays_known_and_is_unhealthy(scene: Scene) -> None:
+    await scene.scanner.enumerate_cards()
+    scene.card(1).disappear()
+    await scene.scanner.look()
+    await scene.scanner.enumerate_cards()
+    assert scene.healthy == {"npu0": True, "npu1": False}
+    assert scene.reasons(1) == ("the card is gone from /sys",)
+
+
+async def test_a_card_that_comes_back_is_healthy_again(scene: Scene) -> None:
+    await scene.scanner.enumerate_cards()
+    scene.card(1).disappear()
+    await scene.scanner.enumerate_cards()
+    scene.card(1).reappear()
+    await scene.scanner.enumerate_cards()
+    await scene.scanner.look()
+    assert scene.healthy == {"npu0": True, "npu1": True}
+
+
+# -- a card that hangs ------------------------------------------------------------------------------------------------
+
+
+async def test_a_hung_card_does_not_keep_what_is_known_of_the_others(scene: Scene) -> None:
+    await scene.scanner.enumerate_cards()
+    scene.card(0).hang("alive")
+    scene.card(1).die()
+    await scene.scanner.look()
+    assert scene.healthy == {"npu0": True, "npu1": False}
+
+
+async def test_a_card_that_stays_stuck_is_unhealthy_after_its_grace_and_healthy_when_it_is_back(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.scanner.enumerate_cards()
+    caplog.clear()
+    scene.card(0).hang("alive")
+    await scene.scanner.look()
+    # The first look that finds the card still at its last one begins its grace.
+    await scene.scanner.look()
+    scene.clock.now += GRACE - 0.1
+    await scene.scanner.look()
+    assert scene.healthy == {"npu0": True, "npu1": True}
+    assert scene.reasons(0) == (f"{STUCK}a read begun 30 s ago has not come back",)
+    assert lines(caplog) == []
+
+    scene.clock.now += 0.1
+    for _ in range(3):
+        await scene.scanner.look()
+    assert scene.healthy == {"npu0": False, "npu1": True}
+    assert scene.reasons(0) == (f"{STUCK}a read begun 30 s ago has not come back",)
+    assert lines(caplog) == ["WARNING card is unhealthy: npu0"]
+
+    scene.card(0).revive()
+    await until(lambda: scene.healthy["npu0"], scene.scanner.look)
+    assert lines(caplog) == ["INFO card is healthy: npu0"]
+
+
+async def test_a_look_that_misses_its_deadline_cannot_tell(scene: Scene) -> None:
+    await scene.scanner.enumerate_cards()
+    blocked = Blocked()
+    scene.fs.put("*/npu0_mgmt/alive", blocked)
+    await scene.scanner.look()
+    # No other look is begun, so it is the deadline that ends this one.
+    await until(lambda: scene.reasons(0) != (), lambda: asyncio.sleep(0))
+    assert scene.reasons(0) == (f"{STUCK}no answer within 2 s",)
+    assert scene.healthy["npu0"]
+    blocked.release()
+
+
+async def test_a_card_that_hangs_from_the_start_is_found_when_it_comes_back(scene: Scene) -> None:
+    scene.card(0).hang("device_uuid")
+    await scene.scanner.enumerate_cards()
+    assert scene.healthy == {"npu1": True}
+    scene.card(0).set_attribute("device_uuid", "A76AAD68-6855-40B1-9E86-D080852D1C84")
+    await until(lambda: scene.healthy == {"npu0": True, "npu1": True}, scene.scanner.enumerate_cards)
+
+
+async def test_a_card_with_an_attribute_that_cannot_be_read_is_offered_all_the_same(scene: Scene) -> None:
+    scene.fs.put("*/npu0_mgmt/device_sn", EIO)
+    await scene.scanner.enumerate_cards()
+    assert scene.healthy == {"npu0": True, "npu1": True}
+    known = scene.fleet.card((Arch.WARBOY, 0))
+    assert known is not None
+    assert [str(item) for item in known.device.unreadable] == ["npu0 device_sn: EIO (Input/output error)"]
+
+
+async def test_a_card_whose_life_cannot_be_read_keeps_its_health_for_a_while(scene: Scene) -> None:
+    await scene.scanner.enumerate_cards()
+    scene.fs.put("*/npu0_mgmt/alive", EIO)
+    await scene.scanner.look()
+    scene.clock.now += GRACE - 0.1
+    await scene.scanner.look()
+    assert scene.healthy["npu0"]
+    scene.clock.now += 0.1
+    await scene.scanner.look()
+    assert scene.healthy == {"npu0": False, "npu1": True}
+    assert scene.reasons(0) == (f"{STUCK}EIO (Input/output error)",)
+
+
+# -- a host that cannot be listed -------------------------------------------------------------------------------------
+
+
+async def test_a_host_that_cannot_be_listed_keeps_its_cards_and_is_told_once(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.scanner.enumerate_cards()
+    before = scene.fleet
+    caplog.clear()
+    scene.fs.put(f"{scene.host.sysfs}/class/npu_mgmt", EIO)
+    for _ in range(3):
+        await scene.scanner.enumerate_cards()
+    assert [card.device for card in scene.fleet.cards] == [card.device for card in before.cards]
+    assert scene.healthy == {"npu0": True, "npu1": True}
+    where = f"{scene.host.sysfs}/class/npu_mgmt"
+    assert lines(caplog) == [f"ERROR cannot list the cards: {where}: EIO (Input/output error)"]
+
+    scene.fs.clear()
+    for _ in range(3):
+        await scene.scanner.enumerate_cards()
+    assert lines(caplog) == ["INFO cards can be listed again: None"]
+
+
+async def test_missing_roots_are_told_and_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    missing = tmp_path / "host"
+    scanner = Scanner(Host(f"{missing}/sys", f"{missing}/dev"), Clock())
+    for _ in range(2):
+        await scanner.enumerate_cards()
+    assert lines(caplog) == [f"ERROR cannot list the cards: {missing}/sys: ENOENT (No such file or directory)"]
+    FakeHost(missing, warboy(0))
+    await scanner.enumerate_cards()
+    assert [card.device.name for card in scanner.fleet.cards] == ["npu0"]
+
+
+async def test_a_listing_that_hangs_keeps_the_cards(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    await scene.scanner.enumerate_cards()
+    before = scene.fleet
+    caplog.clear()
+    blocked = Blocked()
+    scene.fs.put(f"{scene.host.devfs}", blocked)
+    await scene.scanner.enumerate_cards()
+    assert scene.fleet == before
+    assert lines(caplog) == ["ERROR cannot list the cards: no answer within 2 s"]
+    blocked.release()
+
+
+# -- what is no card --------------------------------------------------------------------------------------------------
+
+
+async def test_what_looks_like_a_card_and_is_none_is_told_once(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.card(1).set_attribute("platform_type", "VITIS")
+    for _ in range(3):
+        await scene.scanner.enumerate_cards()
+    assert scene.healthy == {"npu0": True}
+    assert [line for line in lines(caplog) if "not offered" in line] == ["WARNING card not offered: npu1"]
+
+
+async def test_what_becomes_a_card_is_found_and_told_again_when_it_ceases_to_be(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.card(1).set_attribute("platform_type", "VITIS")
+    await scene.scanner.enumerate_cards()
+    scene.card(1).set_attribute("platform_type", "FuriosaAI")
+    await scene.scanner.enumerate_cards()
+    assert scene.healthy == {"npu0": True, "npu1": True}
+    caplog.clear()
+    scene.card(1).set_attribute("platform_type", "VITIS")
+    for _ in range(2):
+        await scene.scanner.enumerate_cards()
+    assert lines(caplog) == ["WARNING card not offered: npu1"]

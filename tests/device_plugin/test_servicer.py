@@ -1,0 +1,299 @@
+"""The kubelet's questions over a real socket, and the answers to them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+import pytest
+
+from device_plugin.cards import rngd_card, warboy_card
+from npu_core.arch import Arch
+from npu_core.device import Device
+from npu_core.health import HEALTHY, HealthReport, HealthStatus
+from npu_core.partition import FUSION, SINGLE, Partitioning
+from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub, add_DevicePluginServicer_to_server
+from npu_device_plugin.inventory import Fleet, Offer, offers
+from npu_device_plugin.servicer import OfferServicer
+
+RESOURCE = "beta.furiosa.ai/npu"
+PATIENCE = 10.0
+DEAD = HealthReport(HealthStatus.UNHEALTHY, ("the driver reports the card as dead",))
+
+if TYPE_CHECKING:
+    from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginAsyncStub as Stub
+
+    Stream = grpc.aio.UnaryStreamCall[api.Empty, api.ListAndWatchResponse]
+
+
+def offer_of(devices: Iterable[Device], policy: Partitioning = FUSION, *, dead: Iterable[int] = ()) -> Offer:
+    """The offer of these cards, some of them dead."""
+    fleet = Fleet().with_devices(devices)
+    for card in fleet.cards:
+        fleet = fleet.with_look(card.device.key, DEAD if card.device.index in set(dead) else HEALTHY, 0.0)
+    (offer,) = offers(fleet, policy)
+    return offer
+
+
+def servicer_of(*devices: Device, policy: Partitioning = FUSION, dead: Iterable[int] = ()) -> OfferServicer:
+    return OfferServicer(RESOURCE, offer_of(devices, policy, dead=dead))
+
+
+@asynccontextmanager
+async def calls_to(servicer: OfferServicer, directory: Path) -> AsyncIterator["Stub"]:
+    """A client of the servicer, over a socket."""
+    server = grpc.aio.server()
+    add_DevicePluginServicer_to_server(servicer, server)
+    server.add_insecure_port(f"unix:{directory}/plugin")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"unix:{directory}/plugin") as channel:
+            yield DevicePluginStub(channel)
+    finally:
+        await server.stop(None)
+
+
+async def read(stream: "Stream") -> list[tuple[str, str]]:
+    """The next list of a stream: id and health of every unit."""
+    message = await asyncio.wait_for(stream.read(), PATIENCE)
+    assert isinstance(message, api.ListAndWatchResponse)
+    return [(device.ID, device.health) for device in message.devices]
+
+
+async def allocate(stub: "Stub", *containers: Iterable[str]) -> list[api.ContainerAllocateResponse]:
+    requests = [api.ContainerAllocateRequest(devices_ids=ids) for ids in containers]
+    response = await stub.Allocate(api.AllocateRequest(container_requests=requests))
+    return list(response.container_responses)
+
+
+async def refusal(stub: "Stub", *containers: Iterable[str]) -> tuple[grpc.StatusCode, str | None]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await allocate(stub, *containers)
+    return caught.value.code(), caught.value.details()
+
+
+# -- ListAndWatch -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_stream_begins_with_every_unit_and_its_health(socket_dir: Path) -> None:
+    servicer = servicer_of(warboy_card(0), warboy_card(1), policy=SINGLE, dead=[1])
+    async with calls_to(servicer, socket_dir) as stub:
+        assert await read(stub.ListAndWatch(api.Empty())) == [
+            ("npu0pe0", "Healthy"),
+            ("npu0pe1", "Healthy"),
+            ("npu1pe0", "Unhealthy"),
+            ("npu1pe1", "Unhealthy"),
+        ]
+
+
+async def test_no_units_are_a_message_too(socket_dir: Path) -> None:
+    async with calls_to(OfferServicer(RESOURCE, Offer(Arch.WARBOY)), socket_dir) as stub:
+        assert await read(stub.ListAndWatch(api.Empty())) == []
+
+
+async def test_a_unit_has_the_numa_node_of_its_card_and_none_where_it_is_unknown(socket_dir: Path) -> None:
+    servicer = servicer_of(warboy_card(0, numa_node=0), warboy_card(1, numa_node=None), warboy_card(2, numa_node=1))
+    async with calls_to(servicer, socket_dir) as stub:
+        message = await stub.ListAndWatch(api.Empty()).read()
+        assert isinstance(message, api.ListAndWatchResponse)
+    assert [device.HasField("topology") for device in message.devices] == [True, False, True]
+    assert [[node.ID for node in device.topology.nodes] for device in message.devices] == [[0], [], [1]]
+
+
+async def test_a_change_is_told_at_once(socket_dir: Path) -> None:
+    servicer = servicer_of(warboy_card(0))
+    async with calls_to(servicer, socket_dir) as stub:
+        stream = stub.ListAndWatch(api.Empty())
+        assert await read(stream) == [("npu0pe0-1", "Healthy")]
+        assert servicer.publish(offer_of([warboy_card(0)], dead=[0]))
+        assert await read(stream) == [("npu0pe0-1", "Unhealthy")]
+
+
+async def test_what_the_kubelet_would_not_see_is_not_told(socket_dir: Path) -> None:
+    servicer = servicer_of(warboy_card(0))
+    async with calls_to(servicer, socket_dir) as stub:
+        stream = stub.ListAndWatch(api.Empty())
+        await read(stream)
+        assert not servicer.publish(offer_of([warboy_card(0)]))
+        assert not servicer.publish(offer_of([warboy_card(0, uuid="0" * 36, without=("ch0",))]))
+        servicer.publish(offer_of([warboy_card(0), warboy_card(1)]))
+        assert await read(stream) == [("npu0pe0-1", "Healthy"), ("npu1pe0-1", "Healthy")]
+
+
+async def test_of_changes_in_quick_succession_only_the_last_is_told(socket_dir: Path) -> None:
+    servicer = servicer_of(warboy_card(0))
+    async with calls_to(servicer, socket_dir) as stub:
+        stream = stub.ListAndWatch(api.Empty())
+        await read(stream)
+        for index in (1, 2, 3):
+            servicer.publish(offer_of([warboy_card(index)]))
+        assert await read(stream) == [("npu3pe0-1", "Healthy")]
+
+
+async def test_a_change_that_is_taken_back_at_once_is_not_told(socket_dir: Path) -> None:
+    servicer = servicer_of(warboy_card(0))
+    async with calls_to(servicer, socket_dir) as stub:
+        stream = stub.ListAndWatch(api.Empty())
+        await read(stream)
+        servicer.publish(offer_of([warboy_card(0)], dead=[0]))
+        servicer.publish(offer_of([warboy_card(0)]))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        servicer.publish(offer_of([warboy_card(1)]))
+        assert await read(stream) == [("npu1pe0-1", "Healthy")]
+
+
+async def test_a_slow_reader_gets_the_latest_list_and_not_every_one_that_was(socket_dir: Path) -> None:
+    cards = [rngd_card(index) for index in range(32)]
+    versions = [offer_of(cards, SINGLE, dead=[index]) for index in range(2)] * 100
+    last = offer_of(cards, SINGLE, dead=range(32))
+    latest = [(unit.id, "Unhealthy") for unit in last.listing]
+    servicer = OfferServicer(RESOURCE, offer_of(cards, SINGLE))
+    async with calls_to(servicer, socket_dir) as stub:
+        stream = stub.ListAndWatch(api.Empty())
+        await read(stream)
+        for version in (*versions, last):
+            servicer.publish(version)
+            await asyncio.sleep(0)
+        messages = 1
+        while await read(stream) != latest:
+            messages += 1
+        assert messages < len(versions)
+
+
+async def test_every_stream_begins_anew_and_hears_of_changes(socket_dir: Path) -> None:
+    servicer = servicer_of(warboy_card(0))
+    async with calls_to(servicer, socket_dir) as stub:
+        streams = [stub.ListAndWatch(api.Empty()) for _ in range(2)]
+        assert [await read(stream) for stream in streams] == [[("npu0pe0-1", "Healthy")]] * 2
+        servicer.publish(offer_of([warboy_card(1)]))
+        assert [await read(stream) for stream in streams] == [[("npu1pe0-1", "Healthy")]] * 2
+        assert servicer.streams_opened == 2
+
+
+# -- for the supervisor -----------------------------------------------------------------------------------------------
+
+
+async def test_streams_end_when_they_are_told_to(socket_dir: Path) -> None:
+    servicer = servicer_of(warboy_card(0))
+    async with calls_to(servicer, socket_dir) as stub:
+        stream = stub.ListAndWatch(api.Empty())
+        await read(stream)
+        servicer.end_streams()
+        assert await asyncio.wait_for(stream.read(), PATIENCE) is grpc.aio.EOF
+        assert await stream.code() is grpc.StatusCode.OK
+        await asyncio.wait_for(servicer.wait_for_stream_end(), PATIENCE)
+        assert not servicer.streaming
+
+
+async def test_a_listener_that_goes_away_is_noticed(socket_dir: Path) -> None:
+    servicer = servicer_of(warboy_card(0))
+    async with calls_to(servicer, socket_dir) as stub:
+        stream = stub.ListAndWatch(api.Empty())
+        await asyncio.wait_for(servicer.wait_for_stream(after=0), PATIENCE)
+        assert servicer.streaming
+        stream.cancel()
+        await asyncio.wait_for(servicer.wait_for_stream_end(), PATIENCE)
+        assert not servicer.streaming
+
+
+async def test_a_stream_is_waited_for_beyond_those_there_were(socket_dir: Path) -> None:
+    servicer = servicer_of(warboy_card(0))
+    async with calls_to(servicer, socket_dir) as stub:
+        first = stub.ListAndWatch(api.Empty())
+        await asyncio.wait_for(servicer.wait_for_stream(after=0), PATIENCE)
+        waiting = asyncio.ensure_future(servicer.wait_for_stream(after=1))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        second = stub.ListAndWatch(api.Empty())
+        await asyncio.wait_for(waiting, PATIENCE)
+        assert servicer.streams_opened == 2
+        first.cancel()
+        second.cancel()
+
+
+# -- Allocate ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_container_gets_device_files_and_variables(socket_dir: Path) -> None:
+    async with calls_to(servicer_of(warboy_card(0), policy=SINGLE), socket_dir) as stub:
+        (answer,) = await allocate(stub, ["npu0pe1"])
+    assert dict(answer.envs) == {
+        "NPU_DEVNAME": "npu0pe1",
+        "FURIOSA_DEVICES": "npu:0:1",
+        "NPU_NPUNAME": "npu0",
+        "NPU_PENAME": "pe1",
+    }
+    names = ("npu0_mgmt", "npu0ch0", "npu0ch1", "npu0ch2", "npu0ch3", "npu0pe1")
+    assert [(spec.container_path, spec.host_path, spec.permissions) for spec in answer.devices] == [
+        (f"/dev/{name}", f"/dev/{name}", "rw") for name in names
+    ]
+    assert not answer.mounts
+    assert not answer.annotations
+
+
+async def test_every_container_of_a_request_has_one_answer_in_its_place(socket_dir: Path) -> None:
+    async with calls_to(servicer_of(warboy_card(0), warboy_card(1)), socket_dir) as stub:
+        answers = await allocate(stub, ["npu1pe0-1"], ["npu0pe0-1"], ["npu0pe0-1", "npu1pe0-1"])
+        assert await allocate(stub) == []
+    assert [answer.envs["NPU_DEVNAME"] for answer in answers] == ["npu1pe0-1", "npu0pe0-1", "npu0pe0-1,npu1pe0-1"]
+
+
+@pytest.mark.parametrize("unit_id", ["npu9pe0-1", "npu0pe0", "npu0", "", "엔피유"])
+async def test_an_unknown_unit_is_not_found(socket_dir: Path, unit_id: str) -> None:
+    async with calls_to(servicer_of(warboy_card(0)), socket_dir) as stub:
+        assert await refusal(stub, ["npu0pe0-1"], [unit_id]) == (
+            grpc.StatusCode.NOT_FOUND,
+            f"beta.furiosa.ai/npu has no unit {unit_id!r}",
+        )
+
+
+async def test_an_unhealthy_unit_is_refused_with_the_reason(socket_dir: Path) -> None:
+    async with calls_to(servicer_of(warboy_card(0), dead=[0]), socket_dir) as stub:
+        assert await refusal(stub, ["npu0pe0-1"]) == (
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "unit npu0pe0-1 is unhealthy: the driver reports the card as dead",
+        )
+
+
+async def test_units_are_given_from_the_latest_offer(socket_dir: Path) -> None:
+    servicer = servicer_of(warboy_card(0))
+    async with calls_to(servicer, socket_dir) as stub:
+        # The kubelet sees no difference, a container does.
+        servicer.publish(offer_of([warboy_card(0, without=("ch3",))]))
+        (answer,) = await allocate(stub, ["npu0pe0-1"])
+    assert "/dev/npu0ch3" not in {spec.host_path for spec in answer.devices}
+
+
+# -- the other questions ----------------------------------------------------------------------------------------------
+
+
+async def test_the_plugin_has_preferences_and_need_not_be_asked_before_a_start(socket_dir: Path) -> None:
+    async with calls_to(servicer_of(warboy_card(0)), socket_dir) as stub:
+        options = await stub.GetDevicePluginOptions(api.Empty())
+    assert (options.pre_start_required, options.get_preferred_allocation_available) == (False, True)
+
+
+async def test_a_preference_has_one_answer_for_each_container(socket_dir: Path) -> None:
+    def request(*available: str, size: int) -> api.ContainerPreferredAllocationRequest:
+        return api.ContainerPreferredAllocationRequest(available_deviceIDs=available, allocation_size=size)
+
+    servicer = servicer_of(warboy_card(0), warboy_card(1), policy=SINGLE)
+    containers = [
+        request("npu0pe0", "npu1pe0", "npu1pe1", size=2),
+        request("nonsense", size=-(1 << 31)),
+        request("npu0pe1", size=1),
+    ]
+    async with calls_to(servicer, socket_dir) as stub:
+        response = await stub.GetPreferredAllocation(api.PreferredAllocationRequest(container_requests=containers))
+    assert [list(each.deviceIDs) for each in response.container_responses] == [["npu1pe0", "npu1pe1"], [], ["npu0pe1"]]
+
+
+async def test_a_question_before_a_start_is_answered_all_the_same(socket_dir: Path) -> None:
+    async with calls_to(servicer_of(warboy_card(0)), socket_dir) as stub:
+        answer = await stub.PreStartContainer(api.PreStartContainerRequest(devices_ids=["npu0pe0-1", "nonsense"]))
+    assert answer == api.PreStartContainerResponse()
