@@ -1,6 +1,7 @@
 # One verb each. `make demo` and `make test` set themselves up: they need Python >= 3.11, make and git.
 PYTHON ?= $(shell scripts/find-python)
 VENV := .venv
+WORKERS ?= 2
 BIN := $(VENV)/bin
 PACKAGES := libs/npu-core services/device-plugin services/feature-discovery services/metrics-exporter
 # Tests write whole hosts, file by file: in memory where there is room, that takes a tenth of the time.
@@ -27,7 +28,7 @@ demo: setup ## the device plugin at work on a simulated node (KEEP=1 stays up)
 	@PYTHONPATH=tests $(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
 
 test: setup ## the default test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
 
 test-oracle: setup ## the same hosts through the vendor's own libraries (needs root and Python 3.10)
 	scripts/oracle-setup
