@@ -28,7 +28,7 @@ BACK = 3.0
 DEATH_KNOWN = 1.5
 """Seconds from the death of a card until the kubelet knows: a pulse and some."""
 
-OFTEN = ("--interval", "0.2")
+OFTEN = ("--interval", "0.1")
 """Options of a plugin that enumerates so often that tests are short."""
 
 

@@ -117,19 +117,19 @@ class PluginProcess:
         """The lines so far that contain ``text``."""
         return [line for line in self.log if text in line]
 
-    async def until_logged(self, text: str, within: float) -> str:
-        """The first line that contains ``text``, waited for if need be.
+    async def until_logged(self, text: str, within: float, *, times: int = 1) -> str:
+        """Wait for that many lines that contain ``text``; returns the last one of them.
 
         Raises:
-            AssertionError: if there is none in ``within`` seconds.
+            AssertionError: if there are fewer after ``within`` seconds.
         """
         try:
             async with asyncio.timeout(within):
-                while not (lines := self.logged(text)):
+                while len(lines := self.logged(text)) < times:
                     await self._logged.wait()
         except TimeoutError:
-            raise AssertionError(f"not logged within {within} s: {text!r}") from None
-        return lines[0]
+            raise AssertionError(f"not logged {times} times within {within} s: {text!r}") from None
+        return lines[times - 1]
 
     async def _read_log(self) -> None:
         assert self._process is not None

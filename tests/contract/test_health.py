@@ -19,8 +19,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RARELY = ("--interval", "60")
 """Options of a plugin that will not enumerate again in a test: what it notices it noticed by its pulse."""
-SEVERAL_LOOKS = 0.5
-"""Seconds in which a plugin that enumerates often does so twice."""
+SEVERAL_LOOKS = 0.35
+"""Seconds in which a plugin that enumerates often does so three times."""
 UNITS = ("npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1")
 
 

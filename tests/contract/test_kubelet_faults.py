@@ -106,6 +106,21 @@ async def test_it_survives_a_kubelet_that_is_killed_and_leaves_its_socket(nodes:
     await _all_heal(nodes, kill_and_start)
 
 
+async def test_it_registers_at_the_first_attempt_with_a_kubelet_that_is_back(nodes: Nodes) -> None:
+    """An attempt in vain must not leave anything behind, such as a connection that is not tried again for a second."""
+    node = nodes[Generation.B]
+    delays: list[float] = []
+    for _ in range(3):
+        failures = len(node.plugin.logged("cannot register"))
+        await node.kubelet.kill(Cut.CLOSE)
+        await node.plugin.until_logged("cannot register", PATIENCE, times=failures + 1)
+        await node.heals(node.kubelet.start)
+        started, registered = (node.kubelet.events_of(kind)[-1] for kind in (EventKind.STARTED, EventKind.REGISTERED))
+        delays.append(registered.at - started.at)
+    # The least, because the machine may be busy for once.
+    assert min(delays) < 0.5
+
+
 async def test_it_survives_a_kubelet_that_is_away_for_a_while(nodes: Nodes) -> None:
     async def story(generation: Generation) -> None:
         node = nodes[generation]

@@ -39,7 +39,7 @@ def order(unit_id: str) -> tuple[int, int]:
 
 
 @given(any_requests())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_any_request_has_a_right_answer_or_none(request: Request) -> None:
     answer = request.answer
     assert bool(answer) == request.satisfiable
@@ -144,14 +144,14 @@ def cost_of_answer(request: Request) -> Cost:
 
 
 @given(right_requests(units(max_cards=6), max_available=10))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_no_choice_has_fewer_cards_nor_of_as_few_cards_fewer_numa_nodes(request: Request) -> None:
     cards, nodes, _ = cost_of_answer(request)
     assert (cards, nodes) == min(other[:2] for other in costs(request))
 
 
 @given(right_requests(units(max_cards=6, nodes=st.sampled_from([0, 1])), max_available=10))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_on_two_numa_nodes_no_such_choice_is_closer_together_on_the_bus(request: Request) -> None:
     assert cost_of_answer(request) == min(costs(request))
 

@@ -110,7 +110,7 @@ nearly_names = st.lists(pieces, max_size=7).map("".join)
 
 @given(st.one_of(nearly_names, st.text()))
 @example("d" * 244 + "/" + "n" * 63)
-@settings(max_examples=500)
+@settings(max_examples=300)
 def test_a_name_is_accepted_exactly_if_the_kubelet_accepts_it(name: str) -> None:
     assert (objection(name) is None) == accepted_by_the_kubelet(name)
 

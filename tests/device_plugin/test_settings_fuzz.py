@@ -1,5 +1,8 @@
 """Whatever a file or a command line holds, it is settings or a list of what is wrong with it, and nothing else."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -115,13 +118,13 @@ def judge_file(path: Path, content: bytes) -> None:
 @example(content=b"\xff\xfe\x00")
 @example(content=b"a: &a [*a]")
 @example(content=b"a: " + b"[" * 100_000)
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_any_bytes_as_a_file_are_settings_or_problems(config_path: Path, content: bytes) -> None:
     judge_file(config_path, content)
 
 
 @given(content=torn_samples())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_a_torn_sample_is_settings_or_problems(config_path: Path, content: bytes) -> None:
     judge_file(config_path, content)
 
@@ -133,7 +136,7 @@ def test_any_document_under_any_keys_is_settings_or_problems(config_path: Path, 
 
 
 @given(st.one_of(st.binary(max_size=200), torn_samples()))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_any_bytes_are_entries_or_one_problem(content: bytes) -> None:
     try:
         entries = parse_config(content, "x.conf")
@@ -144,17 +147,54 @@ def test_any_bytes_are_entries_or_one_problem(content: bytes) -> None:
     assert all(entry.key and entry.key.isprintable() for entry in entries)
 
 
+WITHOUT_C = """
+import json, sys, yaml
+del yaml.CSafeLoader
+from npu_core.errors import SettingsError
+from npu_device_plugin.config_file import parse_config
+for content in json.load(sys.stdin):
+    try:
+        print(len(parse_config(content.encode(), "x.conf")))
+    except SettingsError as error:
+        print(error)
+"""
+
+
+def test_a_parser_without_its_part_in_c_does_as_well() -> None:
+    contents = [
+        SAMPLE,
+        "interval: soon",
+        "",
+        r'"\ud800": "\ud800"',
+        "a: &a [*a]",
+        "a: [" * 100_000,
+        r'a: "\UFFFFFFFF"',
+        "a: \0",
+    ]
+    printed = subprocess.run(
+        [sys.executable, "-c", WITHOUT_C], input=json.dumps(contents), capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    problems = [line.partition(": the file is ")[::2] for line in printed[4:]]
+    assert printed[:4] == ["6", "1", "0", "1"]
+    assert {where for where, _ in problems} <= {"x.conf:1", "x.conf"}
+    assert [what for _, what in problems[:2]] == [
+        "'*a': expected YAML without aliases",
+        "'nested deeper': expected at most 8 levels of lists and mappings",
+    ]
+    assert all(what.endswith(": expected YAML") for _, what in problems[2:])
+
+
 @given(
     st.dictionaries(st.sampled_from(OPTIONS), texts),
     st.dictionaries(st.sampled_from([*map(environment_name, OPTIONS), "NODE_NAME"]), texts),
 )
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_any_options_are_settings_or_problems(options: dict[str, str], environment: dict[str, str]) -> None:
     judge(outcome(options, environment))
 
 
 @given(st.sampled_from([option for option in OPTIONS if option != "config-file"]), texts)
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_a_single_option_has_a_single_problem_unless_it_is_a_list(option: str, text: str) -> None:
     result = outcome({option: text}, {})
     judge(result)

@@ -22,6 +22,7 @@ class _Side(asyncio.Protocol):
         self.other: _Side | None = None
         self.lost = asyncio.Event()
         self._on_made = on_made
+        self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are of no class of asyncio's.
@@ -32,6 +33,16 @@ class _Side(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.other and self.other.transport:
             self.other.transport.write(data)
+        else:
+            # uvloop reads on for a while after it was told not to.
+            self._early.append(data)
+
+    def join(self, other: _Side) -> None:
+        """Pass on what comes from now on, and what came early."""
+        self.other, other.other = other, self
+        if other.transport:
+            other.transport.writelines(self._early)
+        self._early.clear()
 
     def pause_writing(self) -> None:
         if self.other:
@@ -89,7 +100,7 @@ class Relay:
             near.abort()
             return
         self._sides.append(far)
-        near.other, far.other = far, near
+        near.join(far)
         if near.transport and not near.transport.is_closing():
             near.transport.resume_reading()
         else:

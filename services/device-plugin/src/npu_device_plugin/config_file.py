@@ -48,7 +48,8 @@ def parse_config(content: bytes, source: str) -> tuple[Given, ...]:
     try:
         _check_bounds(content, source)
         root = yaml.compose(content, Loader=_LOADER)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # The last two: the parser in Python on the number of a character that there cannot be.
         raise SettingsError([_syntax_problem(error, content, source)]) from error
     if root is None or _kind(root) is Kind.NOTHING:
         return ()
@@ -75,7 +76,7 @@ def _check_bounds(content: bytes, source: str) -> None:
             raise SettingsError([Problem("the file", "nested deeper", expected, source, line)])
 
 
-def _syntax_problem(error: yaml.YAMLError, content: bytes, source: str) -> Problem:
+def _syntax_problem(error: Exception, content: bytes, source: str) -> Problem:
     match error:
         case yaml.MarkedYAMLError():
             detail = ", ".join(part for part in (error.context, error.problem) if part)
