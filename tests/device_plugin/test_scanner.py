@@ -316,6 +316,14 @@ async def test_a_listing_that_hangs_keeps_the_cards(scene: Scene, caplog: pytest
     blocked.release()
 
 
+async def test_the_health_of_known_cards_is_looked_at_even_if_they_cannot_be_listed(scene: Scene) -> None:
+    await scene.scanner.enumerate_cards()
+    scene.fs.put(f"{scene.host.devfs}", EIO)
+    scene.card(1).die()
+    await scene.scanner.enumerate_cards()
+    assert scene.healthy == {"npu0": True, "npu1": False}
+
+
 # -- what is no card --------------------------------------------------------------------------------------------------
 
 

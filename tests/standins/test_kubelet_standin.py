@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -359,16 +360,18 @@ async def test_events_are_in_the_order_of_their_times(start_kubelet: StartKubele
 @pytest.mark.parametrize("how", [Cut.FREEZE, Cut.RESET, Cut.CLOSE])
 def test_it_runs_on_uvloop_too(plugin_dir: Path, how: Cut) -> None:
     async def run() -> None:
-        async with StandInKubelet(KubeletSettings(plugin_dir)) as kubelet:
+        async with AsyncExitStack() as stack:
+            kubelet = await stack.enter_async_context(StandInKubelet(KubeletSettings(plugin_dir)))
             plugin = ScriptedPlugin(plugin_dir)
             await plugin.start()
+            stack.push_async_callback(plugin.stop)
             plugin.listed = devices("npu0")
             await plugin.register()
             await allocatable(kubelet, 1)
             await kubelet.run_pod("pod-a", {RESOURCE: 1})
             await kubelet.kill(how)
-        await asyncio.wait_for(plugin.streams[0].closed.wait(), PATIENCE)
-        await plugin.stop()
+            await kubelet.aclose()
+            await asyncio.wait_for(plugin.streams[0].closed.wait(), PATIENCE)
 
     uvloop.run(run())
 

@@ -34,15 +34,18 @@ class _Side(asyncio.Protocol):
         if self.other and self.other.transport:
             self.other.transport.write(data)
         else:
-            # uvloop reads on for a while after it was told not to.
             self._early.append(data)
 
     def join(self, other: _Side) -> None:
-        """Pass on what comes from now on, and what came early."""
+        """Pass on what comes from now on, and what came before there was somewhere to pass it on to."""
         self.other, other.other = other, self
-        if other.transport:
-            other.transport.writelines(self._early)
-        self._early.clear()
+        self._catch_up()
+        other._catch_up()
+
+    def _catch_up(self) -> None:
+        early, self._early = self._early, []
+        for data in early:
+            self.data_received(data)
 
     def pause_writing(self) -> None:
         if self.other:

@@ -41,7 +41,7 @@ class Scanner:
         self._complaint = ""
 
     async def enumerate_cards(self) -> None:
-        """List the cards and read what each is, then look at their health.
+        """List the cards and read what each is, then look at the health of all that are known.
 
         If the host cannot be listed, the fleet stays as it is: "cannot tell" takes no card away.
         """
@@ -49,11 +49,11 @@ class Scanner:
             found = await self._read(_LISTING, self._host.find)
         except HostError as error:
             self._complain(str(error))
-            return
-        self._complain("")
-        keys = {card.key for card in found}
-        self._rejected = {key: card for key, card in self._rejected.items() if key in keys}
-        await self._round(self._identify(card) for card in found)
+        else:
+            self._complain("")
+            keys = {card.key for card in found}
+            self._rejected = {key: card for key, card in self._rejected.items() if key in keys}
+            await self._round(self._identify(card) for card in found)
         await self.look()
 
     async def look(self) -> None:

@@ -179,6 +179,6 @@ def gather(names: Iterable[str], options: Mapping[str, str], environment: Mappin
         variable = environment_name(name)
         if name in options:
             given.append(Given(name, options[name], COMMAND_LINE, name=f"--{name}"))
-        elif variable in environment:
+        elif environment.get(variable):  # an empty one stands for none, as manifests often have it
             given.append(Given(name, environment[variable], ENVIRONMENT, name=variable))
     return tuple(given)
