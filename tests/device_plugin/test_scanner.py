@@ -94,7 +94,6 @@ async def test_the_first_look_finds_every_card_and_its_health(scene: Scene, capl
     assert sorted(lines(caplog)) == [
         "INFO card found: npu0",
         "INFO card found: npu1",
-        "INFO card is healthy: npu0",
         "WARNING card is unhealthy: npu1",
     ]
 

@@ -57,6 +57,17 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
     resource_name: Annotated[
         _Text, _option("resource-name", "NAME", "name in Kubernetes; default beta.furiosa.ai/npu")
     ] = None,
+    device_injection: Annotated[_Text, _option("device-injection", "HOW", "files, cdi or both; default files")] = None,
+    cdi_dir: Annotated[
+        _Text, _option("cdi-dir", "DIR", "where runtimes look CDI names up; default /var/run/cdi")
+    ] = None,
+    listen_address: Annotated[
+        _Text, _option("listen-address", "ADDRESS", "of /healthz, /readyz, /metrics, or off; default 127.0.0.1:6255")
+    ] = None,
+    pod_resources_socket: Annotated[
+        _Text,
+        _option("pod-resources-socket", "PATH", "the kubelet's; default /var/lib/kubelet/pod-resources/kubelet.sock"),
+    ] = None,
     config_file: Annotated[
         _Text, _option("config-file", "FILE", "take all of the above from a YAML file, and no other option")
     ] = None,
@@ -81,6 +92,10 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
         plugin_dir,
         socket_name,
         resource_name,
+        device_injection,
+        cdi_dir,
+        listen_address,
+        pod_resources_socket,
         config_file,
         sysfs,
         devfs,

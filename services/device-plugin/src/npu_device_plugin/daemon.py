@@ -15,7 +15,9 @@ from npu_core.errors import SettingsError
 from npu_core.service import logs
 from npu_device_plugin import __version__
 from npu_device_plugin.app import DevicePlugin
-from npu_device_plugin.settings import Settings, load
+from npu_device_plugin.reload import Reloader
+from npu_device_plugin.settings import Settings
+from npu_device_plugin.telemetry import Telemetry
 
 _log = logs.EventLog(__name__)
 
@@ -23,24 +25,25 @@ _log = logs.EventLog(__name__)
 def main(arguments: list[str]) -> int:
     """Run until SIGTERM or SIGINT; returns the exit status."""
     try:
-        settings = load(json.loads(arguments[0]), os.environ)
+        reloader = Reloader(json.loads(arguments[0]), os.environ, Telemetry())
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    settings = reloader.settings
     logs.configure(settings.log_level, settings.log_format)
     _log.info("starting", version=__version__, defaultPe=settings.default_pe, interval=settings.interval)
     with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-        runner.run(_run(settings))
+        runner.run(_run(reloader))
     _log.info("stopped")
     return 0
 
 
-async def _run(settings: Settings) -> None:
+async def _run(reloader: Reloader) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    await DevicePlugin(settings).run(stopped)
+    await DevicePlugin(reloader).run(stopped)
 
 
 def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:

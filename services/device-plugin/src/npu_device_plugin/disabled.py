@@ -24,6 +24,9 @@ class DisabledDevice:
     name: str
     node: str | None = None
 
+    def __str__(self) -> str:
+        return self.name if self.node is None else f"{self.name} on {self.node}"
+
     def concerns(self, node: str | None) -> bool:
         """Whether the entry is meant for this node."""
         return self.node is None or self.node == node

@@ -6,11 +6,14 @@ from typing import TypeVar
 
 from npu_core.device import Device, FoundCard, Rejected
 from npu_core.errors import HostError, StuckError
-from npu_core.health import HealthReport, Vitals, judge
+from npu_core.health import HealthStatus, Vitals, judge
 from npu_core.host import Host
+from npu_core.partition import Partitioning
 from npu_core.service.device_threads import DeviceThreads
 from npu_core.service.logs import EventLog
+from npu_device_plugin.cutting import Ledger
 from npu_device_plugin.inventory import Card, CardKey, Fleet, HealthChange, health_changes
+from npu_device_plugin.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -30,9 +33,10 @@ class Scanner:
         fleet: every card seen so far, as it was last seen.
     """
 
-    def __init__(self, host: Host, clock: Callable[[], float]) -> None:
+    def __init__(self, host: Host, clock: Callable[[], float], telemetry: Telemetry | None = None) -> None:
         """A scanner of ``host`` that knows no card yet; ``clock`` gives seconds that do not go back."""
         self.fleet = Fleet()
+        self._telemetry = telemetry or Telemetry()
         self._host = host
         self._clock = clock
         self._threads = DeviceThreads(clock)
@@ -84,15 +88,15 @@ class Scanner:
             self._move_to(self.fleet.with_devices([identified]))
 
     async def _look_at(self, card: Card) -> None:
-        report = await self._report(card.device)
-        self._move_to(self.fleet.with_look(card.device.key, report, self._clock()))
+        vitals = await self._vitals(card.device)
+        look = self.fleet.with_look(card.device.key, judge(vitals), self._clock(), present=vitals.present)
+        self._move_to(look)
 
-    async def _report(self, device: Device) -> HealthReport:
+    async def _vitals(self, device: Device) -> Vitals:
         try:
-            vitals = await self._read(device.key, lambda: self._host.vitals(device))
+            return await self._read(device.key, lambda: self._host.vitals(device))
         except StuckError as error:
-            vitals = Vitals(present=True, alive=error)
-        return judge(vitals)
+            return Vitals(present=True, alive=error)
 
     async def _read(self, key: Hashable, work: Callable[[], T]) -> T:
         future = asyncio.wrap_future(self._threads.start(key, work))
@@ -103,10 +107,32 @@ class Scanner:
         except TimeoutError:
             raise StuckError(f"no answer within {READ_DEADLINE:g} s") from None
 
+    def settle(self, wish: Partitioning, ledger: Ledger) -> None:
+        """Cut the cards as far as their holders allow, and forget the lost ones that nobody holds."""
+        fleet = self.fleet.without_lost(ledger, self._clock())
+        for key in {card.device.key for card in self.fleet.cards} - {card.device.key for card in fleet.cards}:
+            self._threads.forget(key)
+            _log.info("lost card forgotten", card=f"npu{key[1]}", family=key[0])
+        cut = fleet.with_cuts(wish, ledger)
+        for before, after in zip(fleet.cards, cut.cards, strict=True):
+            _report_cut(before, after)
+        self.fleet = cut
+
+    @property
+    def stuck(self) -> int:
+        """How many cards a read has not come back from."""
+        return len(self._threads.stuck(READ_DEADLINE) - {_LISTING})
+
     def _move_to(self, fleet: Fleet) -> None:
         for change in health_changes(self.fleet, fleet):
             _report_change(change)
+            self._count(change)
         self.fleet = fleet
+
+    def _count(self, change: HealthChange) -> None:
+        if change.before is not None:
+            device, status = change.after.device, change.after.health.status
+            self._telemetry.health_changes[device.name, device.arch, status] += 1
 
     def _reject(self, key: CardKey, card: Rejected) -> None:
         if self._rejected.get(key) != card:
@@ -121,6 +147,16 @@ class Scanner:
         self._complaint = complaint
 
 
+def _report_cut(before: Card, after: Card) -> None:
+    if before.cut == after.cut or after.cut is None:
+        return
+    fields: dict[str, object] = {"card": after.device.name, "family": after.device.arch}
+    if after.cut.pending:
+        _log.warning("card keeps its units for now", **fields, units=after.cut.partitioning, reason=after.cut.pending)
+    elif before.cut is not None:
+        _log.info("card is cut anew", **fields, units=after.cut.partitioning)
+
+
 def _report_change(change: HealthChange) -> None:
     device, health = change.after.device, change.after.health
     fields: dict[str, object] = {"card": device.name, "family": device.arch}
@@ -128,6 +164,8 @@ def _report_change(change: HealthChange) -> None:
         identity = {"product": device.product, "uuid": device.uuid, "serial": device.serial, "pci": device.pci}
         _log.info("card found", **fields, **{name: value for name, value in identity.items() if value})
     elif health.is_healthy:
-        _log.info("card is healthy", **fields)
+        # A card that was just found is expected to be.
+        log = _log.debug if change.before.health.status is HealthStatus.UNKNOWN else _log.info
+        log("card is healthy", **fields)
     else:
         _log.warning("card is unhealthy", **fields, reason="; ".join(health.reasons))

@@ -1,17 +1,23 @@
 """The kubelet's questions and our answers: gRPC on one side, values on the other. Decides nothing itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
 import grpc
 
+from npu_core.arch import Arch
+from npu_core.partition import Unit
 from npu_core.service.logs import EventLog
 from npu_device_plugin._kubelet import deviceplugin_pb2 as pb
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginServicer
+from npu_device_plugin.cdi import device_name
 from npu_device_plugin.grants import PERMISSIONS, Grant, grant
-from npu_device_plugin.inventory import ListedUnit, Offer, OfferedUnit
+from npu_device_plugin.injection import DeviceInjection
+from npu_device_plugin.inventory import ListedUnit, Offer
 from npu_device_plugin.preference import preferred
+from npu_device_plugin.telemetry import Telemetry
 
 API_VERSION = "v1beta1"
 HEALTHY = "Healthy"
@@ -38,11 +44,29 @@ class OfferServicer(DevicePluginServicer):
         streams_opened: how many streams the kubelet has opened so far.
     """
 
-    def __init__(self, resource: str, offer: Offer) -> None:
-        """A servicer of ``resource`` that starts with ``offer``."""
+    def __init__(
+        self,
+        resource: str,
+        offer: Offer,
+        telemetry: Telemetry | None = None,
+        injection: DeviceInjection = DeviceInjection.FILES,
+        on_grant: Callable[[Arch, tuple[Unit, ...]], None] = lambda _arch, _units: None,
+    ) -> None:
+        """A servicer of ``resource``.
+
+        Args:
+            resource: its name.
+            offer: what it starts with.
+            telemetry: where streams, messages and answers are counted.
+            injection: what an answer to Allocate holds.
+            on_grant: told of every unit that was given out, before the kubelet hears of it.
+        """
         self.resource = resource
         self.streams_opened = 0
         self._offer = offer
+        self._telemetry = telemetry or Telemetry()
+        self._injection = injection
+        self._on_grant = on_grant
         self._changed = asyncio.Event()
         self._streams: set[asyncio.Event] = set()
         self._stream_opened = asyncio.Event()
@@ -58,6 +82,11 @@ class OfferServicer(DevicePluginServicer):
             self._changed.set()
             self._changed = asyncio.Event()
         return changed
+
+    @property
+    def offer(self) -> Offer:
+        """The offer last published."""
+        return self._offer
 
     @property
     def streaming(self) -> bool:
@@ -100,6 +129,7 @@ class OfferServicer(DevicePluginServicer):
             while not ended.is_set():
                 changed, listing = self._changed, self._offer.listing
                 if listing != told:
+                    self._telemetry.sends[self.resource] += 1
                     yield pb.ListAndWatchResponse(devices=[_device(unit) for unit in listing])
                     told = listing
                 await _first_of(changed, ended)
@@ -109,6 +139,7 @@ class OfferServicer(DevicePluginServicer):
     def _open(self, ended: asyncio.Event) -> None:
         self._streams.add(ended)
         self.streams_opened += 1
+        self._telemetry.streams[self.resource] += 1
         self._stream_opened.set()
         self._stream_opened = asyncio.Event()
         _log.info("the kubelet listens", resource=self.resource, units=len(self._offer.units))
@@ -136,13 +167,22 @@ class OfferServicer(DevicePluginServicer):
         self, request: pb.AllocateRequest, context: "_Context"
     ) -> pb.AllocateResponse:
         """Device files and environment for each container, exactly one answer per request."""
-        grants = [await self._grant(each.devices_ids, context) for each in request.container_requests]
-        for granted in grants:
-            _log.info("units allocated", resource=self.resource, units=",".join(granted.unit_ids))
-        return pb.AllocateResponse(container_responses=[_response(granted) for granted in grants])
+        begun = time.perf_counter()
+        try:
+            containers = [await self._granted(each.devices_ids, context) for each in request.container_requests]
+        except grpc.aio.AbortError:
+            self._telemetry.allocations[self.resource, "refused"] += 1
+            raise
+        for units in containers:
+            self._on_grant(self._offer.arch, units)
+            _log.info("units allocated", resource=self.resource, units=",".join(unit.id for unit in units))
+        answer = pb.AllocateResponse(container_responses=[self._response(grant(units)) for units in containers])
+        self._telemetry.allocations[self.resource, "granted"] += len(containers)
+        self._telemetry.latency_of(self.resource).observe(time.perf_counter() - begun)
+        return answer
 
-    async def _grant(self, unit_ids: Iterable[str], context: "_Context") -> Grant:
-        offered: list[OfferedUnit] = []
+    async def _granted(self, unit_ids: Iterable[str], context: "_Context") -> tuple[Unit, ...]:
+        units: list[Unit] = []
         for unit_id in unit_ids:
             unit = self._offer.unit(unit_id)
             if unit is None:
@@ -151,8 +191,17 @@ class OfferServicer(DevicePluginServicer):
                 reasons = "; ".join(unit.objections)
                 await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"unit {unit_id} is unhealthy: {reasons}")
             else:
-                offered.append(unit)
-        return grant(unit.unit for unit in offered)
+                units.append(unit.unit)
+        return tuple(units)
+
+    def _response(self, granted: Grant) -> pb.ContainerAllocateResponse:
+        names = granted.unit_ids if self._injection.cdi else ()
+        paths = granted.paths if self._injection.files else ()
+        return pb.ContainerAllocateResponse(
+            envs=dict(granted.environment),
+            devices=[pb.DeviceSpec(container_path=path, host_path=path, permissions=PERMISSIONS) for path in paths],
+            cdi_devices=[pb.CDIDevice(name=device_name(self._offer.arch, name)) for name in names],
+        )
 
     async def PreStartContainer(  # noqa: N802  # the protocol's name
         self, request: pb.PreStartContainerRequest, context: "_Context"
@@ -176,10 +225,3 @@ def _device(unit: ListedUnit) -> pb.Device:
     nodes = [] if unit.numa_node is None else [pb.NUMANode(ID=unit.numa_node)]
     topology = pb.TopologyInfo(nodes=nodes) if nodes else None
     return pb.Device(ID=unit.id, health=HEALTHY if unit.healthy else UNHEALTHY, topology=topology)
-
-
-def _response(granted: Grant) -> pb.ContainerAllocateResponse:
-    return pb.ContainerAllocateResponse(
-        envs=dict(granted.environment),
-        devices=[pb.DeviceSpec(container_path=path, host_path=path, permissions=PERMISSIONS) for path in granted.paths],
-    )

@@ -21,6 +21,7 @@ from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import add_DevicePluginSer
 from npu_device_plugin.registration import KUBELET_SOCKET, Registration, RegistrationError, register
 from npu_device_plugin.servicer import OfferServicer
 from npu_device_plugin.sockets import SocketIdentity, give_name, remove_if_ours, socket_identity
+from npu_device_plugin.telemetry import Telemetry
 
 _log = EventLog(__name__)
 
@@ -35,6 +36,7 @@ BRIEF = 1.0
 """Seconds. A registration whose stream ends sooner has failed: the next attempt may wait."""
 _BACK_OFF = (0.2, 10.0)
 _STOP_GRACE = 0.5
+_START = "start"
 
 
 class Loss(StrEnum):
@@ -59,15 +61,24 @@ def back_off(attempt: int, jitter: float) -> float:
 class Supervisor:
     """Keeps one resource registered for as long as it runs."""
 
-    def __init__(self, registration: Registration, servicer: OfferServicer, scratch_name: str) -> None:
+    def __init__(
+        self,
+        registration: Registration,
+        servicer: OfferServicer,
+        scratch_name: str,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         """A supervisor of what ``servicer`` answers for.
 
         Args:
             registration: what the kubelet is told.
             servicer: answers the kubelet.
             scratch_name: file name that no other server in the directory uses, for the time of starting.
+            telemetry: where registrations are counted.
         """
         self._registration = registration
+        self._telemetry = telemetry or Telemetry()
+        self._cause = _START
         self._servicer = servicer
         self._kubelet_path = f"{registration.plugin_dir}/{KUBELET_SOCKET}"
         self._own_path = f"{registration.plugin_dir}/{registration.endpoint}"
@@ -92,6 +103,7 @@ class Supervisor:
                 since = loop.time()
                 loss = await self._watch()
                 _log.warning("registration lost", resource=self._registration.resource, cause=loss)
+                self._cause = loss.name.lower()
                 kubelet, self._registered_with = self._registered_with, None
                 # What a dead kubelet left open must not pass for the next one listening.
                 self._servicer.end_streams()
@@ -110,6 +122,7 @@ class Supervisor:
             try:
                 await self._attempt(kubelet)
             except (RegistrationError, OSError, RuntimeError) as error:
+                self._telemetry.failed_registrations[self._registration.resource] += 1
                 if str(error) != told:
                     told = str(error)
                     _log.warning("cannot register", resource=self._registration.resource, reason=told)
@@ -130,6 +143,7 @@ class Supervisor:
         self._streams_before = self._servicer.streams_opened
         await self._unless_lost(register(self._registration), kubelet)
         self._registered_with = kubelet
+        self._telemetry.registrations[self._registration.resource, self._cause] += 1
         _log.info("registered with the kubelet", resource=self._registration.resource)
 
     async def _unless_lost(self, registering: Coroutine[None, None, None], kubelet: SocketIdentity) -> None:
