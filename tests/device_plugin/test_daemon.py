@@ -62,8 +62,8 @@ async def ended(process: asyncio.subprocess.Process) -> int:
 async def test_the_daemon_is_the_process_that_was_started(tmp_path: Path, socket_dir: Path) -> None:
     async with started(FakeHost(tmp_path, warboy(0)), socket_dir, "--interval", "7") as process:
         await lines_until(process, "starting")
-        assert command_line(process.pid)[:3] == [sys.executable, "-m", "npu_device_plugin.daemon"]
-        assert json.loads(command_line(process.pid)[3]) == {"interval": "7", "plugin-dir": str(socket_dir)}
+        assert command_line(process.pid)[:4] == [sys.executable, "-P", "-m", "npu_device_plugin.daemon"]
+        assert json.loads(command_line(process.pid)[4]) == {"interval": "7", "plugin-dir": str(socket_dir)}
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])

@@ -12,7 +12,7 @@ from npu_core.arch import Arch
 from npu_core.host import Host
 from npu_core.testing import EIO, Blocked, FakeCard, FakeHost, FaultyFS, rngd, warboy
 from npu_device_plugin.inventory import Fleet
-from npu_device_plugin.scanner import Scanner
+from npu_device_plugin.scanner import READ_DEADLINE, Scanner
 
 PATIENCE = 15.0
 BETWEEN_LOOKS = 0.005
@@ -207,19 +207,20 @@ async def test_a_card_that_stays_stuck_is_unhealthy_after_its_grace_and_healthy_
     caplog.clear()
     scene.card(0).hang("alive")
     await scene.scanner.look()
-    # The first look that finds the card still at its last one begins its grace.
+    # The first look that finds the card at its last one beyond the deadline begins its grace.
+    scene.clock.now += READ_DEADLINE
     await scene.scanner.look()
     scene.clock.now += GRACE - 0.1
     await scene.scanner.look()
     assert scene.healthy == {"npu0": True, "npu1": True}
-    assert scene.reasons(0) == (f"{STUCK}a read begun 30 s ago has not come back",)
+    assert scene.reasons(0) == (f"{STUCK}a read begun 32 s ago has not come back",)
     assert lines(caplog) == []
 
     scene.clock.now += 0.1
     for _ in range(3):
         await scene.scanner.look()
     assert scene.healthy == {"npu0": False, "npu1": True}
-    assert scene.reasons(0) == (f"{STUCK}a read begun 30 s ago has not come back",)
+    assert scene.reasons(0) == (f"{STUCK}a read begun 32 s ago has not come back",)
     assert lines(caplog) == ["WARNING card is unhealthy: npu0"]
 
     scene.card(0).revive()

@@ -1,7 +1,7 @@
 """The plugin as a whole: what runs, and what each part tells the others."""
 
 import asyncio
-import os
+import secrets
 import time
 from collections.abc import Callable, Coroutine
 
@@ -69,6 +69,7 @@ class DevicePlugin:
                 # Asked here and not between two looks: a card that hangs would have us stay.
                 ended, _ = await asyncio.wait({stop, *self._tasks}, timeout=PULSE, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended - {stop}:
+                    _log.error("a part that never ends has ended", part=task.get_name())
                     task.result()
         finally:
             tasks = (stop, *self._tasks)
@@ -91,7 +92,7 @@ class DevicePlugin:
                 await self._scanner.enumerate_cards()
             else:
                 await self._scanner.look()
-            if self._name_new_families() or self._waiting or now - asked >= self.settings.interval:
+            if await self._name_new_families() or self._waiting or now - asked >= self.settings.interval:
                 asked = now
                 await self._keeper.ask()
             self._publish()
@@ -99,12 +100,16 @@ class DevicePlugin:
             self._say_once_if_there_is_nothing()
             await asyncio.sleep(min(PULSE, self.settings.interval))
 
-    def _name_new_families(self) -> bool:
+    async def _name_new_families(self) -> bool:
         """Give a resource to each family that turned up; whether there was one. Names stay for the process's life."""
-        new = [arch for arch in self._scanner.fleet.families if arch not in self._keeper.resources]
-        for arch in new:
-            first = not self._keeper.resources
-            self._keeper.resources[arch] = self.settings.resource_names.name(arch, first=first)
+        names = self._keeper.resources
+        new = self._scanner.families - names.keys()
+        if new and not names:
+            await self._keeper.ask()
+            held = [(each.resource, unit) for each in self._keeper.holdings for unit in each.device_ids]
+            names |= self.settings.resource_names.of_families(new, held)
+        elif new:
+            names |= {arch: self.settings.resource_names.name(arch, first=False) for arch in new}
         return bool(new)
 
     def _say_once_if_there_is_nothing(self) -> None:
@@ -134,9 +139,8 @@ class DevicePlugin:
         """Before the kubelet hears of a unit, runtimes must be able to look it up."""
         if self._cdi is None:
             return
-        texts = {cdi.file_name(offer.arch): cdi.spec_text(offer) for offer in offered}
         try:
-            self._cdi.write(texts)
+            self._cdi.write(cdi.spec_texts(offered))
         except OSError as error:
             self._complain_of_cdi(str(error))
         else:
@@ -148,13 +152,14 @@ class DevicePlugin:
         self._cdi_complaint = complaint
 
     def _begin(self, offer: Offer) -> None:
-        settings, first = self.settings, not self._servicers
+        settings = self.settings
         resource = self._keeper.resources[offer.arch]
+        first = resource == settings.resource_names.name(offer.arch, first=True)
         self._warn(offer, resource, settings.default_pe, first=first)
         servicer = OfferServicer(resource, offer, self._telemetry, settings.device_injection, self._keeper.granted)
         socket_name = settings.socket_name if first else f"{settings.socket_name}-{offer.arch}"
         registration = Registration(settings.plugin_dir, socket_name, resource)
-        supervisor = Supervisor(registration, servicer, f".{os.getpid():x}-{len(self._servicers)}", self._telemetry)
+        supervisor = Supervisor(registration, servicer, f".npu-{secrets.token_hex(3)}", self._telemetry)
         self._servicers[offer.arch], self._supervisors[offer.arch] = servicer, supervisor
         _log.info("offering", resource=resource, family=offer.arch, **_counts(offer))
         self._start(supervisor.run(), f"supervisor of {resource}")
@@ -182,8 +187,11 @@ class DevicePlugin:
                 await asyncio.sleep(_LISTEN_AGAIN)
                 continue
             _log.info("listening", address=address)
-            async with server:
-                await server.serve_forever()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                # Not waited for: a client that says nothing would have us stay.
+                server.close()
 
     def _condition(self) -> Condition:
         return Condition(

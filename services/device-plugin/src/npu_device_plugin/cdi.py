@@ -33,16 +33,26 @@ def file_name(arch: Arch) -> str:
     return f"{_PREFIX}{arch}.json"
 
 
-def spec_text(offer: Offer) -> str:
-    """The file's text: the device files of each unit. The same for the same units."""
-    document = {
-        "cdiVersion": CDI_VERSION,
-        "kind": f"{_VENDOR}/{offer.arch}",
-        "devices": [
-            {"name": offered.unit.id, "containerEdits": _edits(grant([offered.unit]))} for offered in offer.units
-        ],
-    }
+def spec_texts(offers: Iterable[Offer]) -> dict[str, str]:
+    """The files by name, one for each family that has something to look up."""
+    named = {file_name(offer.arch): (offer.arch, _devices(offer)) for offer in offers}
+    # Runtimes refuse a file without a device.
+    return {name: _spec_text(arch, devices) for name, (arch, devices) in named.items() if devices}
+
+
+def _spec_text(arch: Arch, devices: list[dict[str, object]]) -> str:
+    """The same for the same units."""
+    document = {"cdiVersion": CDI_VERSION, "kind": f"{_VENDOR}/{arch}", "devices": devices}
     return json.dumps(document, indent=2) + "\n"
+
+
+def _devices(offer: Offer) -> list[dict[str, object]]:
+    # Without those that have no file left: for one device that changes nothing, runtimes refuse the whole file.
+    return [
+        {"name": offered.unit.id, "containerEdits": _edits(grant([offered.unit]))}
+        for offered in offer.units
+        if offered.unit.files
+    ]
 
 
 def _edits(granted: Grant) -> dict[str, object]:

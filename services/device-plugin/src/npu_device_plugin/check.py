@@ -1,13 +1,16 @@
 """``k8s-device-plugin check``: what this host would offer, and what a container would get. Looks once."""
 
+import asyncio
 import json
+import time
 from dataclasses import dataclass
 
-from npu_core.device import Inventory
-from npu_core.health import judge
+from npu_core.device import Rejected
+from npu_core.errors import Unreadable
 from npu_core.host import Host
 from npu_device_plugin.grants import grant
-from npu_device_plugin.inventory import Fleet, Offer, OfferedUnit, offers
+from npu_device_plugin.inventory import Offer, OfferedUnit, offers
+from npu_device_plugin.scanner import READ_DEADLINE, Scanner
 from npu_device_plugin.settings import Settings
 
 
@@ -17,27 +20,36 @@ class Finding:
 
     Attributes:
         resources: each resource's name and its offer.
-        inventory: the cards as they were found.
+        rejected: what looks like a card and is none of ours.
+        unreadable: attributes of cards that could not be read.
     """
 
     resources: tuple[tuple[str, Offer], ...]
-    inventory: Inventory
+    rejected: tuple[Rejected, ...]
+    unreadable: tuple[Unreadable, ...]
 
 
 def examine(settings: Settings) -> Finding:
-    """Look at the host once.
+    """Look at the host once; a card that hangs is waited for no longer than the daemon would.
 
     Raises:
         HostError: if it cannot be listed.
     """
     host = Host(settings.sysfs, settings.devfs)
-    inventory = host.inventory()
-    fleet = Fleet().with_devices(inventory.devices)
-    for device in inventory.devices:
-        fleet = fleet.with_look(device.key, judge(host.vitals(device)), now=0.0)
-    offered = offers(fleet, settings.default_pe, settings.disabled_here)
-    names = [settings.resource_names.name(offer.arch, first=place == 0) for place, offer in enumerate(offered)]
-    return Finding(tuple(zip(names, offered, strict=True)), inventory)
+    host.find()
+    scanner = Scanner(host, time.monotonic)
+    asyncio.run(_look_twice(scanner))
+    offered = offers(scanner.fleet, settings.default_pe, settings.disabled_here)
+    names = settings.resource_names.of_families(scanner.families)
+    unreadable = (item for card in scanner.fleet.cards for item in card.device.unreadable)
+    return Finding(tuple((names[offer.arch], offer) for offer in offered), scanner.rejected, tuple(unreadable))
+
+
+async def _look_twice(scanner: Scanner) -> None:
+    await scanner.enumerate_cards()
+    if not all(card.health.is_healthy for card in scanner.fleet.cards):
+        await asyncio.sleep(READ_DEADLINE)  # for those that only are slow
+        await scanner.look()
 
 
 def as_json(finding: Finding) -> str:
@@ -48,12 +60,10 @@ def as_json(finding: Finding) -> str:
                 {"name": name, "family": offer.arch, "units": [_unit_document(unit) for unit in offer.units]}
                 for name, offer in finding.resources
             ],
-            "rejected": [
-                {"card": card.name, "family": card.arch, "reason": card.reason} for card in finding.inventory.rejected
-            ],
+            "rejected": [{"card": card.name, "family": card.arch, "reason": card.reason} for card in finding.rejected],
             "unreadable": [
                 {"card": item.card, "attribute": item.subject, "reason": item.reason, "detail": item.detail}
-                for item in finding.inventory.unreadable
+                for item in finding.unreadable
             ],
         },
         indent=2,
@@ -83,8 +93,8 @@ def as_text(finding: Finding) -> str:
             lines.extend(_unit_lines(unit))
     if not finding.resources:
         lines.append("no NPU found: nothing would be offered")
-    lines.extend(f"not offered: {card.name} ({card.arch}): {card.reason}" for card in finding.inventory.rejected)
-    lines.extend(f"unreadable: {item}" for item in finding.inventory.unreadable)
+    lines.extend(f"not offered: {card.name} ({card.arch}): {card.reason}" for card in finding.rejected)
+    lines.extend(f"unreadable: {item}" for item in finding.unreadable)
     return "\n".join(lines)
 
 

@@ -33,7 +33,10 @@ class Ledger:
 
     def with_grant(self, arch: Arch, units: Iterable[UnitId], now: float) -> "Ledger":
         """After the kubelet was given these units for a container, at ``now``."""
-        return replace(self, granted=(*self.granted, *((arch, unit, now) for unit in units)))
+        given = [(arch, unit) for unit in units]
+        # Of each unit the last time only: where the kubelet is never asked, nothing else makes this shorter.
+        earlier = (grant for grant in self.granted if grant[:2] not in given)
+        return replace(self, granted=(*earlier, *((*grant, now) for grant in given)))
 
     def with_listing(self, listed: HeldUnits, asked: float) -> "Ledger":
         """After the kubelet listed everything that is held; it was asked at ``asked``."""

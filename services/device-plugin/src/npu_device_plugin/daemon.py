@@ -7,7 +7,6 @@ stay with it for as long as the node runs.
 import asyncio
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ from npu_device_plugin import __version__
 from npu_device_plugin.app import DevicePlugin
 from npu_device_plugin.reload import Reloader
 from npu_device_plugin.settings import Settings
+from npu_device_plugin.signals import END_SIGNALS, hold_signals, release_signals
 from npu_device_plugin.telemetry import Telemetry
 
 _log = logs.EventLog(__name__)
@@ -41,8 +41,9 @@ def main(arguments: list[str]) -> int:
 async def _run(reloader: Reloader) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in END_SIGNALS:
         loop.add_signal_handler(number, stopped.set)
+    release_signals()
     await DevicePlugin(reloader).run(stopped)
 
 
@@ -55,4 +56,5 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
 
 
 if __name__ == "__main__":
+    hold_signals()
     sys.exit(main(sys.argv[1:]))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from npu_core.arch import Arch
 from npu_core.cores import CoreRange
-from npu_core.device import Device
+from npu_core.device import Device, file_order
 from npu_core.health import HealthReport, HealthState
 from npu_core.partition import FUSION, Partitioning, Unit, units_of
 from npu_device_plugin.cutting import NOTHING_HELD, Cut, Ledger, conflict, cut_of
@@ -25,12 +25,14 @@ class Card:
         device: what it is, as far as it could be read at any time.
         health: how it is, by all looks so far.
         cut: how it is cut; None before that was decided.
+        rejection: why it is not ours any more, by its last identification; None if it is.
         gone_since: time of the first of the looks, up to now, that did not find it; None if the last one did.
     """
 
     device: Device
     health: HealthState = field(default_factory=HealthState)
     cut: Cut | None = None
+    rejection: str | None = None
     gone_since: float | None = None
 
 
@@ -55,8 +57,12 @@ class Fleet:
         cards = {card.device.key: card for card in self.cards}
         for device in devices:
             known = cards.get(device.key)
-            cards[device.key] = replace(known, device=_merged(known.device, device)) if known else Card(device)
+            cards[device.key] = _updated(known, device) if known else Card(device)
         return Fleet(tuple(sorted(cards.values(), key=_card_order)))
+
+    def with_rejection(self, key: CardKey, reason: str) -> "Fleet":
+        """After a known card turned out to be none of ours; a card that is not known is left out."""
+        return Fleet(tuple(replace(card, rejection=reason) if card.device.key == key else card for card in self.cards))
 
     def with_look(self, key: CardKey, report: HealthReport, now: float, *, present: bool = True) -> "Fleet":
         """After one look at a card, which was there or not; a card that is not known is left out."""
@@ -65,7 +71,7 @@ class Fleet:
                 replace(
                     card,
                     health=card.health.after(report, now),
-                    gone_since=None if present else card.gone_since or now,
+                    gone_since=_gone_since(card, now, present=present),
                 )
                 if card.device.key == key
                 else card
@@ -87,6 +93,12 @@ class Fleet:
         return tuple(card for card in self.cards if card.cut and card.cut.pending)
 
 
+def _gone_since(card: Card, now: float, *, present: bool) -> float | None:
+    if present:
+        return None
+    return now if card.gone_since is None else card.gone_since
+
+
 def _cut(card: Card, wish: Partitioning, ledger: Ledger) -> Cut:
     current = card.cut.partitioning if card.cut else None
     return cut_of(card.device.spec, current, wish, ledger.held(*card.device.key))
@@ -101,12 +113,25 @@ def _card_order(card: Card) -> tuple[int, int]:
     return list(Arch).index(card.device.arch), card.device.index
 
 
+def _updated(known: Card, seen: Device) -> Card:
+    """A card after it was identified again. Another card under the same number starts anew, but for its holders."""
+    if _is_another(known.device, seen):
+        return Card(seen, cut=known.cut)
+    return replace(known, device=_merged(known.device, seen), rejection=None)
+
+
 def _merged(known: Device, seen: Device) -> Device:
-    """What is known of a card after it was identified again: a failed read does not make us forget."""
-    if not seen.unreadable or _is_another(known, seen):
-        return seen
+    """What is known of a card after it was identified again: a failed read does not make us forget.
+
+    Nor does a device file that has gone: the card is not whole until it is back. Another driver may have other files.
+    """
+    same_driver = known.driver == seen.driver or seen.driver is None
+    files = {*seen.files, *known.files} if same_driver else set(seen.files)
+    merged = replace(seen, files=tuple(sorted(files, key=file_order)))
+    if not seen.unreadable:
+        return merged
     kept = {item.name: getattr(known, item.name) for item in fields(Device) if getattr(seen, item.name) is None}
-    return replace(seen, **kept)
+    return replace(merged, **kept)
 
 
 def _is_another(known: Device, seen: Device) -> bool:
@@ -130,8 +155,9 @@ class HealthChange:
 
 def health_changes(before: Fleet, after: Fleet) -> Iterator[HealthChange]:
     """The cards that are new or whose status changed, in their order."""
+    cards = {card.device.key: card for card in before.cards}
     for card in after.cards:
-        known = before.card(card.device.key)
+        known = cards.get(card.device.key)
         if known is None or known.health.status is not card.health.status:
             yield HealthChange(known, card)
 
@@ -232,13 +258,21 @@ def _offered(card: Card, disabled: tuple[DisabledDevice, ...], ledger: Ledger) -
         is_disabled = any(entry.covers(unit) for entry in disabled)
         if is_disabled and held is not None and not any(cores.overlaps(unit.cores) for cores in held):
             continue
-        yield OfferedUnit(unit, tuple(_objections(card, unit, held, is_disabled=is_disabled)), is_disabled)
+        doubts = [
+            f"it cannot be told whether it is disabled as {entry.name}"
+            for entry in disabled
+            if entry.may_mean(card.device)
+        ]
+        objections = (*_objections(card, unit, held, is_disabled=is_disabled), *doubts)
+        yield OfferedUnit(unit, objections, is_disabled)
 
 
 def _objections(card: Card, unit: Unit, held: frozenset[CoreRange] | None, *, is_disabled: bool) -> Iterator[str]:
     if not card.health.is_healthy:
         yield from card.health.reasons or ("not looked at yet",)
     yield from (f"device file {name} does not exist" for name in unit.missing_files)
+    if card.rejection:
+        yield card.rejection
     if is_disabled:
         yield "disabled, and it cannot be told whether it is held" if held is None else "disabled, but still held"
     if others := conflict(unit.cores, held):

@@ -21,12 +21,14 @@ class LedgerKeeper:
     Attributes:
         ledger: what is known now.
         resources: the name of each family's resource.
+        holdings: what the kubelet listed when it was last asked, of any resource.
     """
 
     def __init__(self, socket: str, clock: Callable[[], float], telemetry: Telemetry) -> None:
         """A keeper that knows nothing yet and asks at ``socket``."""
         self.ledger = Ledger()
         self.resources: dict[Arch, str] = {}
+        self.holdings: tuple[Holding, ...] = ()
         self._socket = socket
         self._clock = clock
         self._telemetry = telemetry
@@ -41,16 +43,16 @@ class LedgerKeeper:
         """Ask once. If the kubelet cannot be asked, what was known stays; that is told once."""
         asked = self._clock()
         try:
-            holdings = await list_holdings(self._socket, _DEADLINE)
+            self.holdings = await list_holdings(self._socket, _DEADLINE)
         except PodResourcesError as error:
             self._telemetry.holdings_errors[error.code] += 1
             self._complain(error.code, str(error))
             return
         self._complain("", "")
-        self.ledger = self.ledger.with_listing(self._held(holdings), asked)
+        self.ledger = self.ledger.with_listing(self._held(), asked)
 
-    def _held(self, holdings: tuple[Holding, ...]) -> HeldUnits:
-        return tuple((arch, frozenset(_units(holdings, resource))) for arch, resource in self.resources.items())
+    def _held(self) -> HeldUnits:
+        return tuple((arch, frozenset(_units(self.holdings, resource))) for arch, resource in self.resources.items())
 
     def _complain(self, code: str, detail: str) -> None:
         if code and code != self._complaint:

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from typing import TypeVar
 
+from npu_core.arch import Arch
 from npu_core.device import Device, FoundCard, Rejected
-from npu_core.errors import HostError, StuckError
+from npu_core.errors import HostError, ReadFailedError, StuckError, Unreadable
 from npu_core.health import HealthStatus, Vitals, judge
 from npu_core.host import Host
 from npu_core.partition import Partitioning
@@ -42,6 +43,8 @@ class Scanner:
         self._threads = DeviceThreads(clock)
         self._rejected: dict[CardKey, Rejected] = {}
         self._unfinished: set[asyncio.Task[None]] = set()
+        self._families: frozenset[Arch] = frozenset()
+        self._faults: set[str] = set()
         self._complaint = ""
 
     async def enumerate_cards(self) -> None:
@@ -56,6 +59,7 @@ class Scanner:
         else:
             self._complain("")
             keys = {card.key for card in found}
+            self._families = frozenset(card.arch for card in found if card.managed)
             self._rejected = {key: card for key, card in self._rejected.items() if key in keys}
             await self._round(self._identify(card) for card in found)
         await self.look()
@@ -79,7 +83,10 @@ class Scanner:
         try:
             identified = await self._read(card.key, lambda: self._host.identify(card))
         except StuckError as error:
-            _log.debug("card not identified", card=card.name, reason=error.detail)
+            self._take_unidentified(card, error)
+            return
+        except Exception as error:  # noqa: BLE001  # one strange card must not cost the others
+            self._report_fault(card.key, error)
             return
         if isinstance(identified, Rejected):
             self._reject(card.key, identified)
@@ -87,16 +94,35 @@ class Scanner:
             self._rejected.pop(card.key, None)
             self._move_to(self.fleet.with_devices([identified]))
 
+    def _take_unidentified(self, card: FoundCard, error: StuckError) -> None:
+        """A card that hangs from the start is listed all the same, for what it was found by, and is unhealthy."""
+        if card.managed and self.fleet.card(card.key) is None:
+            unread = Unreadable.of(card.name, "identity", error)
+            bare = Device(card.index, card.arch, files=card.files, unreadable=(unread,))
+            self._move_to(self.fleet.with_devices([bare]))
+
     async def _look_at(self, card: Card) -> None:
+        key = card.device.key
+        busy = self._threads.busy(key)
+        if busy is not None and busy < READ_DEADLINE:
+            return  # with a read of ours that still has time: that tells nothing of the card
         vitals = await self._vitals(card.device)
-        look = self.fleet.with_look(card.device.key, judge(vitals), self._clock(), present=vitals.present)
-        self._move_to(look)
+        self._move_to(self.fleet.with_look(key, judge(vitals), self._clock(), present=vitals.present))
 
     async def _vitals(self, device: Device) -> Vitals:
         try:
             return await self._read(device.key, lambda: self._host.vitals(device))
         except StuckError as error:
             return Vitals(present=True, alive=error)
+        except Exception as error:  # noqa: BLE001  # one strange card must not cost the others
+            self._report_fault(device.key, error)
+            return Vitals(present=True, alive=ReadFailedError(f"a look at it failed: {error!r}"))
+
+    def _report_fault(self, key: CardKey, error: Exception) -> None:
+        told = f"{key} {error!r}"
+        if told not in self._faults:
+            self._faults.add(told)
+            _log.exception("a look at a card failed", error, card=f"npu{key[1]}", family=key[0])
 
     async def _read(self, key: Hashable, work: Callable[[], T]) -> T:
         future = asyncio.wrap_future(self._threads.start(key, work))
@@ -119,6 +145,16 @@ class Scanner:
         self.fleet = cut
 
     @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """What looks like a card and is none of ours."""
+        return tuple(self._rejected.values())
+
+    @property
+    def families(self) -> frozenset[Arch]:
+        """The families of the cards that were found, whether or not they could be identified."""
+        return self._families | frozenset(self.fleet.families)
+
+    @property
     def stuck(self) -> int:
         """How many cards a read has not come back from."""
         return len(self._threads.stuck(READ_DEADLINE) - {_LISTING})
@@ -138,6 +174,7 @@ class Scanner:
         if self._rejected.get(key) != card:
             _log.warning("card not offered", card=card.name, family=card.arch, reason=card.reason)
         self._rejected[key] = card
+        self._move_to(self.fleet.with_rejection(key, card.reason))
 
     def _complain(self, complaint: str) -> None:
         if complaint and complaint != self._complaint:

@@ -69,6 +69,7 @@ class OfferServicer(DevicePluginServicer):
         self._on_grant = on_grant
         self._changed = asyncio.Event()
         self._streams: set[asyncio.Event] = set()
+        self._last_ended = 0
         self._stream_opened = asyncio.Event()
         self._stream_ended = asyncio.Event()
 
@@ -98,9 +99,12 @@ class OfferServicer(DevicePluginServicer):
         while self.streams_opened <= after:
             await self._stream_opened.wait()
 
-    async def wait_for_stream_end(self) -> None:
-        """Return as soon as nobody listens any more."""
-        while self._streams:
+    async def wait_for_stream_end(self, after: int) -> None:
+        """Return as soon as one of the streams opened after the first ``after`` ones has ended.
+
+        Not only when all have: nobody can tell which of them is the kubelet's.
+        """
+        while self._last_ended <= after:
             await self._stream_ended.wait()
 
     def end_streams(self) -> None:
@@ -123,7 +127,7 @@ class OfferServicer(DevicePluginServicer):
         """The units, at once and whenever the kubelet would see a difference; a slow reader gets the latest only."""
         del request, context
         ended = asyncio.Event()
-        self._open(ended)
+        number = self._open(ended)
         try:
             told: tuple[ListedUnit, ...] | None = None
             while not ended.is_set():
@@ -134,18 +138,20 @@ class OfferServicer(DevicePluginServicer):
                     told = listing
                 await _first_of(changed, ended)
         finally:
-            self._close(ended)
+            self._close(ended, number)
 
-    def _open(self, ended: asyncio.Event) -> None:
+    def _open(self, ended: asyncio.Event) -> int:
         self._streams.add(ended)
         self.streams_opened += 1
         self._telemetry.streams[self.resource] += 1
         self._stream_opened.set()
         self._stream_opened = asyncio.Event()
         _log.info("the kubelet listens", resource=self.resource, units=len(self._offer.units))
+        return self.streams_opened
 
-    def _close(self, ended: asyncio.Event) -> None:
+    def _close(self, ended: asyncio.Event, number: int) -> None:
         self._streams.discard(ended)
+        self._last_ended = max(self._last_ended, number)
         self._stream_ended.set()
         self._stream_ended = asyncio.Event()
 

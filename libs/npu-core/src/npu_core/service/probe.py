@@ -43,6 +43,7 @@ class Probe:
         """An endpoint with these paths; a query after them is ignored."""
         self._routes = routes
         self._open = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, host: str, port: int) -> asyncio.Server:
         """Begin to listen.
@@ -50,7 +51,13 @@ class Probe:
         Raises:
             OSError: if the address cannot be had.
         """
-        return await asyncio.start_server(self._answer, host, port, limit=_REQUEST_LIMIT)
+        return await asyncio.start_server(self._accept, host, port, limit=_REQUEST_LIMIT)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: of one made by the streams, Python 3.11 logs a traceback if the end of the process cancels it.
+        task = asyncio.create_task(self._answer(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1
