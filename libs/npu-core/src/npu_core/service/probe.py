@@ -54,7 +54,7 @@ class Probe:
         return await asyncio.start_server(self._accept, host, port, limit=_REQUEST_LIMIT)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A task of our own: of one made by the streams, Python 3.11 logs a traceback if the end of the process cancels it.
+        # A task of our own: Python 3.11 logs a traceback when one made by the streams is cancelled at the end.
         task = asyncio.create_task(self._answer(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
