@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 
 from contract.configured import ConfiguredNode
-from contract.node import PATIENCE, RESOURCE, MakeNode, Node
+from contract.node import DEATH_KNOWN, PATIENCE, RESOURCE, MakeNode, Node
+from npu_core.arch import Arch
 from npu_core.partition import UnitId
 from npu_core.testing import rngd, warboy
 from npu_device_plugin.cutting import SETTLE
@@ -175,6 +176,37 @@ async def test_a_kubelet_that_refuses_to_tell_is_asked_until_it_does(machine: Ma
 
     await there.node.kubelet.set_pod_resources(PodResourcesBehaviour())
     await _lists(there, "npu0pe0", "npu0pe1")
+
+
+async def test_a_kubelet_that_does_not_answer_delays_no_bad_news_and_is_believed_when_it_does(machine: Machine) -> None:
+    there = await machine(warboy(0), warboy(1))
+    await there.up()
+    await there.node.offers("npu0pe0-1", "npu1pe0-1")
+    await there.node.kubelet.run_pod("pod", {RESOURCE: 1})
+    await there.node.kubelet.set_pod_resources(PodResourcesBehaviour(delay=3600.0))
+    there.configure("defaultPe: Single")
+    await there.node.plugin.until_logged("cannot ask the kubelet", PATIENCE)
+
+    died = time.monotonic()
+    there.node.host.card(Arch.WARBOY, 1).die()
+    assert await there.node.delay(EventKind.LIST_MESSAGE, died) < DEATH_KNOWN
+
+    await there.node.kubelet.set_pod_resources(PodResourcesBehaviour())
+    await there.node.plugin.until_logged("the kubelet tells who holds what", PATIENCE)
+    assert _ids(there) == ["npu0pe0-1", "npu1pe0", "npu1pe1"]
+
+
+async def test_at_a_start_a_slow_answer_is_waited_for(machine: Machine) -> None:
+    there = await machine(warboy(0))
+    await there.up()
+    await there.node.offers("npu0pe0-1")
+    await there.node.kubelet.run_pod("pod", {RESOURCE: 1})
+    await there.node.kubelet.set_pod_resources(PodResourcesBehaviour(delay=0.5))
+
+    there.configure("defaultPe: Single")
+    await there.restart_plugin()
+
+    await there.node.offers("npu0pe0-1")
 
 
 # -- disabled devices -------------------------------------------------------------------------------------------------

@@ -119,24 +119,23 @@ def test_a_card_keeps_its_cut_when_it_is_found_again_and_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ledger", "after", "forgotten"),
+    ("ledger", "after", "left"),
     [
-        (holding(), FORGET_AFTER - 0.1, False),
-        (holding(), FORGET_AFTER, True),
-        (holding("npu1pe0-1"), FORGET_AFTER, True),
-        (holding("npu0pe0-1"), 100 * FORGET_AFTER, False),
-        (holding("npu0pe0"), 100 * FORGET_AFTER, False),
-        (Ledger(), 100 * FORGET_AFTER, False),
+        (holding(), FORGET_AFTER - 0.1, ["npu0", "npu1"]),
+        (holding(), FORGET_AFTER, ["npu1"]),
+        (holding("npu1pe0-1"), FORGET_AFTER, ["npu1"]),
+        (holding("npu0pe0-1"), 100 * FORGET_AFTER, ["npu0", "npu1"]),
+        (holding("npu0pe0"), 100 * FORGET_AFTER, ["npu0", "npu1"]),
+        (Ledger(), 100 * FORGET_AFTER, ["npu0", "npu1"]),
     ],
 )
 @pytest.mark.parametrize("since", [0.0, 1.0, 12345.0])
 def test_a_lost_card_is_forgotten_when_it_is_known_to_be_free_and_was_gone_for_long(
-    since: float, ledger: Ledger, after: float, forgotten: bool
+    since: float, ledger: Ledger, after: float, left: list[str]
 ) -> None:
     fleet = lost_at(since, healthy_fleet(warboy_card(0), warboy_card(1)), warboy_card(0))
     fleet = lost_at(since + 1, fleet, warboy_card(0))
-    left = [card.device.name for card in fleet.without_lost(ledger, since + after).cards]
-    assert left == (["npu1"] if forgotten else ["npu0", "npu1"])
+    assert [card.device.name for card in fleet.without_lost(ledger, since + after).cards] == left
 
 
 def test_a_card_that_was_back_in_between_counts_as_gone_from_its_last_loss() -> None:

@@ -1,23 +1,44 @@
 """``python -m faults``: many schedules of faults, a line for each, and all that is to be known of those that failed."""
 
 import argparse
-import multiprocessing
+import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 
-from faults.schedule import Outcome, run_quietly
+from faults.schedule import run_quietly
 
-_SEEDS_PER_PROCESS = 10
-"""gRPC keeps something of every connection there was."""
+_PATIENCE = 120.0
+"""Seconds that one schedule may take; it is over in a tenth of that."""
 
 
-def _outcomes(seeds: range, steps: int, jobs: int) -> Iterator[Outcome]:
-    # Not forked: gRPC does not survive that.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, max_tasks_per_child=_SEEDS_PER_PROCESS) as pool:
-        yield from pool.map(partial(run_quietly, count=steps), seeds)
+def _alone(seed: int, steps: int) -> bool:
+    """One schedule in this process; whether it went well."""
+    outcome = run_quietly(seed, steps)
+    print("\n".join(filter(None, (str(outcome), outcome.report))))
+    return not outcome.report
+
+
+def _in_its_own_process(seed: int, steps: int) -> tuple[bool, str]:
+    """One schedule of many, which can neither hang nor crash the others; whether it went well, and what it printed."""
+    command = [sys.executable, "-m", "faults", "--seed", str(seed), "--steps", str(steps)]
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        return False, f"seed {seed}: not over after {_PATIENCE} s, BROKEN\n{error.output!r}\n"
+    return done.returncode == 0, done.stdout
+
+
+def _many(seeds: range, steps: int, jobs: int) -> Iterator[int]:
+    """Run all of these, print what they print, and give the seeds that failed."""
+    with ThreadPoolExecutor(jobs) as pool:
+        outcomes = pool.map(lambda seed: _in_its_own_process(seed, steps), seeds)
+        for seed, (well, text) in zip(seeds, outcomes, strict=True):
+            print(text, end="", flush=True)
+            if not well:
+                yield seed
 
 
 def _arguments() -> argparse.Namespace:
@@ -33,16 +54,13 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Run them; the exit status says whether any failed."""
     arguments = _arguments()
-    seeds = range(arguments.first, arguments.first + arguments.seeds)
     if arguments.seed is not None:
-        seeds = range(arguments.seed, arguments.seed + 1)
-    failed: list[int] = []
-    for outcome in _outcomes(seeds, arguments.steps, arguments.jobs):
-        print(outcome, flush=True)
-        if outcome.report:
-            print(outcome.report, flush=True)
-            failed.append(outcome.seed)
-    print(f"{len(seeds) - len(failed)} of {len(seeds)} schedules went well" + (f", not {failed}" if failed else ""))
+        sys.exit(not _alone(arguments.seed, arguments.steps))
+    seeds = range(arguments.first, arguments.first + arguments.seeds)
+    failed = tuple(_many(seeds, arguments.steps, arguments.jobs))
+    print(f"{len(seeds) - len(failed)} of {len(seeds)} schedules went well")
+    if failed:
+        print("not so:", ", ".join(map(str, failed)))
     sys.exit(bool(failed))
 
 

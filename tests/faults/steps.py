@@ -309,6 +309,7 @@ class BadConfig:
     text: str | None
 
     async def apply(self, world: World) -> None:
+        await world.plugin_has_started()
         if self.text is None:
             world.config_file.unlink(missing_ok=True)
         else:

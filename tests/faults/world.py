@@ -46,6 +46,8 @@ INTERVAL = 0.3
 """Seconds between two enumerations of the plugin."""
 CONVERGES = 5.0
 """Seconds from the end of the last fault until everything is as it should be."""
+STAYS = 1.2
+"""Seconds for which everything has to be so: the plugin's pulse, and some."""
 BACK_OFF = 10.0
 """Seconds that the plugin may pause between two attempts with a kubelet that went on refusing it."""
 SETTLE = 10.5
@@ -177,23 +179,32 @@ class World:
         await asyncio.sleep(0.02)
         await self._start_plugin()
 
-    async def _stop_plugin_in_order(self) -> None:
-        asked = time.monotonic()
-        status = await self.plugin.stop(SIGTERM)
-        took = time.monotonic() - asked
-        if status != 0 or took > STOPPED:
-            self.broken.append(f"on SIGTERM the plugin ended with status {status} after {took:.1f} s")
+    async def plugin_has_started(self) -> None:
+        """Wait until it has read its configuration, if it does at all. A wrong one is then none to end for."""
+        await self._logged("starting")
 
-    async def plugin_knows_holders(self) -> bool:
-        """Wait until the plugin has asked who holds what; whether it has. Before, the kubelet is not to go away."""
-        if not self.held:
-            return True
+    async def _logged(self, text: str) -> bool:
+        """Wait until the plugin has said so; whether it has."""
         end = time.monotonic() + STARTED
-        while not self.plugin.logged("offering"):
+        while not self.plugin.logged(text):
             if time.monotonic() > end or not self.plugin.running:
                 return False
             await asyncio.sleep(0.02)
         return True
+
+    async def _stop_plugin_in_order(self) -> None:
+        await self.plugin_has_started()
+        asked = time.monotonic()
+        status = await self.plugin.stop(SIGTERM)
+        took = time.monotonic() - asked
+        # A signal that comes before the process is ready for it ends it too.
+        early = status == -SIGTERM and len(self.plugin.log) == 1
+        if took > STOPPED or (status != 0 and not early):
+            self.broken.append(f"on SIGTERM the plugin ended with status {status} after {took:.1f} s")
+
+    async def plugin_knows_holders(self) -> bool:
+        """Wait until the plugin has asked who holds what; whether it has. Before, the kubelet is not to go away."""
+        return not self.held or await self._logged("offering")
 
     # -- the kubelet ----------------------------------------------------------------------------------------------
 
@@ -468,12 +479,15 @@ class World:
         self.foreign.clear()
 
     async def _converge(self, deadline: float, recently: float) -> None:
-        while problems := tuple(self._differences(self.kubelet.view(), recently)):
-            if time.monotonic() > deadline:
-                self.broken += ["not healed in time", *problems]
-                break
+        """Wait until everything is as it should be and stays so: what is lost is noticed at the next pulse only."""
+        since = time.monotonic()
+        while (now := time.monotonic()) < since + STAYS:
+            if problems := tuple(self._differences(self.kubelet.view(), recently)):
+                since = now
+                if now > deadline:
+                    self.broken += ["not healed in time", *problems]
+            self.check()
             await asyncio.sleep(0.05)
-        self.check()
 
     def _differences(self, view: NodeView, recently: float) -> Iterator[str]:
         if view.streams(RESOURCE) != 1:
@@ -508,5 +522,8 @@ class World:
         view = self.kubelet.view()
         free = len(view.healthy(RESOURCE) - view.in_use(RESOURCE))
         if free:
-            await asyncio.wait_for(self.kubelet.run_pod("last", {RESOURCE: free}), CONVERGES)
+            try:
+                await asyncio.wait_for(self.kubelet.run_pod("last", {RESOURCE: free}), CONVERGES)
+            except (PodError, TimeoutError) as error:
+                self.broken.append(f"{free} units are free, and a pod does not get them: {error!r}")
         self.check()

@@ -125,7 +125,8 @@ async def test_a_socket_that_is_not_there_is_known_at_once_and_found_when_it_is(
 
 async def test_a_socket_that_nobody_serves_any_more_is_known_too(kubelet: StandInKubelet, socket: str) -> None:
     await kubelet.kill()
-    assert Path(socket).exists()
+    assert kubelet.pod_resources_socket
+    assert kubelet.pod_resources_socket.is_socket()
     assert (await _failure(socket)).code == "UNAVAILABLE"
 
 

@@ -135,13 +135,18 @@ async def test_a_slow_client_is_cut_off(port: int, monkeypatch: pytest.MonkeyPat
 
 async def test_a_client_that_does_not_read_is_cut_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "_REQUEST_SECONDS", 0.1)
-    one = Probe({"/": lambda: Answer("x" * 20_000_000)})
+    asked = asyncio.Event()
+
+    def endless() -> Answer:
+        asked.set()
+        return Answer("x" * 20_000_000)
+
+    one = Probe({"/": endless})
     server = await one.serve("127.0.0.1", 0)
     _, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1], limit=1)
     writer.write(_request("/"))
     async with asyncio.timeout(PATIENCE):
-        while not one._tasks:
-            await asyncio.sleep(0)
+        await asked.wait()
         await asyncio.gather(*one._tasks)
     writer.transport.abort()
     server.close()
@@ -172,9 +177,11 @@ async def test_a_client_that_waits_when_the_loop_ends_is_no_error_to_be_logged()
         asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
         one = Probe(ROUTES)
         server = await one.serve("127.0.0.1", 0)
-        _, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
-        while not one._tasks:
-            await asyncio.sleep(0)
+        port = server.sockets[0].getsockname()[1]
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        # Connections are taken in their order: the first one waits since before the second was answered.
+        await _say(port, _request())
+        assert one._tasks
         server.close()
         writer.close()
 

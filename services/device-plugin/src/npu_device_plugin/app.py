@@ -45,6 +45,7 @@ class DevicePlugin:
         self._supervisors: dict[Arch, Supervisor] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._heartbeat = clock()
+        self._looked = False
         self._waiting = False
         self._told = ""
         self._cdi_complaint = ""
@@ -92,11 +93,12 @@ class DevicePlugin:
                 await self._scanner.enumerate_cards()
             else:
                 await self._scanner.look()
-            if await self._name_new_families() or self._waiting or now - asked >= self.settings.interval:
+            new = await self._name_new_families()
+            if new or self._waiting or self._keeper.in_the_dark or now - asked >= self.settings.interval:
                 asked = now
                 await self._keeper.ask()
             self._publish()
-            self._heartbeat = self._clock()
+            self._heartbeat, self._looked = self._clock(), True
             self._say_once_if_there_is_nothing()
             await asyncio.sleep(min(PULSE, self.settings.interval))
 
@@ -113,7 +115,9 @@ class DevicePlugin:
         return bool(new)
 
     def _say_once_if_there_is_nothing(self) -> None:
-        if not self._scanner.fleet.cards and not self._told:
+        # One that was found and has not yet said what it is may still turn out to be one.
+        asked = self._scanner.families and not self._scanner.rejected
+        if not self._scanner.fleet.cards and not asked and not self._told:
             self._told = "no NPU found, waiting for one"
             _log.warning(self._told, sysfs=self.settings.sysfs, devfs=self.settings.devfs)
 
@@ -202,6 +206,7 @@ class DevicePlugin:
             ),
             fleet=self._scanner.fleet,
             stuck=self._scanner.stuck,
+            looked=self._looked,
         )
 
 

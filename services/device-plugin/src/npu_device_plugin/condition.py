@@ -17,12 +17,14 @@ class Condition:
         resources: each resource's name, offer, and whether the kubelet listens.
         fleet: the cards.
         stuck: cards that a read has not come back from.
+        looked: whether a round was finished at all.
     """
 
     heartbeat_age: float
     resources: tuple[tuple[str, Offer, bool], ...]
     fleet: Fleet
     stuck: int
+    looked: bool = True
 
     @property
     def alive(self) -> bool:
@@ -32,4 +34,4 @@ class Condition:
     @property
     def ready(self) -> bool:
         """Whether every resource is registered and listened to. Without a card there is nothing to be ready for."""
-        return self.alive and all(listening for _, _, listening in self.resources)
+        return self.looked and self.alive and all(listening for _, _, listening in self.resources)

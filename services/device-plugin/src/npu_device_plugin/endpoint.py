@@ -13,7 +13,7 @@ def routes(condition: Callable[[], Condition], telemetry: Telemetry) -> dict[str
     """The endpoint's pages."""
     return {
         "/healthz": lambda: _verdict(condition().alive, "alive", "no round of looks for too long"),
-        "/readyz": lambda: _verdict(condition().ready, "registered, and the kubelet listens", _unready(condition())),
+        "/readyz": lambda: _readiness(condition()),
         "/metrics": lambda: _metrics(condition(), telemetry),
     }
 
@@ -22,7 +22,14 @@ def _verdict(good: bool, yes: str, no: str) -> Answer:  # noqa: FBT001  # it is 
     return Answer(f"{yes}\n") if good else Answer(f"{no}\n", HTTPStatus.SERVICE_UNAVAILABLE)
 
 
+def _readiness(condition: Condition) -> Answer:
+    good = "registered, and the kubelet listens" if condition.resources else "no card, so nothing to register"
+    return _verdict(condition.ready, good, _unready(condition))
+
+
 def _unready(condition: Condition) -> str:
+    if not condition.looked:
+        return "the cards were not looked at yet"
     missing = ", ".join(name for name, _, listening in condition.resources if not listening)
     return f"not registered: {missing}" if missing else "no round of looks for too long"
 

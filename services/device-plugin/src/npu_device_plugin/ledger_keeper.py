@@ -1,5 +1,6 @@
 """Keeping the ledger: what the kubelet says containers hold, and what it was given since."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 
 from npu_core.arch import Arch
@@ -13,6 +14,8 @@ from npu_device_plugin.telemetry import Telemetry
 _log = EventLog(__name__)
 _DEADLINE = 2.0
 """Seconds for the kubelet to answer."""
+_IMPATIENCE = 0.1
+"""Seconds that a round waits for the answer of a kubelet that let the last question go unanswered."""
 
 
 class LedgerKeeper:
@@ -33,6 +36,13 @@ class LedgerKeeper:
         self._clock = clock
         self._telemetry = telemetry
         self._complaint = ""
+        self._asking: asyncio.Task[None] | None = None
+        self._is_slow = False
+
+    @property
+    def in_the_dark(self) -> bool:
+        """Whether there are resources of which the kubelet never told who holds them: cards may be cut wrongly."""
+        return len(self.ledger.listed) < len(self.resources)
 
     def granted(self, arch: Arch, units: Iterable[Unit]) -> None:
         """Units were given out just now; the kubelet may not list them yet."""
@@ -40,14 +50,27 @@ class LedgerKeeper:
         self.ledger = self.ledger.with_grant(arch, held, self._clock())
 
     async def ask(self) -> None:
-        """Ask once. If the kubelet cannot be asked, what was known stays; that is told once."""
+        """Ask once. If the kubelet cannot be asked, what was known stays; that is told once.
+
+        A kubelet that did not answer in time is not waited for again: dead cards would be told late. What it says
+        counts when it says it.
+        """
+        asking = self._asking or asyncio.create_task(self._ask(), name="asking who holds what")
+        done, _ = await asyncio.wait({asking}, timeout=_IMPATIENCE if self._is_slow else None)
+        self._asking = None if done else asking
+        for each in done:
+            each.result()
+
+    async def _ask(self) -> None:
         asked = self._clock()
         try:
             self.holdings = await list_holdings(self._socket, _DEADLINE)
         except PodResourcesError as error:
+            self._is_slow = error.code == "DEADLINE_EXCEEDED"
             self._telemetry.holdings_errors[error.code] += 1
             self._complain(error.code, str(error))
             return
+        self._is_slow = False
         self._complain("", "")
         self.ledger = self.ledger.with_listing(self._held(), asked)
 

@@ -43,6 +43,7 @@ class Scanner:
         self._threads = DeviceThreads(clock)
         self._rejected: dict[CardKey, Rejected] = {}
         self._unfinished: set[asyncio.Task[None]] = set()
+        self._passed_over: set[CardKey] = set()
         self._families: frozenset[Arch] = frozenset()
         self._faults: set[str] = set()
         self._complaint = ""
@@ -93,6 +94,9 @@ class Scanner:
         else:
             self._rejected.pop(card.key, None)
             self._move_to(self.fleet.with_devices([identified]))
+        # Where every round begins with a slow identification, there would never be a look.
+        if card.key in self._passed_over and (known := self.fleet.card(card.key)):
+            await self._look_at(known)
 
     def _take_unidentified(self, card: FoundCard, error: StuckError) -> None:
         """A card that hangs from the start is listed all the same, for what it was found by, and is unhealthy."""
@@ -105,7 +109,9 @@ class Scanner:
         key = card.device.key
         busy = self._threads.busy(key)
         if busy is not None and busy < READ_DEADLINE:
+            self._passed_over.add(key)
             return  # with a read of ours that still has time: that tells nothing of the card
+        self._passed_over.discard(key)
         vitals = await self._vitals(card.device)
         self._move_to(self.fleet.with_look(key, judge(vitals), self._clock(), present=vitals.present))
 
