@@ -92,17 +92,20 @@ def _namespaces_can_be_made() -> bool:
 
 async def _first_process_in(parent: int) -> int:
     """The process that is the first one of the namespace that ``parent`` makes."""
-    children = Path(f"/proc/{parent}/task/{parent}/children")
     async with asyncio.timeout(PATIENCE):
-        while not children.read_text():
+        while not (children := _children(parent)):  # noqa: ASYNC110  # another process's doing
             await asyncio.sleep(0.001)
-    return int(children.read_text().split()[0])
+    return children[0]
+
+
+def _children(parent: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
 async def _until_signals_wait(pid: int) -> None:
     """Return when a SIGTERM is not lost any more: what comes before the first line of the program always is."""
     async with asyncio.timeout(PATIENCE):
-        while not _held(pid) & (1 << (signal.SIGTERM - 1)):
+        while not _held(pid) & (1 << (signal.SIGTERM - 1)):  # noqa: ASYNC110  # another process's doing
             await asyncio.sleep(0.001)
 
 

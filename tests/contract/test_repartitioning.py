@@ -354,7 +354,7 @@ async def test_it_is_ready_while_it_is_registered_and_alive_all_the_time(machine
     there = await machine(warboy(0), endpoint=True)
     there.configure()
     await there.start_plugin()
-    assert RESOURCE in await there.until_page("/readyz", "503", PATIENCE)
+    await there.until_page("/readyz", f"not registered: {RESOURCE}", PATIENCE)
     assert await there.get("/healthz") == (200, "alive\n")
 
     await there.node.kubelet.start()

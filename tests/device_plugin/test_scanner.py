@@ -315,10 +315,9 @@ async def test_a_slow_card_is_healthy_although_every_round_is_an_enumeration(sce
     scene.fs.put(f"*/npu0_mgmt/{attribute}", slowly)
     await until(lambda: scene.healthy.get("npu0", False), scene.scanner.enumerate_cards)
     for _ in range(4):
-        # Were a slow card taken for a stuck one, its grace would be over.
-        scene.clock.now += GRACE
         await scene.scanner.enumerate_cards()
         await asyncio.sleep(0.4)
+        # Were a slow card taken for a stuck one, this would be told of it, and its grace would begin.
         assert (scene.healthy, scene.reasons(0)) == ({"npu0": True, "npu1": True}, ())
 
 
@@ -434,7 +433,7 @@ async def test_four_times_the_cards_do_not_cost_many_times_more(tmp_path: Path) 
     few = await cost_of_a_round(tmp_path / "few", 16)
     many = await cost_of_a_round(tmp_path / "many", 64)
     # Each look lists directories that hold all cards, so it is more than four times as much.
-    assert many / few < 10
+    assert many / few < 9
 
 
 # -- a host that cannot be listed -------------------------------------------------------------------------------------

@@ -161,7 +161,7 @@ def _attribute(rng: random.Random, plans: tuple[CardPlan, ...]) -> Step:
 
 
 def _file(rng: random.Random, plans: tuple[CardPlan, ...]) -> Step:
-    kind = rng.choice((steps.RemoveFile, steps.RestoreFile))
+    kind = rng.choice((steps.RemoveFile, steps.RestoreFile, steps.RestoreFile))
     return kind(_number(rng), rng.choice(_SUFFIXES[plans[0].arch]))
 
 
@@ -197,16 +197,16 @@ _MAKERS: tuple[tuple[_Maker, int], ...] = (
     (lambda _rng, _plans: steps.ReplaceSocketByForeign(), 2),
     (lambda rng, _plans: steps.RestartPlugin(rng.random() < 0.5), 6),
     (lambda rng, _plans: steps.Die(_number(rng)), 4),
-    (lambda rng, _plans: steps.Revive(_number(rng)), 6),
+    (lambda rng, _plans: steps.Revive(_number(rng)), 9),
     (lambda rng, _plans: steps.Disappear(_number(rng)), 4),
-    (lambda rng, _plans: steps.Reappear(_number(rng)), 6),
+    (lambda rng, _plans: steps.Reappear(_number(rng)), 7),
     (_attribute, 7),
     (_file, 6),
     (lambda rng, _plans: steps.RenumberHwmon(_number(rng)), 1),
-    (lambda rng, plans: steps.CutCards(_partitioning(rng, plans)), 9),
+    (lambda rng, plans: steps.CutCards(_partitioning(rng, plans)), 14),
     (_disable, 6),
     (lambda rng, _plans: steps.BadConfig(rng.choice(_BAD_CONFIGS)), 3),
-    (lambda rng, _plans: steps.StartPod(rng.choice((1, 1, 2))), 16),
+    (lambda rng, _plans: steps.StartPod(rng.choice((1, 1, 1, 2))), 28),
     (lambda rng, _plans: steps.DeletePod(_number(rng)), 9),
     (lambda rng, _plans: steps.RestartContainer(_number(rng)), 4),
 )

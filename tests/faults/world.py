@@ -52,6 +52,8 @@ BACK_OFF = 10.0
 """Seconds that the plugin may pause between two attempts with a kubelet that went on refusing it."""
 SETTLE = 10.5
 """Seconds for which the plugin counts a unit as held that it has given out, whatever the kubelet lists; and some."""
+ROOM = 0.4
+"""Seconds that a pod waits for room before it tries all the same."""
 LAG = 4.0
 """Seconds after which the plugin has surely seen a change, also behind a PodResources that does not answer."""
 STARTED = 5.0
@@ -130,6 +132,7 @@ class World:
         self.write_config(self.wish)
         await self.start_kubelet()
         await self._start_plugin()
+        await self._some_free(1, STARTED)
         return self
 
     async def __aexit__(
@@ -258,15 +261,25 @@ class World:
         return bool(holders(self.kubelet.view().pods.values()))
 
     def pods(self) -> list[str]:
-        """The pods whose admission is over, either way."""
-        return [name for name in self.kubelet.view().pods if self._pods[name].done()]
+        """The pods that are not over, and whose admission is."""
+        pods = self.kubelet.view().pods.values()
+        return [pod.name for pod in pods if not pod.phase.terminal and self._pods[pod.name].done()]
 
     async def start_pod(self, units: int) -> None:
-        """Start a pod; if the plugin does not answer soon, go on meanwhile."""
+        """Start a pod, at best when there is room; if the plugin does not answer soon, go on meanwhile."""
         if self.kubelet_up:
+            await self._some_free(units, ROOM)
             self._pod_count += 1
             name = f"pod{self._pod_count}"
             await self._spawn(name, self._run_pod(name, units))
+
+    async def _some_free(self, units: int, within: float) -> None:
+        end = time.monotonic() + within
+        while time.monotonic() < end:
+            view = self.kubelet.view()
+            if len(view.healthy(RESOURCE) - view.in_use(RESOURCE)) >= units:
+                return
+            await asyncio.sleep(0.02)
 
     async def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -490,6 +503,8 @@ class World:
             await asyncio.sleep(0.05)
 
     def _differences(self, view: NodeView, recently: float) -> Iterator[str]:
+        if not _answers(self.socket):
+            yield "nobody listens at the plugin's socket"
         if view.streams(RESOURCE) != 1:
             yield f"{view.streams(RESOURCE)} streams"
         if view.allocatable(RESOURCE) != len(view.healthy(RESOURCE)):
@@ -527,3 +542,12 @@ class World:
             except (PodError, TimeoutError) as error:
                 self.broken.append(f"{free} units are free, and a pod does not get them: {error!r}")
         self.check()
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as caller:
+        try:
+            caller.connect(str(path))
+        except OSError:
+            return False
+    return True

@@ -90,7 +90,9 @@ class Host:
         Never raises: what could not be read is part of the answer.
         """
         try:
-            present = device.spec.mgmt_name(device.index) in self._tree.list_or_nothing(self._tree.class_dir(device.spec))
+            present = device.spec.mgmt_name(device.index) in self._tree.list_or_nothing(
+                self._tree.class_dir(device.spec)
+            )
         except HostError as error:
             return Vitals(present=True, alive=error)
         life = self._life(device) if present else None

@@ -44,7 +44,7 @@ class Scanner:
         self._rejected: dict[CardKey, Rejected] = {}
         self._unfinished: set[asyncio.Task[None]] = set()
         self._passed_over: set[CardKey] = set()
-        self._families: frozenset[Arch] = frozenset()
+        self._managed: frozenset[CardKey] = frozenset()
         self._faults: set[str] = set()
         self._complaint = ""
 
@@ -60,7 +60,7 @@ class Scanner:
         else:
             self._complain("")
             keys = {card.key for card in found}
-            self._families = frozenset(card.arch for card in found if card.managed)
+            self._managed = frozenset(card.key for card in found if card.managed)
             self._rejected = {key: card for key, card in self._rejected.items() if key in keys}
             await self._round(self._identify(card) for card in found)
         await self.look()
@@ -157,8 +157,9 @@ class Scanner:
 
     @property
     def families(self) -> frozenset[Arch]:
-        """The families of the cards that were found, whether or not they could be identified."""
-        return self._families | frozenset(self.fleet.families)
+        """The families of the cards that were found, whether or not they have shown yet what they are."""
+        ours = (arch for arch, index in self._managed if (arch, index) not in self._rejected)
+        return frozenset(ours) | frozenset(self.fleet.families)
 
     @property
     def stuck(self) -> int:
