@@ -10,7 +10,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oracle cover lint format type arch proto proto-check lock clean
+.PHONY: help setup demo test test-oracle test-faults cover lint format type arch proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ test: setup ## the default test suite
 test-oracle: setup ## the same hosts through the vendor's own libraries (needs root and Python 3.10)
 	scripts/oracle-setup
 	NPU_ORACLE=required $(BIN)/python -m pytest -m oracle tests/oracle $(ARGS)
+
+test-faults: setup ## the long fault schedule: 200 seeds of 30 steps each, about 20 minutes
+	PYTHONPATH=tests $(BIN)/python -m faults --seeds 200 --steps 30 --jobs 2 $(ARGS)
 
 cover: setup ## the default suite with coverage
 	$(BIN)/coverage erase

@@ -52,20 +52,31 @@ async def test_after_its_restart_pods_keep_their_units_and_new_pods_get_others(m
     assert node.kubelet.view().held(RESOURCE) == {unit.id for unit in units}
 
 
-async def test_a_second_instance_leaves_the_first_registered_when_it_goes(make_node: MakeNode) -> None:
-    """Two instances under one socket name take it from each other, once a second, for as long as both run.
-
-    Nothing is lost by that but quiet: whichever has it answers for the same units. What counts is the end.
-    """
+async def test_a_second_instance_waits_and_leaves_the_first_alone_when_it_goes(make_node: MakeNode) -> None:
     node = await make_node(warboy(0), warboy(1))
     await node.up()
     first = node.plugin
     second = await node.start_plugin()
-    await second.until_logged("registered with the kubelet", PATIENCE)
+    await second.until_logged("another instance serves", PATIENCE)
     await asyncio.sleep(1.2)
+    assert node.kubelet.view().registrations(RESOURCE) == 1
 
     assert await second.stop() == 0
 
     await node.offers("npu0pe0-1", "npu1pe0-1", within=AGAIN)
     assert first.running
+    assert node.kubelet.view().registrations(RESOURCE) == 1
     assert (await node.kubelet.run_pod("pod", {RESOURCE: 2})).env["NPU_DEVNAME"] == "npu0pe0-1,npu1pe0-1"
+
+
+async def test_a_second_instance_takes_over_when_the_first_goes(make_node: MakeNode) -> None:
+    node = await make_node(warboy(0), warboy(1))
+    await node.up()
+    first = node.plugin
+    second = await node.start_plugin()
+    await second.until_logged("another instance serves", PATIENCE)
+
+    assert await first.stop() == 0
+
+    await second.until_logged("the kubelet listens", PATIENCE)
+    await node.offers("npu0pe0-1", "npu1pe0-1", within=AGAIN)

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from npu_device_plugin import __version__
 from npu_device_plugin.settings import OPTIONS
 
 PATIENCE = 30
+ANSWER_OF_CHECK = 6.0
+"""Seconds: twice the deadline of a read, and the start of the program."""
 PROGRAM = Path(sys.executable).with_name("k8s-device-plugin")
 
 
@@ -157,6 +160,21 @@ def test_check_names_the_second_family_as_it_would_be_registered(tmp_path: Path)
         ("furiosa.ai/npu", "warboy"),
         ("furiosa.ai/npu-renegade", "renegade"),
     ]
+
+
+def test_check_answers_although_a_card_hangs(host: FakeHost) -> None:
+    hung = host.card(Arch.WARBOY, 0)
+    hung.hang("soc_rev")
+    begun = time.monotonic()
+    ended = run("check", "-o", "json", **seeing(host))
+    took = time.monotonic() - begun
+    hung.set_attribute("soc_rev", "B0")
+    (resource,) = json.loads(ended.stdout)["resources"]
+    health = {unit["id"]: (unit["health"], unit["reasons"]) for unit in resource["units"]}
+    assert took < ANSWER_OF_CHECK
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert health["npu0pe0-1"][0] == "Unhealthy"
+    assert any("has not come back" in reason or "no answer" in reason for reason in health["npu0pe0-1"][1])
 
 
 def test_check_takes_a_file(tmp_path: Path) -> None:

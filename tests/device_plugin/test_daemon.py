@@ -16,6 +16,7 @@ from npu_core.testing import FakeHost, warboy
 from npu_device_plugin.daemon import main
 
 PATIENCE = 20.0
+PROGRAM = Path(sys.executable).with_name("k8s-device-plugin")
 TIME_TO_STOP = 2.0
 OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}
 TOO_HEAVY = {"typer", "pydantic", "rich", "click", "kubernetes", "prometheus_client"}
@@ -62,8 +63,8 @@ async def ended(process: asyncio.subprocess.Process) -> int:
 async def test_the_daemon_is_the_process_that_was_started(tmp_path: Path, socket_dir: Path) -> None:
     async with started(FakeHost(tmp_path, warboy(0)), socket_dir, "--interval", "7") as process:
         await lines_until(process, "starting")
-        assert command_line(process.pid)[:3] == [sys.executable, "-m", "npu_device_plugin.daemon"]
-        assert json.loads(command_line(process.pid)[3]) == {"interval": "7", "plugin-dir": str(socket_dir)}
+        assert command_line(process.pid)[:4] == [sys.executable, "-P", "-m", "npu_device_plugin.daemon"]
+        assert json.loads(command_line(process.pid)[4]) == {"interval": "7", "plugin-dir": str(socket_dir)}
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
@@ -93,8 +94,8 @@ async def test_a_host_without_cards_is_told_once_and_waited_for(tmp_path: Path, 
         *_, told = map(json.loads, await lines_until(process, "no NPU found"))
         assert (told["level"], told["sysfs"], told["devfs"]) == ("warning", host.sysfs, host.devfs)
         host.plug(warboy(0))
-        events = [json.loads(line)["event"] for line in await lines_until(process, "card is healthy")]
-        assert events == ["card found", "card is healthy"]
+        events = [json.loads(line)["event"] for line in await lines_until(process, "card found")]
+        assert events == ["card found"]
         process.send_signal(signal.SIGTERM)
         assert await ended(process) == 0
 
@@ -112,3 +113,33 @@ def test_it_does_not_load_what_only_a_command_line_or_another_service_needs() ->
     modules = {name.partition(".")[0] for name in json.loads(printed)}
     assert "npu_device_plugin" in modules
     assert modules & TOO_HEAVY == set()
+
+
+def test_signals_are_held_before_anything_heavy_is_loaded() -> None:
+    program = "import json, sys, npu_device_plugin.entry; print(json.dumps(sorted(sys.modules)))"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=PATIENCE, check=True).stdout
+    modules = {name.partition(".")[0] for name in json.loads(printed)}
+    assert modules & (TOO_HEAVY | {"asyncio", "grpc", "yaml"}) == set()
+
+
+async def test_what_lies_in_the_working_directory_is_not_loaded(tmp_path: Path, socket_dir: Path) -> None:
+    for name in ("yaml.py", "uvloop.py", "grpc.py", "npu_core.py"):
+        (tmp_path / name).write_text("raise SystemExit('somebody else is in charge')\n")
+    config = tmp_path / "config.yaml"
+    config.write_text(f"pluginDir: {socket_dir}\nlistenAddress: 'off'\n")
+    host = FakeHost(tmp_path / "host", warboy(0))
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM,
+        *("--config-file", str(config)),
+        cwd=tmp_path,
+        env=OTHERS | {"NPU_SYSFS": host.sysfs, "NPU_DEVFS": host.devfs},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        await lines_until(process, "serving")
+        process.send_signal(signal.SIGTERM)
+        assert await ended(process) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()

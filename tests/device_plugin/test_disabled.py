@@ -1,15 +1,22 @@
 """Devices that the operator keeps from Kubernetes: by what names, on which nodes, and what goes with them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from device_plugin.cards import rngd_card, warboy_card
+from npu_core.arch import Arch
 from npu_core.device import Device
+from npu_core.health import HEALTHY
+from npu_core.host import Host
 from npu_core.partition import FUSION, SINGLE, Partitioning, units_of
+from npu_core.testing import EIO, FakeHost, Fault, FaultyFS, garbage, warboy
+from npu_device_plugin.cutting import Ledger
 from npu_device_plugin.disabled import DisabledDevice, is_device_name
+from npu_device_plugin.inventory import Fleet, offers
 from strategies import attribute_texts, devices, partitionings, pci_addresses, unit_ids
 
 UUID = "A76AAD68-6855-40B1-9E86-D080852D1C84"
@@ -122,3 +129,54 @@ def test_every_unit_address_and_uuid_is_a_name(name: str) -> None:
 @given(attribute_texts(), devices())
 def test_a_text_that_is_no_name_takes_nothing_away(text: str, device: Device) -> None:
     assert is_device_name(text) or taken_away(text, device, SINGLE) == []
+
+
+# -- names that cannot be read ----------------------------------------------------------------------------------------
+
+
+PCI = "0000:17:00.0"
+
+
+def offered(host: Host, name: str) -> dict[str, tuple[str, ...]]:
+    """What is offered where an entry has this name, and the objections to it; every card is well, nothing is held."""
+    fleet = Fleet().with_devices(host.inventory().devices)
+    for card in fleet.cards:
+        fleet = fleet.with_look(card.device.key, HEALTHY, 0.0)
+    nothing_held = Ledger().with_listing(((Arch.WARBOY, frozenset()),), 0.0)
+    (offer,) = offers(fleet, FUSION, (DisabledDevice(name),), nothing_held)
+    return {unit.unit.id: unit.objections for unit in offer.units}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "meant", "another"),
+    [("device_uuid", UUID, "A76AAD68-6855-40B1-9E86-D080852D1C85"), ("busname", PCI, "0000:99:00.0")],
+)
+@pytest.mark.parametrize("fault", [EIO, garbage("\x01")])
+def test_a_card_that_may_be_the_one_meant_is_not_given_out_until_its_name_can_be_read(
+    tmp_path: Path, fault: Fault, attribute: str, meant: str, another: str
+) -> None:
+    fs = FaultyFS()
+    host = FakeHost(tmp_path, warboy(0, uuid=UUID, pci=PCI), warboy(1)).open(fs)
+    for name in (meant, another):
+        fs.put(f"*/npu0_mgmt/{attribute}", fault)
+        doubt = f"it cannot be told whether it is disabled as {name}"
+        assert offered(host, name) == {"npu0pe0-1": (doubt,), "npu1pe0-1": ()}
+        fs.clear()
+    assert offered(host, meant) == {"npu1pe0-1": ()}
+    assert offered(host, another) == {"npu0pe0-1": (), "npu1pe0-1": ()}
+
+
+@pytest.mark.parametrize(("attribute", "name"), [("device_uuid", PCI), ("busname", UUID), ("device_sn", UUID)])
+def test_an_attribute_that_the_entry_does_not_go_by_raises_no_doubt(tmp_path: Path, attribute: str, name: str) -> None:
+    fs = FaultyFS()
+    host = FakeHost(tmp_path, warboy(0), warboy(1, uuid=UUID, pci="0000:18:00.0")).open(fs)
+    fs.put(f"*/npu0_mgmt/{attribute}", EIO)
+    assert offered(host, name).get("npu0pe0-1", ()) == ()
+
+
+@pytest.mark.parametrize("name", ["npu0", "npu0pe0", "npu1"])
+def test_a_name_or_a_unit_is_told_whatever_cannot_be_read(tmp_path: Path, name: str) -> None:
+    fs = FaultyFS()
+    host = FakeHost(tmp_path, warboy(0), warboy(1)).open(fs)
+    fs.put("*/npu0_mgmt/*", EIO)
+    assert offered(host, name) == {"npu0pe0-1" if name == "npu1" else "npu1pe0-1": ()}

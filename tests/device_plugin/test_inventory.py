@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from device_plugin.cards import rngd_card, warboy_card
 from npu_core.arch import Arch
-from npu_core.device import Device
+from npu_core.device import ComponentVersion, Device
 from npu_core.errors import Reason, Unreadable
 from npu_core.health import HEALTHY, HealthReport, HealthStatus
 from npu_device_plugin.inventory import Card, Fleet, HealthChange, health_changes
@@ -51,8 +51,8 @@ def test_a_known_card_that_is_seen_again_keeps_its_health() -> None:
 
 
 def test_a_known_card_is_brought_up_to_date() -> None:
-    fleet = Fleet().with_devices([warboy_card(0)]).with_devices([warboy_card(0, without=("ch3",))])
-    assert [card.device for card in fleet.cards] == [warboy_card(0, without=("ch3",))]
+    fleet = Fleet().with_devices([warboy_card(0)]).with_devices([warboy_card(0, numa_node=1)])
+    assert [card.device for card in fleet.cards] == [warboy_card(0, numa_node=1)]
 
 
 def test_a_card_that_is_not_found_any_more_stays_known() -> None:
@@ -115,10 +115,17 @@ def test_what_the_driver_does_not_offer_any_more_is_forgotten() -> None:
     assert [card.device for card in fleet.cards] == [plain]
 
 
-def test_device_files_are_always_those_that_were_seen_last() -> None:
-    partly = replace(warboy_card(0, without=("pe0",)), serial=None, unreadable=(UNREADABLE_SERIAL,))
+@pytest.mark.parametrize("changes", [{}, {"serial": None, "unreadable": (UNREADABLE_SERIAL,)}])
+def test_a_device_file_that_a_card_once_had_is_missed_until_it_is_back(changes: dict[str, object]) -> None:
+    partly = replace(warboy_card(0, without=("pe0", "ch3")), **changes)  # type: ignore[arg-type]  # fields of it
     (card,) = Fleet().with_devices([warboy_card(0)]).with_devices([partly]).cards
-    assert card.device.files == partly.files
+    assert card.device.files == warboy_card(0).files
+
+
+def test_another_driver_may_have_other_device_files() -> None:
+    newer = replace(warboy_card(0, without=("ch3",)), driver=ComponentVersion.parse("2.0.0, abc"))
+    (card,) = Fleet().with_devices([warboy_card(0)]).with_devices([newer]).cards
+    assert card.device.files == newer.files
 
 
 def test_another_card_in_the_same_place_takes_over_the_number() -> None:
@@ -155,7 +162,7 @@ def test_a_card_whose_status_changed_is_a_change() -> None:
 @pytest.mark.parametrize("look", [HEALTHY, UNSURE])
 def test_a_card_whose_status_is_the_same_is_no_change(look: HealthReport) -> None:
     before = after(Fleet().with_devices([warboy_card(0)]), warboy_card(0), HEALTHY)
-    now = after(before, warboy_card(0), look).with_devices([warboy_card(0, uuid="0" * 36)])
+    now = after(before, warboy_card(0), look).with_devices([warboy_card(0, numa_node=1)])
     assert list(health_changes(before, now)) == []
 
 

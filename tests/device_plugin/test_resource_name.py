@@ -1,6 +1,7 @@
 """Names of resources: what the kubelet would refuse at registration is refused before."""
 
 import re
+from collections.abc import Collection
 
 import pytest
 from hypothesis import example, given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from npu_core.arch import Arch
 from npu_device_plugin.resource_name import ResourceNames, objection
+from strategies import unit_ids
 
 NO_DOMAIN = "a name with a domain, such as beta.furiosa.ai/npu"
 DOMAIN = "a lower-case DNS domain of at most 244 characters before the slash"
@@ -144,3 +146,65 @@ def test_a_family_without_a_name_does_not_take_one_that_was_given_to_another() -
 )
 def test_two_families_never_have_one_name(given_names: tuple[tuple[Arch, str], ...]) -> None:
     assert ResourceNames(of_family=given_names).clash
+
+
+BASE_NAME = "beta.furiosa.ai/npu"
+BOTH = (Arch.WARBOY, Arch.RENEGADE)
+WARBOY_FIRST = {Arch.WARBOY: BASE_NAME, Arch.RENEGADE: f"{BASE_NAME}-renegade"}
+RNGD_FIRST = {Arch.WARBOY: f"{BASE_NAME}-warboy", Arch.RENEGADE: BASE_NAME}
+
+
+@pytest.mark.parametrize("arch", BOTH)
+def test_a_family_alone_has_the_base_name(arch: Arch) -> None:
+    assert ResourceNames().of_families([arch]) == {arch: BASE_NAME}
+
+
+def test_no_family_has_no_name() -> None:
+    assert ResourceNames().of_families([]) == {}
+
+
+@pytest.mark.parametrize("families", [BOTH, BOTH[::-1], frozenset(BOTH)])
+def test_of_two_families_it_is_the_table_that_tells_the_first_whichever_was_found_first(
+    families: Collection[Arch],
+) -> None:
+    assert ResourceNames().of_families(families) == WARBOY_FIRST
+
+
+@pytest.mark.parametrize(
+    ("held", "names"),
+    [
+        ([(BASE_NAME, "npu1pe0-7")], RNGD_FIRST),
+        ([(BASE_NAME, "npu1pe7")], RNGD_FIRST),
+        ([(f"{BASE_NAME}-warboy", "npu0pe0")], RNGD_FIRST),
+        ([(f"{BASE_NAME}-warboy", "npu0pe0"), (BASE_NAME, "npu1pe0")], RNGD_FIRST),
+        ([(BASE_NAME, "npu0pe0-1")], WARBOY_FIRST),
+        ([(f"{BASE_NAME}-renegade", "npu1pe0-7")], WARBOY_FIRST),
+        ([(BASE_NAME, "of somebody before us")], WARBOY_FIRST),
+        ([("nvidia.com/gpu", "npu1pe0-7")], WARBOY_FIRST),
+    ],
+)
+def test_what_containers_hold_tells_which_family_had_the_base_name(
+    held: list[tuple[str, str]], names: dict[Arch, str]
+) -> None:
+    assert ResourceNames().of_families(BOTH, held) == names
+
+
+def test_where_what_is_held_contradicts_itself_the_table_counts() -> None:
+    held = [(BASE_NAME, "npu1pe0-7"), (f"{BASE_NAME}-renegade", "npu1pe0-7")]
+    assert ResourceNames().of_families(BOTH, held) == WARBOY_FIRST
+
+
+def test_a_family_that_is_alone_now_has_the_base_name_whatever_is_held() -> None:
+    held = [(BASE_NAME, "npu1pe0-7")]
+    assert ResourceNames().of_families([Arch.WARBOY], held) == {Arch.WARBOY: BASE_NAME}
+
+
+def test_a_name_given_to_a_family_stays_with_two_of_them() -> None:
+    names = ResourceNames(of_family=((Arch.WARBOY, "furiosa.ai/warboy"),))
+    assert names.of_families(BOTH)[Arch.WARBOY] == "furiosa.ai/warboy"
+
+
+@given(st.permutations(BOTH), st.lists(st.tuples(st.sampled_from([*RNGD_FIRST.values(), "a/b"]), unit_ids().map(str))))
+def test_two_families_never_share_a_name_whatever_is_held(families: list[Arch], held: list[tuple[str, str]]) -> None:
+    names = ResourceNames().of_families(families, held)
+    assert names in (WARBOY_FIRST, RNGD_FIRST)

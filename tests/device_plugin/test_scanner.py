@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 
 from npu_core.arch import Arch
 from npu_core.host import Host
+from npu_core.hostfs import RealFS
+from npu_core.partition import FUSION
 from npu_core.testing import EIO, Blocked, FakeCard, FakeHost, FaultyFS, rngd, warboy
-from npu_device_plugin.inventory import Fleet
-from npu_device_plugin.scanner import Scanner
+from npu_device_plugin.inventory import Fleet, OfferedUnit, offers
+from npu_device_plugin.scanner import READ_DEADLINE, Scanner
 
 PATIENCE = 15.0
 BETWEEN_LOOKS = 0.005
@@ -79,6 +82,14 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return told
 
 
+def unit(scene: Scene, name: str) -> OfferedUnit:
+    """A unit as it is offered now."""
+    (offer,) = offers(scene.fleet, FUSION)
+    found = offer.unit(name)
+    assert found is not None
+    return found
+
+
 async def until(condition: Callable[[], bool], step: Callable[[], Awaitable[None]]) -> None:
     """Take steps until something holds."""
     async with asyncio.timeout(PATIENCE):
@@ -94,7 +105,6 @@ async def test_the_first_look_finds_every_card_and_its_health(scene: Scene, capl
     assert sorted(lines(caplog)) == [
         "INFO card found: npu0",
         "INFO card found: npu1",
-        "INFO card is healthy: npu0",
         "WARNING card is unhealthy: npu1",
     ]
 
@@ -208,19 +218,20 @@ async def test_a_card_that_stays_stuck_is_unhealthy_after_its_grace_and_healthy_
     caplog.clear()
     scene.card(0).hang("alive")
     await scene.scanner.look()
-    # The first look that finds the card still at its last one begins its grace.
+    # The first look that finds the card at its last one beyond the deadline begins its grace.
+    scene.clock.now += READ_DEADLINE
     await scene.scanner.look()
     scene.clock.now += GRACE - 0.1
     await scene.scanner.look()
     assert scene.healthy == {"npu0": True, "npu1": True}
-    assert scene.reasons(0) == (f"{STUCK}a read begun 30 s ago has not come back",)
+    assert scene.reasons(0) == (f"{STUCK}a read begun 32 s ago has not come back",)
     assert lines(caplog) == []
 
     scene.clock.now += 0.1
     for _ in range(3):
         await scene.scanner.look()
     assert scene.healthy == {"npu0": False, "npu1": True}
-    assert scene.reasons(0) == (f"{STUCK}a read begun 30 s ago has not come back",)
+    assert scene.reasons(0) == (f"{STUCK}a read begun 32 s ago has not come back",)
     assert lines(caplog) == ["WARNING card is unhealthy: npu0"]
 
     scene.card(0).revive()
@@ -268,6 +279,161 @@ async def test_a_card_whose_life_cannot_be_read_keeps_its_health_for_a_while(sce
     await scene.scanner.look()
     assert scene.healthy == {"npu0": False, "npu1": True}
     assert scene.reasons(0) == (f"{STUCK}EIO (Input/output error)",)
+
+
+async def test_a_card_that_hangs_from_the_start_is_listed_as_unhealthy_by_what_it_was_found_by(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.card(0).hang("soc_rev")
+    await scene.scanner.enumerate_cards()
+    scene.clock.now += READ_DEADLINE
+    for _ in range(3):
+        await scene.scanner.enumerate_cards()
+    assert scene.healthy == {"npu0": False, "npu1": True}
+    assert unit(scene, "npu0pe0-1").objections == (f"{STUCK}a read begun 2 s ago has not come back",)
+    assert lines(caplog) == ["INFO card found: npu1", "INFO card found: npu0", "WARNING card is unhealthy: npu0"]
+
+    scene.card(0).set_attribute("soc_rev", "B0")
+    await until(lambda: all(scene.healthy.values()), scene.scanner.enumerate_cards)
+    known = scene.fleet.card((Arch.WARBOY, 0))
+    assert known is not None
+    assert (known.device.soc_rev, known.device.unreadable) == ("B0", ())
+    assert lines(caplog) == ["INFO card is healthy: npu0"]
+
+
+# -- a card that is slow ----------------------------------------------------------------------------------------------
+
+
+def slowly(path: str) -> str:
+    """A read that takes longer than a round waits for it, and comes back."""
+    time.sleep(0.6)
+    return RealFS().read_text(path)
+
+
+@pytest.mark.parametrize("attribute", ["alive", "device_sn"])
+async def test_a_slow_card_is_healthy_although_every_round_is_an_enumeration(scene: Scene, attribute: str) -> None:
+    scene.fs.put(f"*/npu0_mgmt/{attribute}", slowly)
+    await until(lambda: scene.healthy.get("npu0", False), scene.scanner.enumerate_cards)
+    for _ in range(4):
+        await scene.scanner.enumerate_cards()
+        await asyncio.sleep(0.4)
+        # Were a slow card taken for a stuck one, this would be told of it, and its grace would begin.
+        assert (scene.healthy, scene.reasons(0)) == ({"npu0": True, "npu1": True}, ())
+
+
+@pytest.mark.parametrize("attribute", ["alive", "device_sn"])
+async def test_the_death_of_a_slow_card_is_seen_although_every_round_is_an_enumeration(
+    scene: Scene, attribute: str
+) -> None:
+    scene.fs.put(f"*/npu0_mgmt/{attribute}", slowly)
+    await until(lambda: scene.healthy.get("npu0", False), scene.scanner.enumerate_cards)
+    scene.card(0).die()
+    await until(lambda: not scene.healthy["npu0"], scene.scanner.enumerate_cards)
+    assert scene.reasons(0) == ("the driver reports the card as dead",)
+
+
+# -- what should not happen -------------------------------------------------------------------------------------------
+
+
+def beyond_all_expectations(_: str) -> str:
+    raise RuntimeError("nobody thought of this")
+
+
+async def test_an_unexpected_fault_of_a_look_costs_its_card_only(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.scanner.enumerate_cards()
+    caplog.clear()
+    scene.fs.put("*/npu0_mgmt/alive", beyond_all_expectations)
+    for _ in range(3):
+        await scene.scanner.look()
+    assert scene.healthy == {"npu0": True, "npu1": True}
+    scene.card(1).die()
+    scene.clock.now += GRACE
+    await scene.scanner.look()
+    assert scene.healthy == {"npu0": False, "npu1": False}
+    assert scene.reasons(0) == (f"{STUCK}a look at it failed: RuntimeError('nobody thought of this')",)
+
+    (told,) = [record for record in caplog.records if record.getMessage() == "a look at a card failed"]
+    assert told.exc_info is not None
+    assert told.exc_info[2] is not None
+    scene.fs.clear()
+    await until(lambda: scene.healthy["npu0"], scene.scanner.look)
+
+
+async def test_an_unexpected_fault_of_an_identification_costs_its_card_only(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.fs.put("*/npu0_mgmt/device_sn", beyond_all_expectations)
+    for _ in range(3):
+        await scene.scanner.enumerate_cards()
+    assert scene.healthy == {"npu1": True}
+    assert lines(caplog).count("ERROR a look at a card failed: npu0") == 1
+    scene.fs.clear()
+    await scene.scanner.enumerate_cards()
+    assert scene.healthy == {"npu0": True, "npu1": True}
+
+
+# -- device files that go ---------------------------------------------------------------------------------------------
+
+
+async def test_a_card_without_a_file_that_it_had_is_unhealthy_however_often_it_is_enumerated(scene: Scene) -> None:
+    await scene.scanner.enumerate_cards()
+    scene.card(0).remove_file("ch0")
+    for _ in range(4):
+        await scene.scanner.enumerate_cards()
+        assert scene.healthy == {"npu0": False, "npu1": True}
+        assert scene.reasons(0) == ("device file npu0ch0 is missing",)
+    scene.card(0).restore_file("ch0")
+    for _ in range(2):
+        await scene.scanner.enumerate_cards()
+    assert scene.healthy == {"npu0": True, "npu1": True}
+
+
+async def test_of_another_driver_the_files_count_that_it_has(scene: Scene) -> None:
+    await scene.scanner.enumerate_cards()
+    scene.card(0).remove_file("ch0")
+    await scene.scanner.enumerate_cards()
+    assert not scene.healthy["npu0"]
+    scene.card(0).set_attribute("version", "2.0.0, 1a2b3c4")
+    for _ in range(2):
+        await scene.scanner.enumerate_cards()
+    assert scene.healthy == {"npu0": True, "npu1": True}
+    known = scene.fleet.card((Arch.WARBOY, 0))
+    assert known is not None
+    assert known.device.file("npu0ch0") is None
+
+
+async def test_of_a_driver_that_cannot_be_told_nothing_is_concluded(scene: Scene) -> None:
+    await scene.scanner.enumerate_cards()
+    scene.card(0).remove_file("ch0")
+    scene.fs.put("*/npu0_mgmt/version", EIO)
+    for _ in range(2):
+        await scene.scanner.enumerate_cards()
+        assert scene.reasons(0) == ("device file npu0ch0 is missing",)
+
+
+# -- many cards -------------------------------------------------------------------------------------------------------
+
+
+async def cost_of_a_round(directory: Path, cards: int) -> float:
+    """Seconds of CPU of a round over so many cards, the least of several: others use this machine, too."""
+    scanner = Scanner(FakeHost(directory, *(warboy(index) for index in range(cards))).open(), Clock())
+    await scanner.enumerate_cards()
+    costs = []
+    for _ in range(8):
+        begun = time.process_time()
+        await scanner.enumerate_cards()
+        costs.append(time.process_time() - begun)
+    assert all(card.health.is_healthy for card in scanner.fleet.cards)
+    return min(costs)
+
+
+async def test_four_times_the_cards_do_not_cost_many_times_more(tmp_path: Path) -> None:
+    few = await cost_of_a_round(tmp_path / "few", 16)
+    many = await cost_of_a_round(tmp_path / "many", 64)
+    # Each look lists directories that hold all cards, so it is more than four times as much.
+    assert many / few < 9
 
 
 # -- a host that cannot be listed -------------------------------------------------------------------------------------
@@ -333,6 +499,27 @@ async def test_what_looks_like_a_card_and_is_none_is_told_once(scene: Scene, cap
         await scene.scanner.enumerate_cards()
     assert scene.healthy == {"npu0": True}
     assert [line for line in lines(caplog) if "not offered" in line] == ["WARNING card not offered: npu1"]
+
+
+async def test_a_known_card_that_turns_into_somebody_elses_is_unhealthy_until_it_is_ours_again(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.scanner.enumerate_cards()
+    assert unit(scene, "npu1pe0-1").healthy
+    caplog.clear()
+    scene.card(1).set_attribute("platform_type", "VITIS")
+    for _ in range(3):
+        await scene.scanner.enumerate_cards()
+        await scene.scanner.look()
+    (rejected,) = scene.scanner.rejected
+    assert unit(scene, "npu1pe0-1").objections == (rejected.reason,)
+    assert unit(scene, "npu0pe0-1").healthy
+    assert lines(caplog) == ["WARNING card not offered: npu1"]
+
+    scene.card(1).set_attribute("platform_type", "FuriosaAI")
+    await scene.scanner.enumerate_cards()
+    assert unit(scene, "npu1pe0-1").healthy
+    assert scene.scanner.rejected == ()
 
 
 async def test_what_becomes_a_card_is_found_and_told_again_when_it_ceases_to_be(

@@ -186,7 +186,7 @@ async def test_streams_end_when_they_are_told_to(socket_dir: Path) -> None:
         servicer.end_streams()
         assert await asyncio.wait_for(stream.read(), PATIENCE) is grpc.aio.EOF
         assert await stream.code() is grpc.StatusCode.OK
-        await asyncio.wait_for(servicer.wait_for_stream_end(), PATIENCE)
+        await asyncio.wait_for(servicer.wait_for_stream_end(after=0), PATIENCE)
         assert not servicer.streaming
 
 
@@ -197,7 +197,7 @@ async def test_a_listener_that_goes_away_is_noticed(socket_dir: Path) -> None:
         await asyncio.wait_for(servicer.wait_for_stream(after=0), PATIENCE)
         assert servicer.streaming
         stream.cancel()
-        await asyncio.wait_for(servicer.wait_for_stream_end(), PATIENCE)
+        await asyncio.wait_for(servicer.wait_for_stream_end(after=0), PATIENCE)
         assert not servicer.streaming
 
 

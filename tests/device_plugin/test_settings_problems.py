@@ -17,7 +17,10 @@ DEVICE = "a card (npu1), a unit (npu0pe0), a UUID or a PCI address (0000:6d:00.0
 ENTRIES = "a list of devName and nodeName"
 ENTRY = "an entry with devName and, if need be, nodeName"
 ENTRY_KEYS = "one of the keys disabledDevices[0].devName, disabledDevices[0].nodeName"
-KEYS = "one of the keys defaultPe, disabledDevices, interval, pluginDir, resourceName, socketName"
+KEYS = (
+    "one of the keys cdiDir, defaultPe, deviceInjection, disabledDevices, interval, listenAddress, pluginDir, "
+    "podResourcesSocket, resourceName, socketName"
+)
 DOMAIN = "a lower-case DNS domain of at most 244 characters before the slash"
 SOCKET_PATH = "a socket path (plugin-dir/socket-name) of at most 107 bytes"
 KUBELETS = "a file name other than the kubelet's own (kubelet.sock, kubelet_internal_checkpoint, DEPRECATION)"

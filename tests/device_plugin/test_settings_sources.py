@@ -9,7 +9,9 @@ from device_plugin.configs import CONFIGMAP_SAMPLE, SAMPLE, messages, write
 from npu_core.arch import Arch
 from npu_core.partition import FUSION, SINGLE, Partitioning
 from npu_core.service.logs import LogFormat, LogLevel
+from npu_core.service.settings import Address
 from npu_device_plugin.disabled import DisabledDevice
+from npu_device_plugin.injection import DeviceInjection
 from npu_device_plugin.resource_name import ResourceNames
 from npu_device_plugin.settings import OPTIONS, SURROUNDINGS, Settings, load
 
@@ -49,6 +51,34 @@ ALL = (
         ResourceNames("furiosa.ai/npu"),
         ResourceNames("beta.furiosa.ai/npu"),
         "other.ai/npu",
+    ),
+    Option(
+        "device-injection",
+        "NPU_DEVICE_INJECTION",
+        "device_injection",
+        "CDI",
+        DeviceInjection.CDI,
+        DeviceInjection.FILES,
+        "both",
+    ),
+    Option("cdi-dir", "NPU_CDI_DIR", "cdi_dir", "/etc/cdi/", "/etc/cdi", "/var/run/cdi", "/elsewhere"),
+    Option(
+        "listen-address",
+        "NPU_LISTEN_ADDRESS",
+        "listen_address",
+        "[::1]:99",
+        Address("::1", 99),
+        Address("127.0.0.1", 6255),
+        "off",
+    ),
+    Option(
+        "pod-resources-socket",
+        "NPU_POD_RESOURCES_SOCKET",
+        "pod_resources_socket",
+        "/pr/kubelet.sock",
+        "/pr/kubelet.sock",
+        "/var/lib/kubelet/pod-resources/kubelet.sock",
+        "/elsewhere",
     ),
     Option("sysfs", "NPU_SYSFS", "sysfs", "/host/sys", "/host/sys", "/sys", "/elsewhere"),
     Option("devfs", "NPU_DEVFS", "devfs", "/host/dev", "/host/dev", "/dev", "/elsewhere"),

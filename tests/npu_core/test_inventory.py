@@ -244,11 +244,21 @@ def test_a_directory_that_cannot_be_listed_is_never_an_empty_inventory(
     assert caught.value.path.endswith(pattern.removeprefix("*"))
 
 
-def test_a_device_file_that_cannot_be_looked_at_is_never_a_card_without_it(tmp_path: Path) -> None:
+def test_a_device_file_that_cannot_be_looked_at_is_named_and_costs_no_other(tmp_path: Path) -> None:
     fs = FaultyFS()
     fs.put("*/dev/npu0pe0", EACCES)
-    with pytest.raises(AccessDeniedError, match="npu0pe0"):
-        FakeHost(tmp_path, warboy(0)).open(fs).inventory()
+    first, second = FakeHost(tmp_path, warboy(0), warboy(1)).open(fs).inventory().devices
+    assert first.file("npu0pe0") is None
+    assert [(item.subject, item.reason) for item in first.unreadable] == [("/dev/npu0pe0", Reason.ACCESS)]
+    assert (len(second.files), second.unreadable) == (12, ())
+
+
+def test_a_link_in_a_circle_among_the_device_files_costs_no_card(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    (tmp_path / "dev/npu9").symlink_to("npu9")
+    inventory = host.open().inventory()
+    assert [device.name for device in inventory.devices] == ["npu0"]
+    assert [card.name for card in inventory.rejected] == ["npu9"]
 
 
 def test_a_host_without_the_drivers_has_no_cards(tmp_path: Path) -> None:

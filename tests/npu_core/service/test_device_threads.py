@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -131,6 +133,24 @@ def test_whoever_hears_of_a_result_may_bring_the_next_work_at_once() -> None:
     following = threads.start("npu0", lambda: "next")
     listener.released.set()
     assert following.result(PATIENCE) == "next"
+
+
+@contextmanager
+def no_room_for_threads() -> Iterator[None]:
+    """The system refuses every thread: each would have a stack larger than the address space."""
+    before = threading.stack_size(1 << 47)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+def test_a_thread_that_cannot_be_started_costs_the_work_and_is_tried_again() -> None:
+    threads = DeviceThreads()
+    with no_room_for_threads(), pytest.raises(RuntimeError, match="can't start new thread"):
+        threads.start("npu0", lambda: "never")
+    assert (threads.busy("npu0"), threads.stuck(0.0)) == (None, frozenset())
+    assert threads.start("npu0", lambda: "now").result(PATIENCE) == "now"
 
 
 def test_a_key_counts_as_stuck_only_beyond_its_time() -> None:

@@ -190,12 +190,14 @@ class FoundCard:
         index: its number.
         files: the device files that exist.
         managed: whether it has a management directory; without one it is only device files.
+        unreadable: entries among its device files that could not be looked at.
     """
 
     arch: Arch
     index: int
     files: tuple[DeviceFile, ...]
     managed: bool
+    unreadable: tuple[Unreadable, ...] = ()
 
     @property
     def name(self) -> str:

@@ -47,28 +47,36 @@ def managed_indices(tree: HostTree, spec: ArchSpec) -> set[int]:
     return {index for index in indices if index is not None}
 
 
-def device_files(tree: HostTree, spec: ArchSpec) -> dict[int, tuple[DeviceFile, ...]]:
-    """The character devices of a family by card index, each card's in the order of their kind.
+def _family(tree: HostTree, spec: ArchSpec) -> Iterator[FoundCard]:
+    files, unreadable = _device_files(tree, spec)
+    managed = managed_indices(tree, spec)
+    for index in sorted({*files, *unreadable, *managed}):
+        present = tuple(sorted(files.get(index, ()), key=file_order))
+        yield FoundCard(spec.arch, index, present, index in managed, tuple(unreadable.get(index, ())))
 
-    Names that are no card's are left out: /dev holds much else.
+
+def _device_files(tree: HostTree, spec: ArchSpec) -> tuple[dict[int, list[DeviceFile]], dict[int, list[Unreadable]]]:
+    """The character devices of a family by card index, and the entries that could not be looked at.
+
+    Names that are no card's are left out: /dev holds much else. One bad entry does not cost the others.
 
     Raises:
         HostError: if the directory is there but cannot be listed.
     """
     directory = tree.device_dir(spec)
     found: dict[int, list[DeviceFile]] = {}
-    for name in tree.list_or_nothing(directory):
+    unreadable: dict[int, list[Unreadable]] = {}
+    for name in sorted(tree.list_or_nothing(directory)):
         file = _device_file(spec, name)
-        if file is not None and tree.fs.is_char_device(f"{directory}/{name}"):
-            found.setdefault(devfs.parse_card_name(name)[0], []).append(file)
-    return {index: tuple(sorted(files, key=file_order)) for index, files in found.items()}
-
-
-def _family(tree: HostTree, spec: ArchSpec) -> Iterator[FoundCard]:
-    files = device_files(tree, spec)
-    managed = managed_indices(tree, spec)
-    for index in sorted(files.keys() | managed):
-        yield FoundCard(spec.arch, index, files.get(index, ()), index in managed)
+        if file is None:
+            continue
+        index, _ = devfs.parse_card_name(name)
+        try:
+            if tree.fs.is_char_device(f"{directory}/{name}"):
+                found.setdefault(index, []).append(file)
+        except HostError as error:
+            unreadable.setdefault(index, []).append(Unreadable.of(file.card, file.path, error))
+    return found, unreadable
 
 
 def _managed_index(spec: ArchSpec, name: str) -> int | None:
@@ -104,7 +112,7 @@ def _device(tree: HostTree, card: FoundCard, attributes: mgmt.Attributes) -> Dev
         driver=mgmt.version_of(attributes, "version"),
         soc_rev=mgmt.text_of(attributes, "soc_rev"),
         files=card.files,
-        unreadable=tuple(fields.unreadable),
+        unreadable=(*card.unreadable, *fields.unreadable),
     )
 
 

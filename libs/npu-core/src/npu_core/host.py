@@ -19,7 +19,7 @@ from npu_core.arch import AliveRule, CountersFile
 from npu_core.cores import CoreRange
 from npu_core.counters import Clock, ErrorCounter, PeCounters
 from npu_core.device import Device, FoundCard, Inventory, Rejected
-from npu_core.discovery import find_cards, identify, managed_indices
+from npu_core.discovery import find_cards, identify
 from npu_core.errors import HostError, MissingError
 from npu_core.health import Vitals
 from npu_core.hostfs import HostFS, RealFS
@@ -90,7 +90,9 @@ class Host:
         Never raises: what could not be read is part of the answer.
         """
         try:
-            present = device.index in managed_indices(self._tree, device.spec)
+            present = device.spec.mgmt_name(device.index) in self._tree.list_or_nothing(
+                self._tree.class_dir(device.spec)
+            )
         except HostError as error:
             return Vitals(present=True, alive=error)
         life = self._life(device) if present else None

@@ -84,6 +84,11 @@ SINGLE = Partitioning(1)
 """One unit per PE."""
 
 
+def partitionings_of(spec: ArchSpec) -> tuple[Partitioning, ...]:
+    """Every policy that cards of a family can be cut by, each way of cutting once: Fusion first, then by size."""
+    return (FUSION, *(Partitioning(size) for size in spec.unit_sizes if size != spec.pe_count))
+
+
 @dataclass(frozen=True, slots=True)
 class UnitId:
     """The name of a unit: which cores of which card.

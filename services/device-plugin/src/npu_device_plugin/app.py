@@ -1,15 +1,22 @@
-"""The plugin as a whole: a scanner, and for each family of cards a servicer with its supervisor."""
+"""The plugin as a whole: what runs, and what each part tells the others."""
 
 import asyncio
-import os
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 from npu_core.arch import Arch
 from npu_core.host import Host
+from npu_core.partition import Partitioning
 from npu_core.service.logs import EventLog
+from npu_core.service.probe import Probe
+from npu_core.service.settings import Address
+from npu_device_plugin import cdi, endpoint
+from npu_device_plugin.condition import Condition
 from npu_device_plugin.inventory import Offer, offers
+from npu_device_plugin.ledger_keeper import LedgerKeeper
 from npu_device_plugin.registration import Registration
+from npu_device_plugin.reload import Reloader
 from npu_device_plugin.scanner import Scanner
 from npu_device_plugin.servicer import OfferServicer
 from npu_device_plugin.settings import Settings
@@ -17,80 +24,190 @@ from npu_device_plugin.supervisor import Supervisor
 
 _log = EventLog(__name__)
 PULSE = 1.0
-"""Seconds between two looks at the health of the known cards."""
+"""Seconds between two looks at the known cards, the configuration file, and pending holders."""
+_LISTEN_AGAIN = 10.0
+"""Seconds between two attempts to get the endpoint's address."""
 
 
 class DevicePlugin:
     """Everything that runs while the plugin does."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, reloader: Reloader, clock: Callable[[], float] = time.monotonic) -> None:
         """A plugin that has not looked at anything yet."""
-        self._settings = settings
+        settings = reloader.settings
+        self._reloader = reloader
         self._clock = clock
-        self._scanner = Scanner(Host(settings.sysfs, settings.devfs), clock)
+        self._telemetry = reloader.telemetry
+        self._scanner = Scanner(Host(settings.sysfs, settings.devfs), clock, self._telemetry)
+        self._keeper = LedgerKeeper(settings.pod_resources_socket, clock, self._telemetry)
+        self._cdi = cdi.SpecDirectory(settings.cdi_dir) if settings.device_injection.cdi else None
         self._servicers: dict[Arch, OfferServicer] = {}
-        self._supervisors: set[asyncio.Task[None]] = set()
+        self._supervisors: dict[Arch, Supervisor] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._heartbeat = clock()
+        self._looked = False
+        self._waiting = False
+        self._told = ""
+        self._cdi_complaint = ""
+
+    @property
+    def settings(self) -> Settings:
+        """What is in force now."""
+        return self._reloader.settings
 
     async def run(self, stopped: asyncio.Event) -> None:
-        """Look, offer and stay registered until ``stopped`` is set; then stop clean."""
-        work = asyncio.create_task(self._work(), name="looking at the cards")
+        """Look, offer and stay registered until ``stopped`` is set; then stop clean.
+
+        Raises:
+            Exception: whatever ended one of the parts that never end: better a new process than half a plugin.
+        """
         stop = asyncio.create_task(stopped.wait(), name="waiting for the end")
+        self._start(self._work(), "looking at the cards")
+        if self.settings.listen_address is not None:
+            self._start(self._listen(self.settings.listen_address), "own endpoint")
         try:
-            # Asked here and not between two looks: a card that hangs would have us stay.
-            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                work.result()
+            while not stop.done():
+                # Asked here and not between two looks: a card that hangs would have us stay.
+                ended, _ = await asyncio.wait({stop, *self._tasks}, timeout=PULSE, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended - {stop}:
+                    _log.error("a part that never ends has ended", part=task.get_name())
+                    task.result()
         finally:
-            tasks = (work, stop, *self._supervisors)
+            tasks = (stop, *self._tasks)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _start(self, work: Coroutine[None, None, None], name: str) -> None:
+        self._tasks.add(asyncio.create_task(work, name=name))
+
+    # -- the round ------------------------------------------------------------------------------------------------
+
     async def _work(self) -> None:
-        enumerated = -self._settings.interval
-        waited_for_cards = False
+        enumerated = asked = -self.settings.interval
         while True:
-            due = self._clock() - enumerated >= self._settings.interval
-            if due:
-                enumerated = self._clock()
+            self._reloader.look()
+            now = self._clock()
+            if now - enumerated >= self.settings.interval:
+                enumerated = now
                 await self._scanner.enumerate_cards()
             else:
                 await self._scanner.look()
+            new = await self._name_new_families()
+            if new or self._waiting or self._keeper.in_the_dark or now - asked >= self.settings.interval:
+                asked = now
+                await self._keeper.ask()
             self._publish()
-            if not self._scanner.fleet.cards and not waited_for_cards:
-                waited_for_cards = True
-                _log.warning("no NPU found, waiting for one", sysfs=self._settings.sysfs, devfs=self._settings.devfs)
-            await asyncio.sleep(min(PULSE, self._settings.interval))
+            self._heartbeat, self._looked = self._clock(), True
+            self._say_once_if_there_is_nothing()
+            await asyncio.sleep(min(PULSE, self.settings.interval))
+
+    async def _name_new_families(self) -> bool:
+        """Give a resource to each family that turned up; whether there was one. Names stay for the process's life."""
+        names = self._keeper.resources
+        new = self._scanner.families - names.keys()
+        if new and not names:
+            await self._keeper.ask()
+            held = [(each.resource, unit) for each in self._keeper.holdings for unit in each.device_ids]
+            names |= self.settings.resource_names.of_families(new, held)
+        elif new:
+            names |= {arch: self.settings.resource_names.name(arch, first=False) for arch in new}
+        return bool(new)
+
+    def _say_once_if_there_is_nothing(self) -> None:
+        # One that was found and has not yet said what it is may still turn out to be one.
+        asked = self._scanner.families and not self._scanner.rejected
+        if not self._scanner.fleet.cards and not asked and not self._told:
+            self._told = "no NPU found, waiting for one"
+            _log.warning(self._told, sysfs=self.settings.sysfs, devfs=self.settings.devfs)
+
+    # -- what is offered ------------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        for offer in offers(self._scanner.fleet, self._settings.default_pe, self._settings.disabled_here):
+        wish = self.settings.default_pe
+        self._scanner.settle(wish, self._keeper.ledger)
+        offered = offers(self._scanner.fleet, wish, self.settings.disabled_here, self._keeper.ledger)
+        self._waiting = bool(self._scanner.fleet.pending) or any(offer.has_disabled for offer in offered)
+        self._write_cdi(offered)
+        for offer in offered:
             servicer = self._servicers.get(offer.arch)
             if servicer is None:
                 self._begin(offer)
             elif servicer.publish(offer):
                 _log.info("offer changed", resource=servicer.resource, **_counts(offer))
+        # A family whose last card was forgotten offers nothing; its resource stays, so that a card can come back.
+        for arch in self._servicers.keys() - {offer.arch for offer in offered}:
+            self._servicers[arch].publish(Offer(arch))
+
+    def _write_cdi(self, offered: tuple[Offer, ...]) -> None:
+        """Before the kubelet hears of a unit, runtimes must be able to look it up."""
+        if self._cdi is None:
+            return
+        try:
+            self._cdi.write(cdi.spec_texts(offered))
+        except OSError as error:
+            self._complain_of_cdi(str(error))
+        else:
+            self._complain_of_cdi("")
+
+    def _complain_of_cdi(self, complaint: str) -> None:
+        if complaint and complaint != self._cdi_complaint:
+            _log.error("cannot write CDI files", reason=complaint)
+        self._cdi_complaint = complaint
 
     def _begin(self, offer: Offer) -> None:
-        first = not self._servicers
-        resource = self._settings.resource_names.name(offer.arch, first=first)
-        self._warn(offer, resource, first=first)
-        servicer = self._servicers[offer.arch] = OfferServicer(resource, offer)
-        endpoint = self._settings.socket_name if first else f"{self._settings.socket_name}-{offer.arch}"
-        registration = Registration(self._settings.plugin_dir, endpoint, resource)
-        supervisor = Supervisor(registration, servicer, f".{os.getpid():x}-{len(self._servicers)}")
+        settings = self.settings
+        resource = self._keeper.resources[offer.arch]
+        first = resource == settings.resource_names.name(offer.arch, first=True)
+        self._warn(offer, resource, settings.default_pe, first=first)
+        servicer = OfferServicer(resource, offer, self._telemetry, settings.device_injection, self._keeper.granted)
+        socket_name = settings.socket_name if first else f"{settings.socket_name}-{offer.arch}"
+        registration = Registration(settings.plugin_dir, socket_name, resource)
+        supervisor = Supervisor(registration, servicer, f".npu-{secrets.token_hex(3)}", self._telemetry)
+        self._servicers[offer.arch], self._supervisors[offer.arch] = servicer, supervisor
         _log.info("offering", resource=resource, family=offer.arch, **_counts(offer))
-        task = asyncio.create_task(supervisor.run(), name=f"supervisor of {resource}")
-        self._supervisors.add(task)
+        self._start(supervisor.run(), f"supervisor of {resource}")
 
-    def _warn(self, offer: Offer, resource: str, *, first: bool) -> None:
+    def _warn(self, offer: Offer, resource: str, wish: Partitioning, *, first: bool) -> None:
         if not first:
-            _log.warning(
-                "the node has a second family of cards, offered under a name of its own",
-                family=offer.arch,
-                resource=resource,
-            )
-        if any(not self._settings.default_pe.fits(offered.unit.device.spec) for offered in offer.units):
+            event = "the node has a second family of cards, offered under a name of its own"
+            _log.warning(event, family=offer.arch, resource=resource)
+        if any(not wish.fits(offered.unit.device.spec) for offered in offer.units):
             _log.warning("defaultPe does not fit the family, offering whole cards", family=offer.arch)
+
+    # -- for whoever asks -----------------------------------------------------------------------------------------
+
+    async def _listen(self, address: Address) -> None:
+        """Answer at the address, now or as soon as it can be had: no reason to leave the node without NPUs."""
+        probe = Probe(endpoint.routes(self._condition, self._telemetry))
+        told = ""
+        while True:
+            try:
+                server = await probe.serve(address.host, address.port)
+            except OSError as error:
+                if str(error) != told:
+                    told = str(error)
+                    _log.error("cannot listen", address=address, reason=told)
+                await asyncio.sleep(_LISTEN_AGAIN)
+                continue
+            _log.info("listening", address=address)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                # Not waited for: a client that says nothing would have us stay.
+                server.close()
+
+    def _condition(self) -> Condition:
+        return Condition(
+            heartbeat_age=self._clock() - self._heartbeat,
+            resources=tuple(
+                (servicer.resource, servicer.offer, self._supervisors[arch].ready)
+                for arch, servicer in self._servicers.items()
+            ),
+            fleet=self._scanner.fleet,
+            stuck=self._scanner.stuck,
+            looked=self._looked,
+        )
 
 
 def _counts(offer: Offer) -> dict[str, object]:

@@ -1,14 +1,20 @@
 """``k8s-device-plugin check``: what this host would offer, and what a container would get. Looks once."""
 
+import asyncio
 import json
+import time
 from dataclasses import dataclass
 
-from npu_core.device import Inventory
-from npu_core.health import judge
+from npu_core.device import Device, Rejected
+from npu_core.errors import Unreadable
 from npu_core.host import Host
+from npu_device_plugin.cutting import NOTHING_HELD, Cut
 from npu_device_plugin.grants import grant
-from npu_device_plugin.inventory import Fleet, Offer, OfferedUnit, offers
+from npu_device_plugin.inventory import Offer, OfferedUnit, offers
+from npu_device_plugin.ledger_keeper import LedgerKeeper
+from npu_device_plugin.scanner import READ_DEADLINE, Scanner
 from npu_device_plugin.settings import Settings
+from npu_device_plugin.telemetry import Telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,27 +23,50 @@ class Finding:
 
     Attributes:
         resources: each resource's name and its offer.
-        inventory: the cards as they were found.
+        pending: cards that are not cut as the settings wish, because containers hold them.
+        rejected: what looks like a card and is none of ours.
+        unreadable: attributes of cards that could not be read.
     """
 
     resources: tuple[tuple[str, Offer], ...]
-    inventory: Inventory
+    pending: tuple[tuple[Device, Cut], ...]
+    rejected: tuple[Rejected, ...]
+    unreadable: tuple[Unreadable, ...]
 
 
 def examine(settings: Settings) -> Finding:
-    """Look at the host once.
+    """Look at the host once; a card that hangs is waited for no longer than the daemon would.
 
     Raises:
         HostError: if it cannot be listed.
     """
     host = Host(settings.sysfs, settings.devfs)
-    inventory = host.inventory()
-    fleet = Fleet().with_devices(inventory.devices)
-    for device in inventory.devices:
-        fleet = fleet.with_look(device.key, judge(host.vitals(device)), now=0.0)
-    offered = offers(fleet, settings.default_pe, settings.disabled_here)
-    names = [settings.resource_names.name(offer.arch, first=place == 0) for place, offer in enumerate(offered)]
-    return Finding(tuple(zip(names, offered, strict=True)), inventory)
+    host.find()
+    return asyncio.run(_examine(settings, Scanner(host, time.monotonic)))
+
+
+async def _examine(settings: Settings, scanner: Scanner) -> Finding:
+    await _look_twice(scanner)
+    keeper = LedgerKeeper(settings.pod_resources_socket, time.monotonic, Telemetry())
+    names = keeper.resources = settings.resource_names.of_families(scanner.families)
+    await keeper.ask()
+    # Without a kubelet to ask, as on a machine that is being set up, nothing is held.
+    ledger = keeper.ledger if keeper.ledger.listed else NOTHING_HELD
+    scanner.settle(settings.default_pe, ledger)
+    offered = offers(scanner.fleet, settings.default_pe, settings.disabled_here, ledger)
+    return Finding(
+        resources=tuple((names[offer.arch], offer) for offer in offered),
+        pending=tuple((card.device, card.cut) for card in scanner.fleet.pending if card.cut),
+        rejected=scanner.rejected,
+        unreadable=tuple(item for card in scanner.fleet.cards for item in card.device.unreadable),
+    )
+
+
+async def _look_twice(scanner: Scanner) -> None:
+    await scanner.enumerate_cards()
+    if not all(card.health.is_healthy for card in scanner.fleet.cards):
+        await asyncio.sleep(READ_DEADLINE)  # for those that only are slow
+        await scanner.look()
 
 
 def as_json(finding: Finding) -> str:
@@ -48,12 +77,14 @@ def as_json(finding: Finding) -> str:
                 {"name": name, "family": offer.arch, "units": [_unit_document(unit) for unit in offer.units]}
                 for name, offer in finding.resources
             ],
-            "rejected": [
-                {"card": card.name, "family": card.arch, "reason": card.reason} for card in finding.inventory.rejected
+            "pending": [
+                {"card": device.name, "family": device.arch, "units": str(cut.partitioning), "reason": cut.pending}
+                for device, cut in finding.pending
             ],
+            "rejected": [{"card": card.name, "family": card.arch, "reason": card.reason} for card in finding.rejected],
             "unreadable": [
                 {"card": item.card, "attribute": item.subject, "reason": item.reason, "detail": item.detail}
-                for item in finding.inventory.unreadable
+                for item in finding.unreadable
             ],
         },
         indent=2,
@@ -83,8 +114,12 @@ def as_text(finding: Finding) -> str:
             lines.extend(_unit_lines(unit))
     if not finding.resources:
         lines.append("no NPU found: nothing would be offered")
-    lines.extend(f"not offered: {card.name} ({card.arch}): {card.reason}" for card in finding.inventory.rejected)
-    lines.extend(f"unreadable: {item}" for item in finding.inventory.unreadable)
+    lines.extend(
+        f"pending: {device.name} ({device.arch}) keeps its {cut.partitioning} units: {cut.pending}"
+        for device, cut in finding.pending
+    )
+    lines.extend(f"not offered: {card.name} ({card.arch}): {card.reason}" for card in finding.rejected)
+    lines.extend(f"unreadable: {item}" for item in finding.unreadable)
     return "\n".join(lines)
 
 

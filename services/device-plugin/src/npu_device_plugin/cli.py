@@ -1,6 +1,7 @@
 """``k8s-device-plugin``: parses the command line, then becomes the daemon in the same process."""
 
 import json
+import logging
 import os
 import sys
 from enum import StrEnum
@@ -12,6 +13,7 @@ from npu_core.errors import HostError, SettingsError
 from npu_core.service.settings import environment_name
 from npu_device_plugin import __version__, check
 from npu_device_plugin.settings import OPTIONS, Settings, load
+from npu_device_plugin.signals import release_signals
 
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None)
 
@@ -57,6 +59,17 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
     resource_name: Annotated[
         _Text, _option("resource-name", "NAME", "name in Kubernetes; default beta.furiosa.ai/npu")
     ] = None,
+    device_injection: Annotated[_Text, _option("device-injection", "HOW", "files, cdi or both; default files")] = None,
+    cdi_dir: Annotated[
+        _Text, _option("cdi-dir", "DIR", "where runtimes look CDI names up; default /var/run/cdi")
+    ] = None,
+    listen_address: Annotated[
+        _Text, _option("listen-address", "ADDRESS", "of /healthz, /readyz, /metrics, or off; default 127.0.0.1:6255")
+    ] = None,
+    pod_resources_socket: Annotated[
+        _Text,
+        _option("pod-resources-socket", "PATH", "the kubelet's; default /var/lib/kubelet/pod-resources/kubelet.sock"),
+    ] = None,
     config_file: Annotated[
         _Text, _option("config-file", "FILE", "take all of the above from a YAML file, and no other option")
     ] = None,
@@ -81,6 +94,10 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
         plugin_dir,
         socket_name,
         resource_name,
+        device_injection,
+        cdi_dir,
+        listen_address,
+        pod_resources_socket,
         config_file,
         sysfs,
         devfs,
@@ -90,7 +107,9 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
     )
     given = {name: value for name, value in zip(OPTIONS, values, strict=True) if value is not None}
     context.obj = given
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        release_signals()
+    else:
         _settings(given)
         _become_daemon(given)
 
@@ -102,6 +121,8 @@ def check_host(
 ) -> None:
     """Print what this host would offer and what a container of each unit would get; serves nothing."""
     settings = _settings(context.obj)
+    # What the scanner would log is in the answer.
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         finding = check.examine(settings)
     except HostError as error:
@@ -120,7 +141,7 @@ def _settings(given: dict[str, str]) -> Settings:
 
 def _become_daemon(given: dict[str, str]) -> None:
     """Replace this program, and the weight of its command line, by the daemon: same process, same settings."""
-    arguments = [sys.executable, "-m", "npu_device_plugin.daemon", json.dumps(given)]
+    arguments = [sys.executable, "-P", "-m", "npu_device_plugin.daemon", json.dumps(given)]
     os.execv(sys.executable, arguments)  # noqa: S606  # no shell is meant
 
 

@@ -7,7 +7,6 @@ stay with it for as long as the node runs.
 import asyncio
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 
@@ -15,7 +14,10 @@ from npu_core.errors import SettingsError
 from npu_core.service import logs
 from npu_device_plugin import __version__
 from npu_device_plugin.app import DevicePlugin
-from npu_device_plugin.settings import Settings, load
+from npu_device_plugin.reload import Reloader
+from npu_device_plugin.settings import Settings
+from npu_device_plugin.signals import END_SIGNALS, hold_signals, release_signals
+from npu_device_plugin.telemetry import Telemetry
 
 _log = logs.EventLog(__name__)
 
@@ -23,24 +25,26 @@ _log = logs.EventLog(__name__)
 def main(arguments: list[str]) -> int:
     """Run until SIGTERM or SIGINT; returns the exit status."""
     try:
-        settings = load(json.loads(arguments[0]), os.environ)
+        reloader = Reloader(json.loads(arguments[0]), os.environ, Telemetry())
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    settings = reloader.settings
     logs.configure(settings.log_level, settings.log_format)
     _log.info("starting", version=__version__, defaultPe=settings.default_pe, interval=settings.interval)
     with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-        runner.run(_run(settings))
+        runner.run(_run(reloader))
     _log.info("stopped")
     return 0
 
 
-async def _run(settings: Settings) -> None:
+async def _run(reloader: Reloader) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in END_SIGNALS:
         loop.add_signal_handler(number, stopped.set)
-    await DevicePlugin(settings).run(stopped)
+    release_signals()
+    await DevicePlugin(reloader).run(stopped)
 
 
 def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -52,4 +56,5 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
 
 
 if __name__ == "__main__":
+    hold_signals()
     sys.exit(main(sys.argv[1:]))

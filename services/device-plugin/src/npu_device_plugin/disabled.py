@@ -9,6 +9,8 @@ from npu_core.partition import MAX_INDEX, Unit, UnitId
 
 _CARD = re.compile(r"npu(0|[1-9][0-9]{0,2})", re.ASCII)
 _UUID = re.compile(r"[0-9A-Za-z]{8}(-[0-9A-Za-z]{4}){3}-[0-9A-Za-z]{12}", re.ASCII)
+WHOLE_CARD = ("management attributes", "identity")
+"""What :attr:`npu_core.device.Device.unreadable` names when nothing of a card could be read."""
 EXPECTED = "a card (npu1), a unit (npu0pe0), a UUID or a PCI address (0000:6d:00.0)"
 
 
@@ -24,6 +26,9 @@ class DisabledDevice:
     name: str
     node: str | None = None
 
+    def __str__(self) -> str:
+        return self.name if self.node is None else f"{self.name} on {self.node}"
+
     def concerns(self, node: str | None) -> bool:
         """Whether the entry is meant for this node."""
         return self.node is None or self.node == node
@@ -34,6 +39,13 @@ class DisabledDevice:
             return True
         meant = _unit_id(self.name)
         return meant is not None and meant.index == unit.device.index and meant.cores.overlaps(unit.cores)
+
+    def may_mean(self, device: Device) -> bool:
+        """Whether it cannot be told if this card is meant, because what it is called by could not be read."""
+        unread = {item.subject for item in device.unreadable}
+        if _UUID.fullmatch(self.name):
+            return device.uuid is None and bool(unread & {"device_uuid", *WHOLE_CARD})
+        return _pci(self.name) is not None and device.pci is None and bool(unread & {"busname", *WHOLE_CARD})
 
 
 def covers_card(name: str, device: Device) -> bool:

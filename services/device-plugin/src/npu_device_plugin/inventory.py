@@ -4,12 +4,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 
 from npu_core.arch import Arch
-from npu_core.device import Device
+from npu_core.cores import CoreRange
+from npu_core.device import Device, file_order
 from npu_core.health import HealthReport, HealthState
 from npu_core.partition import FUSION, Partitioning, Unit, units_of
+from npu_device_plugin.cutting import NOTHING_HELD, Cut, Ledger, conflict, cut_of
 from npu_device_plugin.disabled import DisabledDevice
 
 CardKey = tuple[Arch, int]
+
+FORGET_AFTER = 60.0
+"""Seconds after which a lost card that nobody holds is not listed any more. It is listed again when it comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +24,21 @@ class Card:
     Attributes:
         device: what it is, as far as it could be read at any time.
         health: how it is, by all looks so far.
+        cut: how it is cut; None before that was decided.
+        rejection: why it is not ours any more, by its last identification; None if it is.
+        gone_since: time of the first of the looks, up to now, that did not find it; None if the last one did.
     """
 
     device: Device
     health: HealthState = field(default_factory=HealthState)
+    cut: Cut | None = None
+    rejection: str | None = None
+    gone_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Every card seen since the start, by key. None is ever forgotten: a lost one is unhealthy, not unknown."""
+    """Every card seen since the start, by key. A lost one is unhealthy, and kept for as long as it may be held."""
 
     cards: tuple[Card, ...] = ()
 
@@ -46,29 +57,81 @@ class Fleet:
         cards = {card.device.key: card for card in self.cards}
         for device in devices:
             known = cards.get(device.key)
-            cards[device.key] = replace(known, device=_merged(known.device, device)) if known else Card(device)
+            cards[device.key] = _updated(known, device) if known else Card(device)
         return Fleet(tuple(sorted(cards.values(), key=_card_order)))
 
-    def with_look(self, key: CardKey, report: HealthReport, now: float) -> "Fleet":
-        """After one look at a card's health; a card that is not known is left out."""
+    def with_rejection(self, key: CardKey, reason: str) -> "Fleet":
+        """After a known card turned out to be none of ours; a card that is not known is left out."""
+        return Fleet(tuple(replace(card, rejection=reason) if card.device.key == key else card for card in self.cards))
+
+    def with_look(self, key: CardKey, report: HealthReport, now: float, *, present: bool = True) -> "Fleet":
+        """After one look at a card, which was there or not; a card that is not known is left out."""
         return Fleet(
             tuple(
-                replace(card, health=card.health.after(report, now)) if card.device.key == key else card
+                replace(
+                    card,
+                    health=card.health.after(report, now),
+                    gone_since=_gone_since(card, now, present=present),
+                )
+                if card.device.key == key
+                else card
                 for card in self.cards
             )
         )
+
+    def with_cuts(self, wish: Partitioning, ledger: Ledger) -> "Fleet":
+        """Every card cut as the settings wish, except those of which a container may hold something else."""
+        return Fleet(tuple(replace(card, cut=_cut(card, wish, ledger)) for card in self.cards))
+
+    def without_lost(self, ledger: Ledger, now: float) -> "Fleet":
+        """Without the cards that have been gone for :data:`FORGET_AFTER` and that nobody holds."""
+        return Fleet(tuple(card for card in self.cards if not _is_lost(card, ledger, now)))
+
+    @property
+    def pending(self) -> tuple[Card, ...]:
+        """The cards that are not cut as the settings wish, yet."""
+        return tuple(card for card in self.cards if card.cut and card.cut.pending)
+
+
+def _gone_since(card: Card, now: float, *, present: bool) -> float | None:
+    if present:
+        return None
+    return now if card.gone_since is None else card.gone_since
+
+
+def _cut(card: Card, wish: Partitioning, ledger: Ledger) -> Cut:
+    current = card.cut.partitioning if card.cut else None
+    return cut_of(card.device.spec, current, wish, ledger.held(*card.device.key))
+
+
+def _is_lost(card: Card, ledger: Ledger, now: float) -> bool:
+    gone = card.gone_since is not None and now - card.gone_since >= FORGET_AFTER
+    return gone and ledger.held(*card.device.key) == frozenset()
 
 
 def _card_order(card: Card) -> tuple[int, int]:
     return list(Arch).index(card.device.arch), card.device.index
 
 
+def _updated(known: Card, seen: Device) -> Card:
+    """A card after it was identified again. Another card under the same number starts anew, but for its holders."""
+    if _is_another(known.device, seen):
+        return Card(seen, cut=known.cut)
+    return replace(known, device=_merged(known.device, seen), rejection=None)
+
+
 def _merged(known: Device, seen: Device) -> Device:
-    """What is known of a card after it was identified again: a failed read does not make us forget."""
-    if not seen.unreadable or _is_another(known, seen):
-        return seen
+    """What is known of a card after it was identified again: a failed read does not make us forget.
+
+    Nor does a device file that has gone: the card is not whole until it is back. Another driver may have other files.
+    """
+    same_driver = known.driver == seen.driver or seen.driver is None
+    files = {*seen.files, *known.files} if same_driver else set(seen.files)
+    merged = replace(seen, files=tuple(sorted(files, key=file_order)))
+    if not seen.unreadable:
+        return merged
     kept = {item.name: getattr(known, item.name) for item in fields(Device) if getattr(seen, item.name) is None}
-    return replace(seen, **kept)
+    return replace(merged, **kept)
 
 
 def _is_another(known: Device, seen: Device) -> bool:
@@ -92,8 +155,9 @@ class HealthChange:
 
 def health_changes(before: Fleet, after: Fleet) -> Iterator[HealthChange]:
     """The cards that are new or whose status changed, in their order."""
+    cards = {card.device.key: card for card in before.cards}
     for card in after.cards:
-        known = before.card(card.device.key)
+        known = cards.get(card.device.key)
         if known is None or known.health.status is not card.health.status:
             yield HealthChange(known, card)
 
@@ -105,10 +169,12 @@ class OfferedUnit:
     Attributes:
         unit: the unit.
         objections: why not, in words; none if it may.
+        disabled: whether the operator wants it gone; it is listed only for as long as it may be held.
     """
 
     unit: Unit
     objections: tuple[str, ...] = ()
+    disabled: bool = False
 
     @property
     def healthy(self) -> bool:
@@ -150,33 +216,64 @@ class Offer:
             ListedUnit(offered.unit.id, offered.healthy, offered.unit.device.numa_node) for offered in self.units
         )
 
+    @property
+    def has_disabled(self) -> bool:
+        """Whether a unit is listed only because it may still be held."""
+        return any(offered.disabled for offered in self.units)
+
     def unit(self, unit_id: str) -> OfferedUnit | None:
         """The unit with that id, if it is offered."""
         return next((offered for offered in self.units if offered.unit.id == unit_id), None)
 
 
-def offers(fleet: Fleet, partitioning: Partitioning, disabled: tuple[DisabledDevice, ...] = ()) -> tuple[Offer, ...]:
+def offers(
+    fleet: Fleet,
+    partitioning: Partitioning,
+    disabled: tuple[DisabledDevice, ...] = (),
+    ledger: Ledger = NOTHING_HELD,
+) -> tuple[Offer, ...]:
     """What each family of the node offers: every unit of every card, except what is disabled.
 
-    A family that cannot be cut as the policy says is offered card by card.
+    Args:
+        fleet: the cards.
+        partitioning: for cards whose cut was not decided yet. A family that cannot be cut so is offered card by card.
+        disabled: what may not be given out. A disabled unit that may still be held stays listed, unhealthy.
+        ledger: what is known of who holds what.
     """
-    return tuple(Offer(arch, tuple(_offered(fleet, arch, partitioning, disabled))) for arch in fleet.families)
+    cut = Fleet(
+        tuple(card if card.cut else replace(card, cut=_cut(card, partitioning, ledger)) for card in fleet.cards)
+    )
+    return tuple(
+        Offer(
+            arch,
+            tuple(unit for card in cut.cards if card.device.arch is arch for unit in _offered(card, disabled, ledger)),
+        )
+        for arch in fleet.families
+    )
 
 
-def _offered(
-    fleet: Fleet, arch: Arch, partitioning: Partitioning, disabled: tuple[DisabledDevice, ...]
-) -> Iterator[OfferedUnit]:
-    for card in fleet.cards:
-        if card.device.arch is not arch:
+def _offered(card: Card, disabled: tuple[DisabledDevice, ...], ledger: Ledger) -> Iterator[OfferedUnit]:
+    held = ledger.held(*card.device.key)
+    for unit in units_of(card.device, card.cut.partitioning if card.cut else FUSION):
+        is_disabled = any(entry.covers(unit) for entry in disabled)
+        if is_disabled and held is not None and not any(cores.overlaps(unit.cores) for cores in held):
             continue
-        policy = partitioning if partitioning.fits(card.device.spec) else FUSION
-        for unit in units_of(card.device, policy):
-            if not any(entry.covers(unit) for entry in disabled):
-                yield OfferedUnit(unit, _objections(card, unit))
+        doubts = [
+            f"it cannot be told whether it is disabled as {entry.name}"
+            for entry in disabled
+            if entry.may_mean(card.device)
+        ]
+        objections = (*_objections(card, unit, held, is_disabled=is_disabled), *doubts)
+        yield OfferedUnit(unit, objections, is_disabled)
 
 
-def _objections(card: Card, unit: Unit) -> tuple[str, ...]:
-    missing = tuple(f"device file {name} does not exist" for name in unit.missing_files)
-    if card.health.is_healthy:
-        return missing
-    return (*(card.health.reasons or ("not looked at yet",)), *missing)
+def _objections(card: Card, unit: Unit, held: frozenset[CoreRange] | None, *, is_disabled: bool) -> Iterator[str]:
+    if not card.health.is_healthy:
+        yield from card.health.reasons or ("not looked at yet",)
+    yield from (f"device file {name} does not exist" for name in unit.missing_files)
+    if card.rejection:
+        yield card.rejection
+    if is_disabled:
+        yield "disabled, and it cannot be told whether it is held" if held is None else "disabled, but still held"
+    if others := conflict(unit.cores, held):
+        yield others

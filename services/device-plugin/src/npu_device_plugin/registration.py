@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import grpc
 
 from npu_device_plugin._kubelet import deviceplugin_pb2 as pb
-from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import RegistrationStub
+from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub, RegistrationStub
 from npu_device_plugin.servicer import API_VERSION, options
 
 KUBELET_SOCKET = "kubelet.sock"
 _TIMEOUT = 15.0
 """Seconds. From 1.25 on the kubelet dials us before it answers, and gives that 10 s."""
+
+_ANSWER_SECONDS = 1.0
 
 # The kubelet's server refuses the percent-encoded path that gRPC would send as the host.
 _CHANNEL_OPTIONS = (
@@ -37,6 +39,16 @@ class Registration:
     plugin_dir: str
     endpoint: str
     resource: str
+
+
+async def answers(socket: str) -> bool:
+    """Whether a device plugin, of whatever resource, is at work behind a socket."""
+    async with grpc.aio.insecure_channel(f"unix:{socket}", options=_CHANNEL_OPTIONS) as channel:
+        try:
+            await DevicePluginStub(channel).GetDevicePluginOptions(pb.Empty(), timeout=_ANSWER_SECONDS)
+        except grpc.aio.AioRpcError:
+            return False
+    return True
 
 
 async def register(registration: Registration) -> None:

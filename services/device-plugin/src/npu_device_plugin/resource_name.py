@@ -2,9 +2,12 @@
 
 import itertools
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from npu_core.arch import Arch
+from npu_core.arch import Arch, arch_spec
+from npu_core.errors import FormatError
+from npu_core.partition import UnitId
 
 _REQUESTS = "requests."
 _KUBERNETES_DOMAIN = "kubernetes.io/"
@@ -47,6 +50,29 @@ class ResourceNames:
     base: str = "beta.furiosa.ai/npu"
     of_family: tuple[tuple[Arch, str], ...] = ()
 
+    def of_families(self, families: Collection[Arch], held: Iterable[tuple[str, str]] = ()) -> dict[Arch, str]:
+        """The resource of each family of a node.
+
+        The first family, which gets the base name, is the first one in the order of the architecture table, unless
+        containers show that it was another one before we started: a family must not change its name while units of
+        it are held, or they would be given out again under the new one.
+
+        Args:
+            families: those that the node has cards of.
+            held: resource and unit id of everything that containers hold.
+        """
+        present = [arch for arch in Arch if arch in families]
+        others = [arch for arch in present if not self._speaks_against(arch, held)]
+        first = (others or present)[:1]
+        return {arch: self.name(arch, first=arch in first) for arch in present}
+
+    def _speaks_against(self, arch: Arch, held: Iterable[tuple[str, str]]) -> bool:
+        """Whether something is held that shows that the family did not have the base name."""
+        return any(
+            resource == self.name(arch, first=False) if resource != self.base else not _can_be_of(arch, unit)
+            for resource, unit in held
+        )
+
     def name(self, arch: Arch, *, first: bool) -> str:
         """The resource of a family; ``first`` if no other family of the node has the base name."""
         given = dict(self.of_family)
@@ -61,3 +87,10 @@ class ResourceNames:
             self.name(one, first=True) == self.name(other, first=False)
             for one, other in itertools.permutations(Arch, 2)
         )
+
+
+def _can_be_of(arch: Arch, unit: str) -> bool:
+    try:
+        return arch_spec(arch).cores.encloses(UnitId.parse(unit).cores)
+    except FormatError:
+        return True  # somebody else's id says nothing

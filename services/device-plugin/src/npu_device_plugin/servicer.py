@@ -1,17 +1,23 @@
 """The kubelet's questions and our answers: gRPC on one side, values on the other. Decides nothing itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
 import grpc
 
+from npu_core.arch import Arch
+from npu_core.partition import Unit
 from npu_core.service.logs import EventLog
 from npu_device_plugin._kubelet import deviceplugin_pb2 as pb
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginServicer
+from npu_device_plugin.cdi import device_name
 from npu_device_plugin.grants import PERMISSIONS, Grant, grant
-from npu_device_plugin.inventory import ListedUnit, Offer, OfferedUnit
+from npu_device_plugin.injection import DeviceInjection
+from npu_device_plugin.inventory import ListedUnit, Offer
 from npu_device_plugin.preference import preferred
+from npu_device_plugin.telemetry import Telemetry
 
 API_VERSION = "v1beta1"
 HEALTHY = "Healthy"
@@ -38,13 +44,32 @@ class OfferServicer(DevicePluginServicer):
         streams_opened: how many streams the kubelet has opened so far.
     """
 
-    def __init__(self, resource: str, offer: Offer) -> None:
-        """A servicer of ``resource`` that starts with ``offer``."""
+    def __init__(
+        self,
+        resource: str,
+        offer: Offer,
+        telemetry: Telemetry | None = None,
+        injection: DeviceInjection = DeviceInjection.FILES,
+        on_grant: Callable[[Arch, tuple[Unit, ...]], None] = lambda _arch, _units: None,
+    ) -> None:
+        """A servicer of ``resource``.
+
+        Args:
+            resource: its name.
+            offer: what it starts with.
+            telemetry: where streams, messages and answers are counted.
+            injection: what an answer to Allocate holds.
+            on_grant: told of every unit that was given out, before the kubelet hears of it.
+        """
         self.resource = resource
         self.streams_opened = 0
         self._offer = offer
+        self._telemetry = telemetry or Telemetry()
+        self._injection = injection
+        self._on_grant = on_grant
         self._changed = asyncio.Event()
         self._streams: set[asyncio.Event] = set()
+        self._last_ended = 0
         self._stream_opened = asyncio.Event()
         self._stream_ended = asyncio.Event()
 
@@ -60,6 +85,11 @@ class OfferServicer(DevicePluginServicer):
         return changed
 
     @property
+    def offer(self) -> Offer:
+        """The offer last published."""
+        return self._offer
+
+    @property
     def streaming(self) -> bool:
         """Whether the kubelet listens."""
         return bool(self._streams)
@@ -69,9 +99,12 @@ class OfferServicer(DevicePluginServicer):
         while self.streams_opened <= after:
             await self._stream_opened.wait()
 
-    async def wait_for_stream_end(self) -> None:
-        """Return as soon as nobody listens any more."""
-        while self._streams:
+    async def wait_for_stream_end(self, after: int) -> None:
+        """Return as soon as one of the streams opened after the first ``after`` ones has ended.
+
+        Not only when all have: nobody can tell which of them is the kubelet's.
+        """
+        while self._last_ended <= after:
             await self._stream_ended.wait()
 
     def end_streams(self) -> None:
@@ -94,27 +127,31 @@ class OfferServicer(DevicePluginServicer):
         """The units, at once and whenever the kubelet would see a difference; a slow reader gets the latest only."""
         del request, context
         ended = asyncio.Event()
-        self._open(ended)
+        number = self._open(ended)
         try:
             told: tuple[ListedUnit, ...] | None = None
             while not ended.is_set():
                 changed, listing = self._changed, self._offer.listing
                 if listing != told:
+                    self._telemetry.sends[self.resource] += 1
                     yield pb.ListAndWatchResponse(devices=[_device(unit) for unit in listing])
                     told = listing
                 await _first_of(changed, ended)
         finally:
-            self._close(ended)
+            self._close(ended, number)
 
-    def _open(self, ended: asyncio.Event) -> None:
+    def _open(self, ended: asyncio.Event) -> int:
         self._streams.add(ended)
         self.streams_opened += 1
+        self._telemetry.streams[self.resource] += 1
         self._stream_opened.set()
         self._stream_opened = asyncio.Event()
         _log.info("the kubelet listens", resource=self.resource, units=len(self._offer.units))
+        return self.streams_opened
 
-    def _close(self, ended: asyncio.Event) -> None:
+    def _close(self, ended: asyncio.Event, number: int) -> None:
         self._streams.discard(ended)
+        self._last_ended = max(self._last_ended, number)
         self._stream_ended.set()
         self._stream_ended = asyncio.Event()
 
@@ -136,13 +173,22 @@ class OfferServicer(DevicePluginServicer):
         self, request: pb.AllocateRequest, context: "_Context"
     ) -> pb.AllocateResponse:
         """Device files and environment for each container, exactly one answer per request."""
-        grants = [await self._grant(each.devices_ids, context) for each in request.container_requests]
-        for granted in grants:
-            _log.info("units allocated", resource=self.resource, units=",".join(granted.unit_ids))
-        return pb.AllocateResponse(container_responses=[_response(granted) for granted in grants])
+        begun = time.perf_counter()
+        try:
+            containers = [await self._granted(each.devices_ids, context) for each in request.container_requests]
+        except grpc.aio.AbortError:
+            self._telemetry.allocations[self.resource, "refused"] += 1
+            raise
+        for units in containers:
+            self._on_grant(self._offer.arch, units)
+            _log.info("units allocated", resource=self.resource, units=",".join(unit.id for unit in units))
+        answer = pb.AllocateResponse(container_responses=[self._response(grant(units)) for units in containers])
+        self._telemetry.allocations[self.resource, "granted"] += len(containers)
+        self._telemetry.latency_of(self.resource).observe(time.perf_counter() - begun)
+        return answer
 
-    async def _grant(self, unit_ids: Iterable[str], context: "_Context") -> Grant:
-        offered: list[OfferedUnit] = []
+    async def _granted(self, unit_ids: Iterable[str], context: "_Context") -> tuple[Unit, ...]:
+        units: list[Unit] = []
         for unit_id in unit_ids:
             unit = self._offer.unit(unit_id)
             if unit is None:
@@ -151,8 +197,17 @@ class OfferServicer(DevicePluginServicer):
                 reasons = "; ".join(unit.objections)
                 await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"unit {unit_id} is unhealthy: {reasons}")
             else:
-                offered.append(unit)
-        return grant(unit.unit for unit in offered)
+                units.append(unit.unit)
+        return tuple(units)
+
+    def _response(self, granted: Grant) -> pb.ContainerAllocateResponse:
+        names = granted.unit_ids if self._injection.cdi else ()
+        paths = granted.paths if self._injection.files else ()
+        return pb.ContainerAllocateResponse(
+            envs=dict(granted.environment),
+            devices=[pb.DeviceSpec(container_path=path, host_path=path, permissions=PERMISSIONS) for path in paths],
+            cdi_devices=[pb.CDIDevice(name=device_name(self._offer.arch, name)) for name in names],
+        )
 
     async def PreStartContainer(  # noqa: N802  # the protocol's name
         self, request: pb.PreStartContainerRequest, context: "_Context"
@@ -176,10 +231,3 @@ def _device(unit: ListedUnit) -> pb.Device:
     nodes = [] if unit.numa_node is None else [pb.NUMANode(ID=unit.numa_node)]
     topology = pb.TopologyInfo(nodes=nodes) if nodes else None
     return pb.Device(ID=unit.id, health=HEALTHY if unit.healthy else UNHEALTHY, topology=topology)
-
-
-def _response(granted: Grant) -> pb.ContainerAllocateResponse:
-    return pb.ContainerAllocateResponse(
-        envs=dict(granted.environment),
-        devices=[pb.DeviceSpec(container_path=path, host_path=path, permissions=PERMISSIONS) for path in granted.paths],
-    )

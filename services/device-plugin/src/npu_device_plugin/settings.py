@@ -1,14 +1,26 @@
 """What the operator wants: from a command line and environment, or from a configuration file, never from both."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 from npu_core.errors import FormatError, Problem, SettingsError
 from npu_core.partition import FUSION, Partitioning
 from npu_core.service.logs import LogFormat, LogLevel
-from npu_core.service.settings import COMMAND_LINE, ENVIRONMENT, Given, Reader, absolute_path, gather, one_of, seconds
+from npu_core.service.settings import (
+    COMMAND_LINE,
+    ENVIRONMENT,
+    Address,
+    Given,
+    Reader,
+    absolute_path,
+    address,
+    gather,
+    one_of,
+    seconds,
+)
 from npu_device_plugin.config_file import read_config
 from npu_device_plugin.disabled import DisabledDevice
+from npu_device_plugin.injection import DeviceInjection
 from npu_device_plugin.resource_name import ResourceNames
 from npu_device_plugin.setting_values import disabled_devices, event_loop, file_name, partitioning, resource_names
 
@@ -18,13 +30,18 @@ MAX_SOCKET_PATH = 107
 SCRATCH_NAME_LENGTH = 12
 """Bytes of the longest name that a socket has before it gets its own; see supervisor.py."""
 
+DEFAULT_ADDRESS = Address("127.0.0.1", 6255)
+
 _INTERVAL = seconds(0.1, 86_400)
 _NODE_NAME = "NODE_NAME"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set. The first six are the specification's options."""
+    """Everything that can be set.
+
+    The first six are the specification's options; they and the next four may also stand in the configuration file.
+    """
 
     default_pe: Partitioning = FUSION
     """``--default-pe``, ``defaultPe``: how many PEs make a unit. Fusion, so that a pod gets a whole card."""
@@ -45,6 +62,22 @@ class Settings:
     resource_names: ResourceNames = field(default_factory=ResourceNames)
     """``--resource-name``, ``resourceName``: one name, or in the file a map of family to name. Needs a restart."""
 
+    device_injection: DeviceInjection = DeviceInjection.FILES
+    """``--device-injection``, ``deviceInjection``: how a container gets its devices: ``files``, named one by one;
+    ``cdi``, by a name that the runtime looks up; ``both``, for runtimes that may not know CDI and drop the name in
+    silence. Needs a restart."""
+
+    cdi_dir: str = "/var/run/cdi"
+    """``--cdi-dir``, ``cdiDir``: where the runtime looks CDI names up. Needs a restart."""
+
+    listen_address: Address | None = DEFAULT_ADDRESS
+    """``--listen-address``, ``listenAddress``: of /healthz, /readyz and /metrics; ``off`` for none. On the loopback by
+    default: nothing of it is secret, but nobody should have to think about that. Needs a restart."""
+
+    pod_resources_socket: str = "/var/lib/kubelet/pod-resources/kubelet.sock"
+    """``--pod-resources-socket``, ``podResourcesSocket``: where the kubelet tells which units containers hold. It
+    follows the kubelet's root directory, unlike the plugin directory. Needs a restart."""
+
     sysfs: str = "/sys"
     """``--sysfs``: where the host's /sys is."""
 
@@ -64,13 +97,24 @@ class Settings:
     """``--event-loop``: uvloop, or asyncio where it cannot be had."""
 
     config_file: str | None = None
-    """``--config-file``: the file that the first six came from."""
+    """``--config-file``: the file that all that can stand in one came from."""
+
+    def with_live_changes(self, newer: "Settings") -> "Settings":
+        """These settings with everything from ``newer`` that needs no restart."""
+        return replace(self, **{name: getattr(newer, name) for name in LIVE})
+
+    def differences(self, newer: "Settings") -> tuple[str, ...]:
+        """Names of the fields that are not the same in ``newer``."""
+        return tuple(item.name for item in fields(self) if getattr(self, item.name) != getattr(newer, item.name))
 
     @property
     def disabled_here(self) -> tuple[DisabledDevice, ...]:
         """The disabled devices that concern this node."""
         return tuple(device for device in self.disabled_devices if device.concerns(self.node_name))
 
+
+LIVE = ("default_pe", "interval", "disabled_devices")
+"""Fields that a change of the configuration file changes at once. The others need a restart."""
 
 SURROUNDINGS = ("sysfs", "devfs", "log-level", "log-format", "event-loop")
 """Options that an environment may give also with a configuration file: they belong to the machine, not to the wish."""
@@ -130,6 +174,10 @@ def _read(
         plugin_dir=wished.take(keys.plugin_dir, absolute_path, default.plugin_dir),
         socket_name=wished.take(keys.socket_name, file_name, default.socket_name),
         resource_names=wished.take(keys.resource_name, resource_names, default.resource_names),
+        device_injection=wished.take(keys.device_injection, one_of(DeviceInjection), default.device_injection),
+        cdi_dir=wished.take(keys.cdi_dir, absolute_path, default.cdi_dir),
+        listen_address=wished.take(keys.listen_address, address, default.listen_address),
+        pod_resources_socket=wished.take(keys.pod_resources_socket, absolute_path, default.pod_resources_socket),
         sysfs=surroundings.take("sysfs", absolute_path, default.sysfs),
         devfs=surroundings.take("devfs", absolute_path, default.devfs),
         node_name=environment.get(_NODE_NAME) or None,
@@ -166,7 +214,7 @@ def _node_name_problems(settings: Settings, keys: "_Keys") -> Iterable[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """The specification's six options, as one of the two sources calls them."""
+    """What can be set by option and in the file, as one of the two calls it."""
 
     default_pe: str
     interval: str
@@ -174,19 +222,36 @@ class _Keys:
     plugin_dir: str
     socket_name: str
     resource_name: str
+    device_injection: str
+    cdi_dir: str
+    listen_address: str
+    pod_resources_socket: str
 
 
-_OPTION_KEYS = _Keys("default-pe", "interval", "disabled-devices", "plugin-dir", "socket-name", "resource-name")
-_FILE_KEYS = _Keys("defaultPe", "interval", "disabledDevices", "pluginDir", "socketName", "resourceName")
-
-OPTIONS = (
+_OPTION_KEYS = _Keys(
     "default-pe",
     "interval",
     "disabled-devices",
     "plugin-dir",
     "socket-name",
     "resource-name",
-    "config-file",
-    *SURROUNDINGS,
+    "device-injection",
+    "cdi-dir",
+    "listen-address",
+    "pod-resources-socket",
 )
+_FILE_KEYS = _Keys(
+    "defaultPe",
+    "interval",
+    "disabledDevices",
+    "pluginDir",
+    "socketName",
+    "resourceName",
+    "deviceInjection",
+    "cdiDir",
+    "listenAddress",
+    "podResourcesSocket",
+)
+
+OPTIONS = (*(getattr(_OPTION_KEYS, item.name) for item in fields(_Keys)), "config-file", *SURROUNDINGS)
 """Every option of the program, without dashes."""

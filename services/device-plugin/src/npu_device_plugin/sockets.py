@@ -1,6 +1,7 @@
 """Socket files in a directory that somebody else cleans up."""
 
 import os
+import socket
 import stat
 from contextlib import suppress
 from typing import NamedTuple
@@ -13,10 +14,10 @@ class SocketIdentity(NamedTuple):
     changed_ns: int
 
 
-def socket_identity(path: str) -> SocketIdentity | None:
+def socket_identity(path: str, *, through_links: bool = False) -> SocketIdentity | None:
     """Which socket is at ``path``; None if there is none."""
     try:
-        status = os.lstat(path)
+        status = os.stat(path, follow_symlinks=through_links)  # noqa: PTH116  # pathlib is not loaded in the daemon
     except OSError:
         return None
     return SocketIdentity(status.st_ino, status.st_ctime_ns) if stat.S_ISSOCK(status.st_mode) else None
@@ -27,9 +28,31 @@ def give_name(scratch: str, path: str) -> SocketIdentity | None:
 
     gRPC removes the file it bound when its server stops, even if by then it is another process's. Bound under a
     scratch name and renamed, there is nothing for it to remove.
+
+    Returns:
+        Which socket it now is; None if it was removed or replaced in the meantime.
+
+    Raises:
+        OSError: if there is no socket any more, or the name cannot be had.
     """
-    os.replace(scratch, path)  # noqa: PTH105  # beside lstat; pathlib is not otherwise loaded in the daemon
-    return socket_identity(path)
+    inode = os.lstat(scratch).st_ino
+    os.replace(scratch, path)  # noqa: PTH105  # as above
+    identity = socket_identity(path)
+    return identity if identity is not None and identity.inode == inode else None
+
+
+def check_bindable(path: str) -> None:
+    """Bind a socket at ``path`` and take it away again.
+
+    gRPC loses memory with each address it cannot bind and writes lines of its own about it, and a directory may be
+    missing or full for days.
+
+    Raises:
+        OSError: that says why nothing can be bound there.
+    """
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.bind(path)
+    os.unlink(path)  # noqa: PTH108  # as above
 
 
 def remove_if_ours(path: str, ours: SocketIdentity | None) -> None:

@@ -18,9 +18,10 @@ import grpc
 
 from npu_core.service.logs import EventLog
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import add_DevicePluginServicer_to_server
-from npu_device_plugin.registration import KUBELET_SOCKET, Registration, RegistrationError, register
+from npu_device_plugin.registration import KUBELET_SOCKET, Registration, RegistrationError, answers, register
 from npu_device_plugin.servicer import OfferServicer
-from npu_device_plugin.sockets import SocketIdentity, give_name, remove_if_ours, socket_identity
+from npu_device_plugin.sockets import SocketIdentity, check_bindable, give_name, remove_if_ours, socket_identity
+from npu_device_plugin.telemetry import Telemetry
 
 _log = EventLog(__name__)
 
@@ -35,6 +36,7 @@ BRIEF = 1.0
 """Seconds. A registration whose stream ends sooner has failed: the next attempt may wait."""
 _BACK_OFF = (0.2, 10.0)
 _STOP_GRACE = 0.5
+_START = "start"
 
 
 class Loss(StrEnum):
@@ -59,15 +61,24 @@ def back_off(attempt: int, jitter: float) -> float:
 class Supervisor:
     """Keeps one resource registered for as long as it runs."""
 
-    def __init__(self, registration: Registration, servicer: OfferServicer, scratch_name: str) -> None:
+    def __init__(
+        self,
+        registration: Registration,
+        servicer: OfferServicer,
+        scratch_name: str,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         """A supervisor of what ``servicer`` answers for.
 
         Args:
             registration: what the kubelet is told.
             servicer: answers the kubelet.
             scratch_name: file name that no other server in the directory uses, for the time of starting.
+            telemetry: where registrations are counted.
         """
         self._registration = registration
+        self._telemetry = telemetry or Telemetry()
+        self._cause = _START
         self._servicer = servicer
         self._kubelet_path = f"{registration.plugin_dir}/{KUBELET_SOCKET}"
         self._own_path = f"{registration.plugin_dir}/{registration.endpoint}"
@@ -92,6 +103,7 @@ class Supervisor:
                 since = loop.time()
                 loss = await self._watch()
                 _log.warning("registration lost", resource=self._registration.resource, cause=loss)
+                self._cause = loss.name.lower()
                 kubelet, self._registered_with = self._registered_with, None
                 # What a dead kubelet left open must not pass for the next one listening.
                 self._servicer.end_streams()
@@ -106,10 +118,11 @@ class Supervisor:
         """Serve and register, however many attempts it takes. A complaint is told once, not at every attempt."""
         told = ""
         while True:
-            kubelet = socket_identity(self._kubelet_path)
+            kubelet = self._kubelet_now()
             try:
                 await self._attempt(kubelet)
             except (RegistrationError, OSError, RuntimeError) as error:
+                self._telemetry.failed_registrations[self._registration.resource] += 1
                 if str(error) != told:
                     told = str(error)
                     _log.warning("cannot register", resource=self._registration.resource, reason=told)
@@ -120,16 +133,17 @@ class Supervisor:
     async def _wait_after_failure(self, kubelet: SocketIdentity | None) -> None:
         """Wait before the next attempt, the longer the more have failed with this kubelet."""
         await self._pause(back_off(self._failures, random.random()), kubelet)  # noqa: S311  # spreads load, hides nothing
-        self._failures = self._failures + 1 if socket_identity(self._kubelet_path) == kubelet else 0
+        self._failures = self._failures + 1 if self._kubelet_now() == kubelet else 0
 
     async def _attempt(self, kubelet: SocketIdentity | None) -> None:
         await self._serve()
         if kubelet is None:
-            raise RegistrationError(f"{self._kubelet_path} does not exist")
+            raise RegistrationError(f"{self._kubelet_path} does not exist or is no socket")
         # A kubelet that is quick listens before it has answered.
         self._streams_before = self._servicer.streams_opened
         await self._unless_lost(register(self._registration), kubelet)
         self._registered_with = kubelet
+        self._telemetry.registrations[self._registration.resource, self._cause] += 1
         _log.info("registered with the kubelet", resource=self._registration.resource)
 
     async def _unless_lost(self, registering: Coroutine[None, None, None], kubelet: SocketIdentity) -> None:
@@ -151,21 +165,37 @@ class Supervisor:
         end = loop.time() + seconds
         # Looked at now and then rather than watched: nodes run out of inotify instances, and three system calls a
         # second cost nothing.
-        while (left := end - loop.time()) > 0 and socket_identity(self._kubelet_path) == kubelet:  # noqa: ASYNC110
+        while (left := end - loop.time()) > 0 and self._kubelet_now() == kubelet:  # noqa: ASYNC110
             await asyncio.sleep(min(left, _QUICK_PULSE))
 
     async def _serve(self) -> None:
         """Be served under our own name; does nothing if we are."""
-        if self._server is not None and self._own == socket_identity(self._own_path):
+        if self._is_served():
             return
         await self._stop()
+        if socket_identity(self._own_path) and await answers(self._own_path):
+            raise RegistrationError(f"another instance serves {self._own_path}")
+        check_bindable(self._scratch_path)
         server = grpc.aio.server(options=_SERVER_OPTIONS)
         add_DevicePluginServicer_to_server(self._servicer, server)
         server.add_insecure_port(f"unix:{self._scratch_path}")
         await server.start()
-        self._server = server
-        self._own = give_name(self._scratch_path, self._own_path)
+        try:
+            own = give_name(self._scratch_path, self._own_path)
+        except OSError:
+            await server.stop(None)  # which removes the scratch name
+            raise
+        if own is None:
+            await server.stop(None)
+            raise RegistrationError(f"{self._own_path} was removed as soon as it was there")
+        self._server, self._own = server, own
         _log.info("serving", resource=self._registration.resource, socket=self._own_path)
+
+    def _is_served(self) -> bool:
+        return self._own is not None and socket_identity(self._own_path) == self._own
+
+    def _kubelet_now(self) -> SocketIdentity | None:
+        return socket_identity(self._kubelet_path, through_links=True)
 
     async def _watch(self) -> Loss:
         """Return as soon as the kubelet or our socket is not what it was when we registered."""
@@ -177,15 +207,15 @@ class Supervisor:
             if asyncio.get_running_loop().time() >= patient_until:
                 return Loss.NO_STREAM
         while not (loss := self._loss(kubelet)):
-            if await _within_a_pulse(self._servicer.wait_for_stream_end()):
+            if await _within_a_pulse(self._servicer.wait_for_stream_end(self._streams_before)):
                 return self._loss(kubelet) or Loss.STREAM_ENDED
         return loss
 
     def _loss(self, kubelet: SocketIdentity | None) -> Loss | None:
-        if socket_identity(self._own_path) != self._own:
+        if not self._is_served():
             return Loss.OWN_SOCKET
         # A kubelet that is away for a moment leaves its streams open or ends them; only another one is another one.
-        if socket_identity(self._kubelet_path) not in {None, kubelet}:
+        if self._kubelet_now() not in {None, kubelet}:
             return Loss.KUBELET_RESTARTED
         return None
 

@@ -11,8 +11,13 @@ from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesLis
 DEFAULT_SOCKET = "/var/lib/kubelet/pod-resources/kubelet.sock"
 """Where kubelets serve the API unless they were given another root directory."""
 
-# The kubelet's server refuses the percent-encoded path that gRPC would send as the host.
-_CHANNEL_OPTIONS = (("grpc.default_authority", "localhost"), ("grpc.enable_retries", 0))
+_CHANNEL_OPTIONS = (
+    # The kubelet's server refuses the percent-encoded path that gRPC would send as the host.
+    ("grpc.default_authority", "localhost"),
+    ("grpc.enable_retries", 0),
+    # Else a call shares the connection of an earlier one, and its back-off: a socket that is back would not be found.
+    ("grpc.use_local_subchannel_pool", 1),
+)
 
 
 class PodResourcesError(NpuError):

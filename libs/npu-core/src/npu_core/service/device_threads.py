@@ -68,14 +68,21 @@ class DeviceThreads:
         """
         worker = self._workers.get(key)
         if worker is None:
-            worker = self._workers[key] = _Worker(f"device {key}")
+            worker = _Worker(f"device {key}")
             worker.start()
+            self._workers[key] = worker
         if worker.busy_since is not None:
             raise StuckError(f"a read begun {self._clock() - worker.busy_since:.0f} s ago has not come back")
         worker.busy_since = self._clock()
         future: Future[T] = Future()
         worker.jobs.put(_Job(work, future))
         return future
+
+    def busy(self, key: Hashable) -> float | None:
+        """For how many seconds the key's thread has been at its work; None if it has none."""
+        worker = self._workers.get(key)
+        since = worker.busy_since if worker is not None else None
+        return None if since is None else self._clock() - since
 
     def stuck(self, longer_than: float) -> frozenset[Hashable]:
         """The keys whose thread has been at one piece of work for more than so many seconds."""

@@ -62,6 +62,10 @@ class EventLog:
         """Something an operator has to mend."""
         self._write(logging.ERROR, event, fields)
 
+    def exception(self, event: str, error: BaseException, **fields: object) -> None:
+        """Something that should not have happened, with where it did."""
+        self._logger.error("%s", event, exc_info=error, extra={_FIELDS: fields})
+
     def _write(self, level: int, event: str, fields: dict[str, object]) -> None:
         if self._logger.isEnabledFor(level):
             self._logger.log(level, "%s", event, extra={_FIELDS: fields})

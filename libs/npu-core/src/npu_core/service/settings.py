@@ -14,6 +14,9 @@ from npu_core.errors import FormatError, Problem, SettingsError
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)
 
+_MAX_PORT = 65535
+_PORT_DIGITS = 5
+_EXPECTED_ADDRESS = f"HOST:PORT, :PORT with a port from 1 to {_MAX_PORT}, or off"
 COMMAND_LINE = "command line"
 ENVIRONMENT = "environment"
 
@@ -147,6 +150,42 @@ def seconds(least: float, most: float) -> Callable[[Given], float]:
         return value
 
     return parse
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen.
+
+    Attributes:
+        host: an IP address or name; empty for every address of the machine.
+        port: 1 to 65535.
+    """
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def address(given: Given) -> Address | None:
+    """``HOST:PORT``, ``:PORT`` for every address, ``[::1]:PORT``; None for ``off``.
+
+    Raises:
+        FormatError: on anything else.
+    """
+    text = text_of(given)
+    if text.lower() == "off":
+        return None
+    host, separator, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not (
+        separator and port.isascii() and port.isdecimal() and len(port) <= _PORT_DIGITS and 0 < int(port) <= _MAX_PORT
+    ):
+        raise FormatError(text, _EXPECTED_ADDRESS)
+    if (":" in bare) != host.startswith("[") or host.startswith("[") != host.endswith("]") or "/" in host:
+        raise FormatError(text, _EXPECTED_ADDRESS)
+    return Address(bare, int(port))
 
 
 def absolute_path(given: Given) -> str:

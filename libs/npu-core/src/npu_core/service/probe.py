@@ -1,0 +1,96 @@
+"""A service's own small HTTP endpoint: ``/healthz``, ``/readyz``, ``/metrics``.
+
+For probes and scrapes of one process, a few requests a minute: one request per connection, GET and HEAD, nothing
+uploaded. Anything slower, larger or stranger than that is cut off.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from npu_core.service.logs import EventLog
+
+_log = EventLog(__name__)
+_REQUEST_LIMIT = 8192
+"""Bytes of a request's head."""
+_REQUEST_SECONDS = 5.0
+_MOST_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a route says.
+
+    Attributes:
+        body: the text.
+        status: the HTTP status.
+        content_type: of the body.
+    """
+
+    body: str
+    status: HTTPStatus = HTTPStatus.OK
+    content_type: str = "text/plain; charset=utf-8"
+
+
+Route = Callable[[], Answer]
+
+
+class Probe:
+    """Serves routes until it is closed."""
+
+    def __init__(self, routes: Mapping[str, Route]) -> None:
+        """An endpoint with these paths; a query after them is ignored."""
+        self._routes = routes
+        self._open = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, host: str, port: int) -> asyncio.Server:
+        """Begin to listen.
+
+        Raises:
+            OSError: if the address cannot be had.
+        """
+        return await asyncio.start_server(self._accept, host, port, limit=_REQUEST_LIMIT)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: Python 3.11 logs a traceback when one made by the streams is cancelled at the end.
+        task = asyncio.create_task(self._answer(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open += 1
+        try:
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._response(head))
+                await writer.drain()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            _log.debug("request cut off", reason=repr(error))
+        finally:
+            self._open -= 1
+            writer.close()
+
+    def _response(self, head: bytes) -> bytes:
+        method, _, rest = head.partition(b" ")
+        target = rest.partition(b" ")[0].partition(b"?")[0].decode("ascii", "replace")
+        answer = self._route(method, target)
+        body = answer.body.encode()
+        lines = (
+            f"HTTP/1.1 {answer.status.value} {answer.status.phrase}",
+            f"Content-Type: {answer.content_type}",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+        )
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if method == b"HEAD" else body)
+
+    def _route(self, method: bytes, target: str) -> Answer:
+        if self._open > _MOST_AT_ONCE:
+            return Answer("too many requests at once\n", HTTPStatus.SERVICE_UNAVAILABLE)
+        if method not in {b"GET", b"HEAD"}:
+            return Answer("GET and HEAD only\n", HTTPStatus.METHOD_NOT_ALLOWED)
+        route = self._routes.get(target)
+        if route is None:
+            return Answer(f"nothing here; there are {', '.join(self._routes)}\n", HTTPStatus.NOT_FOUND)
+        return route()

@@ -1,0 +1,100 @@
+"""CDI, opt-in: the file in which a container runtime looks up what a unit's name stands for.
+
+One file per family, of our own name, written whole or not at all, at every start and whenever the units change; files
+of ours that no family needs any more are removed. Nobody else's file is ever touched.
+
+Source: the Container Device Interface's specification, version 0.6.0.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+
+from npu_core.arch import Arch
+from npu_device_plugin.grants import PERMISSIONS, Grant, grant
+from npu_device_plugin.inventory import Offer
+
+CDI_VERSION = "0.5.0"
+"""The oldest with everything that is used here: a runtime refuses a file of a version it does not know."""
+
+_VENDOR = "furiosa.ai"
+_PREFIX = "furiosa-npu-device-plugin-"
+_MODE = 0o644
+
+
+def device_name(arch: Arch, unit_id: str) -> str:
+    """The fully qualified name of a unit: ``furiosa.ai/warboy=npu0pe0-1``."""
+    return f"{_VENDOR}/{arch}={unit_id}"
+
+
+def file_name(arch: Arch) -> str:
+    """The name of a family's file."""
+    return f"{_PREFIX}{arch}.json"
+
+
+def spec_texts(offers: Iterable[Offer]) -> dict[str, str]:
+    """The files by name, one for each family that has something to look up."""
+    named = {file_name(offer.arch): (offer.arch, _devices(offer)) for offer in offers}
+    # Runtimes refuse a file without a device.
+    return {name: _spec_text(arch, devices) for name, (arch, devices) in named.items() if devices}
+
+
+def _spec_text(arch: Arch, devices: list[dict[str, object]]) -> str:
+    """The same for the same units."""
+    document = {"cdiVersion": CDI_VERSION, "kind": f"{_VENDOR}/{arch}", "devices": devices}
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _devices(offer: Offer) -> list[dict[str, object]]:
+    # Without those that have no file left: for one device that changes nothing, runtimes refuse the whole file.
+    return [
+        {"name": offered.unit.id, "containerEdits": _edits(grant([offered.unit]))}
+        for offered in offer.units
+        if offered.unit.files
+    ]
+
+
+def _edits(granted: Grant) -> dict[str, object]:
+    # No environment: of a container with several units, the last one's would stand for all. The kubelet brings it.
+    return {"deviceNodes": [{"path": path, "permissions": PERMISSIONS} for path in granted.paths]}
+
+
+class SpecDirectory:
+    """The directory where runtimes look for CDI files."""
+
+    def __init__(self, path: str) -> None:
+        """A directory that is made when the first file is written."""
+        self._path = path
+        self._written: dict[str, str] = {}
+
+    def write(self, texts: dict[str, str]) -> None:
+        """Let our files be exactly these, by name; those with the text they have already are left alone.
+
+        Raises:
+            OSError: if the directory or a file in it cannot be written.
+        """
+        os.makedirs(self._path, mode=0o755, exist_ok=True)  # noqa: PTH103  # pathlib is not loaded in the daemon
+        for name, text in texts.items():
+            if self._written.get(name) != text or not os.path.exists(f"{self._path}/{name}"):  # noqa: PTH110  # same
+                self._replace(name, text)
+                self._written[name] = text
+        self._remove_orphans(keep=texts)
+
+    def _replace(self, name: str, text: str) -> None:
+        # Runtimes read *.json and *.yaml; a file under another name is nobody's until it is whole.
+        scratch = f"{self._path}/.{name}.{os.getpid()}"
+        with open(scratch, "w", encoding="utf-8") as file:  # noqa: PTH123  # as above
+            os.fchmod(file.fileno(), _MODE)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, f"{self._path}/{name}")  # noqa: PTH105  # as above
+
+    def _remove_orphans(self, keep: Iterable[str]) -> None:
+        kept = set(keep)
+        for name in os.listdir(self._path):  # noqa: PTH208  # as above
+            if name.lstrip(".").startswith(_PREFIX) and name not in kept:
+                with suppress(FileNotFoundError):  # another instance may clean up too
+                    os.unlink(f"{self._path}/{name}")  # noqa: PTH108  # as above
+                self._written.pop(name, None)

@@ -1,0 +1,41 @@
+"""The plugin's own HTTP endpoint: is it alive, is it doing its job, and what it counted."""
+
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+from npu_core.service.probe import Answer, Route
+from npu_device_plugin.condition import Condition
+from npu_device_plugin.telemetry import Telemetry
+
+
+def routes(condition: Callable[[], Condition], telemetry: Telemetry) -> dict[str, Route]:
+    """The endpoint's pages."""
+    return {
+        "/healthz": lambda: _verdict(condition().alive, "alive", "no round of looks for too long"),
+        "/readyz": lambda: _readiness(condition()),
+        "/metrics": lambda: _metrics(condition(), telemetry),
+    }
+
+
+def _verdict(good: bool, yes: str, no: str) -> Answer:  # noqa: FBT001  # it is what the answer is about
+    return Answer(f"{yes}\n") if good else Answer(f"{no}\n", HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _readiness(condition: Condition) -> Answer:
+    good = "registered, and the kubelet listens" if condition.resources else "no card, so nothing to register"
+    return _verdict(condition.ready, good, _unready(condition))
+
+
+def _unready(condition: Condition) -> str:
+    if not condition.looked:
+        return "the cards were not looked at yet"
+    missing = ", ".join(name for name, _, listening in condition.resources if not listening)
+    return f"not registered: {missing}" if missing else "no round of looks for too long"
+
+
+def _metrics(condition: Condition, telemetry: Telemetry) -> Answer:
+    # Not loaded before the first scrape: it weighs more than the rest of the plugin's own code.
+    from npu_device_plugin.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415
+
+    return Answer(exposition(condition, telemetry, time.time()), content_type=CONTENT_TYPE)

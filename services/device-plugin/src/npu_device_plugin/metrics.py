@@ -1,0 +1,179 @@
+"""The plugin's metrics, ``npu_device_plugin_*``: numbers it kept anyway, in Prometheus' words."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from npu_device_plugin import __version__
+from npu_device_plugin.condition import Condition
+from npu_device_plugin.telemetry import LATENCY_BOUNDS, Telemetry
+
+__all__ = ["CONTENT_TYPE", "exposition"]
+_PREFIX = "npu_device_plugin_"
+
+
+def exposition(condition: Condition, telemetry: Telemetry, now: float) -> str:
+    """Everything, in Prometheus' text format; ``now`` is seconds since the epoch."""
+    counters = [_counter(row, row.counts(telemetry)) for row in _COUNTERS]
+    gauges = [_gauge(row, row.values(condition, telemetry, now)) for row in _GAUGES]
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Snapshot([*counters, _latency(telemetry), *gauges]))
+    return generate_latest(registry).decode()
+
+
+class _Snapshot(Collector):
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+Samples = Mapping[tuple[str, ...], float]
+
+
+class _CounterRow(NamedTuple):
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    counts: Callable[[Telemetry], Samples]
+
+
+class _GaugeRow(NamedTuple):
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    values: Callable[[Condition, Telemetry, float], Samples]
+
+
+def _by_one(counts: Counter[str]) -> Samples:
+    return {(key,): count for key, count in counts.items()}
+
+
+def _by_many(counts: Counter[Any]) -> Samples:
+    return dict(counts)
+
+
+_COUNTERS = (
+    _CounterRow(
+        "registrations",
+        "Registrations, by what made them necessary.",
+        ("resource", "cause"),
+        lambda telemetry: _by_many(telemetry.registrations),
+    ),
+    _CounterRow(
+        "registration_failures",
+        "Attempts to register that failed.",
+        ("resource",),
+        lambda telemetry: _by_one(telemetry.failed_registrations),
+    ),
+    _CounterRow(
+        "streams", "Streams that the kubelet opened.", ("resource",), lambda telemetry: _by_one(telemetry.streams)
+    ),
+    _CounterRow("sends", "Messages sent to the kubelet.", ("resource",), lambda telemetry: _by_one(telemetry.sends)),
+    _CounterRow(
+        "allocations",
+        "Containers answered for, and requests refused.",
+        ("resource", "result"),
+        lambda telemetry: _by_many(telemetry.allocations),
+    ),
+    _CounterRow(
+        "health_changes",
+        "Changes of a card's health, by what it became.",
+        ("card", "family", "status"),
+        lambda telemetry: _by_many(telemetry.health_changes),
+    ),
+    _CounterRow(
+        "podresources_errors",
+        "Failed questions to the kubelet about who holds what.",
+        ("code",),
+        lambda telemetry: _by_one(telemetry.holdings_errors),
+    ),
+)
+
+_GAUGES = (
+    _GaugeRow("build_info", "1; the version is in the label.", ("version",), lambda *_: {(__version__,): 1}),
+    _GaugeRow(
+        "units",
+        "Units offered, by health.",
+        ("resource", "family", "health"),
+        lambda condition, *_: dict(_units(condition)),
+    ),
+    _GaugeRow(
+        "registered",
+        "1 if the resource is registered and the kubelet listens.",
+        ("resource",),
+        lambda condition, *_: {(name,): int(listening) for name, _, listening in condition.resources},
+    ),
+    _GaugeRow(
+        "cards_pending",
+        "Cards that are not cut as the settings wish, because of what containers hold.",
+        (),
+        lambda condition, *_: {(): len(condition.fleet.pending)},
+    ),
+    _GaugeRow(
+        "cards_stuck",
+        "Cards that a read has not come back from.",
+        (),
+        lambda condition, *_: {(): condition.stuck},
+    ),
+    _GaugeRow(
+        "heartbeat_timestamp_seconds",
+        "When the cards were last looked at.",
+        (),
+        lambda condition, _, now: {(): now - condition.heartbeat_age},
+    ),
+    _GaugeRow(
+        "config_generation",
+        "1 at the start, one more for each change that was applied.",
+        (),
+        lambda _, telemetry, __: {(): telemetry.config.generation},
+    ),
+    _GaugeRow(
+        "config_info",
+        "1; the digest of the configuration file in force is in the label, empty without one.",
+        ("sha256",),
+        lambda _, telemetry, __: {(telemetry.config.digest,): 1},
+    ),
+    _GaugeRow(
+        "config_last_reload_failed",
+        "1 if the configuration file is wrong and an older one is in force.",
+        (),
+        lambda _, telemetry, __: {(): int(bool(telemetry.config.error))},
+    ),
+)
+
+
+def _units(condition: Condition) -> Iterator[tuple[tuple[str, ...], float]]:
+    for name, offer, _ in condition.resources:
+        for word, healthy in (("healthy", True), ("unhealthy", False)):
+            yield (name, offer.arch, word), sum(unit.healthy is healthy for unit in offer.units)
+
+
+def _latency(telemetry: Telemetry) -> Metric:
+    name = f"{_PREFIX}allocate_duration_seconds"
+    family = HistogramMetricFamily(name, "Time to answer Allocate.", labels=["resource"])
+    for resource, latency in sorted(telemetry.latency.items()):
+        bounds = (*map(str, LATENCY_BOUNDS), "+Inf")
+        family.add_metric([resource], list(zip(bounds, latency.cumulated(), strict=True)), latency.total)
+    return family
+
+
+def _counter(row: _CounterRow, counts: Samples) -> Metric:
+    family = CounterMetricFamily(_PREFIX + row.name, row.help, labels=row.labels)
+    for key, count in sorted(counts.items()):
+        family.add_metric(key, count)
+    return family
+
+
+def _gauge(row: _GaugeRow, values: Samples) -> Metric:
+    family = GaugeMetricFamily(_PREFIX + row.name, row.help, labels=row.labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family

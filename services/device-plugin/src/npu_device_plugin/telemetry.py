@@ -1,0 +1,77 @@
+"""What the plugin counts about itself: plain numbers, kept whether or not anybody scrapes them."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+LATENCY_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
+"""Seconds: upper bounds of the buckets that answers to Allocate are counted in."""
+
+
+@dataclass(slots=True)
+class Latency:
+    """A histogram of seconds.
+
+    Attributes:
+        buckets: answers that took at most the bound of the same place in :data:`LATENCY_BOUNDS`, not cumulated; the
+            last one counts the rest.
+        total: seconds of all together.
+    """
+
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS) + 1))
+    total: float = 0.0
+
+    def cumulated(self) -> list[float]:
+        """Answers up to each bound, and all of them."""
+        return [float(sum(self.buckets[: place + 1])) for place in range(len(self.buckets))]
+
+    def observe(self, seconds: float) -> None:
+        """Count one answer."""
+        place = next((place for place, bound in enumerate(LATENCY_BOUNDS) if seconds <= bound), len(LATENCY_BOUNDS))
+        self.buckets[place] += 1
+        self.total += seconds
+
+
+@dataclass(slots=True)
+class ConfigState:
+    """How reading the settings went.
+
+    Attributes:
+        generation: 1 at the start, one more at each change that was applied.
+        digest: of the configuration file last applied; empty without a file.
+        error: what was wrong with the last one that was not applied; empty if the file on disk is in force.
+    """
+
+    generation: int = 1
+    digest: str = ""
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Telemetry:
+    """Everything counted since the start.
+
+    Attributes:
+        registrations: by resource and cause, the first one's being ``start``.
+        failed_registrations: by resource.
+        streams: streams the kubelet opened, by resource.
+        sends: messages sent on them, by resource.
+        allocations: answers to Allocate by resource and result, ``granted`` or ``refused``.
+        latency: of answers to Allocate, by resource.
+        health_changes: by card, family, and the status it changed to.
+        config: how reading the settings went.
+        holdings_errors: failed questions to the kubelet about who holds what, by gRPC code.
+    """
+
+    registrations: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failed_registrations: Counter[str] = field(default_factory=Counter)
+    streams: Counter[str] = field(default_factory=Counter)
+    sends: Counter[str] = field(default_factory=Counter)
+    allocations: Counter[tuple[str, str]] = field(default_factory=Counter)
+    latency: dict[str, Latency] = field(default_factory=dict)
+    health_changes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    config: ConfigState = field(default_factory=ConfigState)
+    holdings_errors: Counter[str] = field(default_factory=Counter)
+
+    def latency_of(self, resource: str) -> Latency:
+        """The histogram of a resource's answers to Allocate."""
+        return self.latency.setdefault(resource, Latency())

@@ -1,0 +1,141 @@
+"""Starts under bad stars: a card that hangs already, no directory to serve in, a signal before anything is ready."""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from contract.node import OFTEN, PATIENCE, RESOURCE, MakeNode, Node
+from contract.plugin import STOPPED
+from npu_core.arch import Arch
+from npu_core.testing import warboy
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SEVERAL_ATTEMPTS = 2.5
+"""Seconds in which a plugin that cannot register tries at least three times."""
+OWN_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z (INFO|WARNING|ERROR) ")
+AS_FIRST_PROCESS = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+# -- cards that hang already -------------------------------------------------------------------------------------------
+
+
+async def test_a_card_that_hangs_from_the_start_is_listed_as_unhealthy_and_healthy_when_it_is_back(
+    make_node: MakeNode,
+) -> None:
+    node = await make_node(warboy(0))
+    card = node.host.card(Arch.WARBOY, 0)
+    card.hang("soc_rev")
+    await node.kubelet.start()
+    await node.start_plugin(*OFTEN)
+
+    await node.kubelet.until(lambda view: view.unhealthy(RESOURCE) == {"npu0pe0-1"}, PATIENCE)
+    await node.plugin.until_logged("card is unhealthy", PATIENCE)
+    await asyncio.sleep(1.0)
+    assert len(node.plugin.logged("card is unhealthy")) == 1
+    assert node.plugin.logged("no NPU found") == []
+
+    card.set_attribute("soc_rev", "B0")
+    await node.offers("npu0pe0-1")
+    assert len(node.plugin.logged("card is healthy")) == 1
+
+
+# -- no directory ------------------------------------------------------------------------------------------------------
+
+
+async def _says_once_what_is_wrong(node: Node) -> None:
+    """One line about it, however often it tries, and none by any library."""
+    await node.start_plugin(*OFTEN, "--listen-address", "off")
+    await node.plugin.until_logged("cannot register", PATIENCE)
+    lines = len(node.plugin.log)
+    await asyncio.sleep(SEVERAL_ATTEMPTS)
+    assert len(node.plugin.log) == lines
+    assert [line for line in node.plugin.log if not OWN_LINE.match(line)] == []
+
+
+async def test_a_missing_plugin_directory_is_told_once_and_waited_for(make_node: MakeNode) -> None:
+    node = await make_node(warboy(0))
+    await _says_once_what_is_wrong(node)
+
+    await node.kubelet.start()
+
+    await node.offers("npu0pe0-1")
+
+
+async def test_a_file_in_the_place_of_the_plugin_directory_is_told_once_and_waited_out(make_node: MakeNode) -> None:
+    node = await make_node(warboy(0))
+    node.plugin_dir.write_text("not a directory\n")
+    await _says_once_what_is_wrong(node)
+
+    node.plugin_dir.unlink()
+    await node.kubelet.start()
+
+    await node.offers("npu0pe0-1")
+
+
+# -- as the first process of a container -------------------------------------------------------------------------------
+
+
+def _namespaces_can_be_made() -> bool:
+    if shutil.which(AS_FIRST_PROCESS[0]) is None:
+        return False
+    return subprocess.run([*AS_FIRST_PROCESS, "true"], capture_output=True, check=False).returncode == 0
+
+
+async def _first_process_in(parent: int) -> int:
+    """The process that is the first one of the namespace that ``parent`` makes."""
+    async with asyncio.timeout(PATIENCE):
+        while not (children := _children(parent)):  # noqa: ASYNC110  # another process's doing
+            await asyncio.sleep(0.001)
+    return children[0]
+
+
+def _children(parent: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+async def _until_signals_wait(pid: int) -> None:
+    """Return when a SIGTERM is not lost any more: what comes before the first line of the program always is."""
+    async with asyncio.timeout(PATIENCE):
+        while not _held(pid) & (1 << (signal.SIGTERM - 1)):  # noqa: ASYNC110  # another process's doing
+            await asyncio.sleep(0.001)
+
+
+def _held(pid: int) -> int:
+    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigBlk:")]
+    return int(line.split()[1], 16)
+
+
+@pytest.mark.skipif(not _namespaces_can_be_made(), reason="needs root: makes a process namespace with unshare")
+@pytest.mark.parametrize("moment", [0.0, 0.05, 0.15, 0.3])
+async def test_a_signal_in_the_first_moments_ends_the_first_process_of_a_container(
+    make_node: MakeNode, moment: float
+) -> None:
+    node = await make_node(warboy(0))
+    command = (sys.executable, "-m", "npu_device_plugin", "--plugin-dir", str(node.plugin_dir))
+    environment = os.environ | {"NPU_SYSFS": node.host.sysfs, "NPU_DEVFS": node.host.devfs}
+    process = await asyncio.create_subprocess_exec(
+        *AS_FIRST_PROCESS, *command, env=environment, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        plugin = await _first_process_in(process.pid)
+        await _until_signals_wait(plugin)
+        await asyncio.sleep(moment)
+
+        asked = time.monotonic()
+        os.kill(plugin, signal.SIGTERM)
+
+        assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
+        assert time.monotonic() - asked < STOPPED
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

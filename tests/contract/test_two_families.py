@@ -1,0 +1,101 @@
+"""What the resources of a node with both families are called: it follows from the families, never from timing."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contract.node import OFTEN, PATIENCE, RENEGADE, RESOURCE, MakeNode, Node
+from npu_core.arch import Arch
+from npu_core.testing import rngd, warboy
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WARBOY = "beta.furiosa.ai/npu-warboy"
+"""What Warboy cards are offered as that were plugged into a node of RNGD cards."""
+
+
+@pytest.fixture
+def pod_resources_dir() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="r-"))
+    yield path / "pods"
+    shutil.rmtree(path)
+
+
+async def _start(node: Node) -> None:
+    """A plugin that knows what pods hold."""
+    await node.start_plugin(*OFTEN, "--pod-resources-socket", str(node.kubelet.pod_resources_socket))
+
+
+async def _restart(node: Node) -> None:
+    await node.plugin.stop()
+    await node.kubelet.until(lambda view: not any(view.streams(name) for name in view.resources), PATIENCE)
+    await _start(node)
+
+
+async def test_a_family_that_is_slow_at_the_start_has_the_name_it_would_have_otherwise(make_node: MakeNode) -> None:
+    node = await make_node(warboy(0), rngd(1))
+    slow = node.host.card(Arch.WARBOY, 0)
+    slow.hang("soc_rev")
+    await node.kubelet.start()
+    await node.start_plugin(*OFTEN)
+
+    await node.offers("npu1pe0-7", resource=RENEGADE)
+    slow.set_attribute("soc_rev", "B0")
+
+    await node.offers("npu0pe0-1", resource=RESOURCE)
+    assert set(node.kubelet.view().resources) == {RESOURCE, RENEGADE}
+
+
+async def test_a_family_alone_has_the_name_and_keeps_it_when_another_is_plugged_in(make_node: MakeNode) -> None:
+    node = await make_node(rngd(1))
+    await node.up(*OFTEN)
+    await node.offers("npu1pe0-7")
+
+    plugged = node.host.plug(warboy(0))
+    await node.offers("npu0pe0-1", resource=WARBOY)
+
+    plugged.disappear()
+    await node.kubelet.until(lambda view: view.unhealthy(WARBOY) == {"npu0pe0-1"}, PATIENCE)
+    plugged.reappear()
+    await node.offers("npu0pe0-1", resource=WARBOY)
+    assert node.kubelet.view().healthy(RESOURCE) == {"npu1pe0-7"}
+    assert set(node.kubelet.view().resources) == {RESOURCE, WARBOY}
+
+
+async def test_after_a_restart_a_family_has_the_name_under_which_a_pod_holds_its_unit(
+    make_node: MakeNode, pod_resources_dir: Path
+) -> None:
+    node = await make_node(rngd(1), pod_resources_dir=pod_resources_dir)
+    await node.kubelet.start()
+    await _start(node)
+    await node.offers("npu1pe0-7")
+    await node.kubelet.run_pod("holder", {RESOURCE: 1})
+
+    node.host.plug(warboy(0))
+    await node.offers("npu0pe0-1", resource=WARBOY)
+    await _restart(node)
+
+    await node.offers("npu1pe0-7")
+    await node.offers("npu0pe0-1", resource=WARBOY)
+    assert set(node.kubelet.view().resources) == {RESOURCE, WARBOY}
+
+
+async def test_after_a_restart_a_unit_held_under_the_second_name_keeps_the_names_as_they_were(
+    make_node: MakeNode, pod_resources_dir: Path
+) -> None:
+    node = await make_node(rngd(1), pod_resources_dir=pod_resources_dir)
+    await node.kubelet.start()
+    await _start(node)
+    await node.offers("npu1pe0-7")
+    node.host.plug(warboy(0))
+    await node.offers("npu0pe0-1", resource=WARBOY)
+    await node.kubelet.run_pod("holder", {WARBOY: 1})
+
+    await _restart(node)
+
+    await node.offers("npu0pe0-1", resource=WARBOY)
+    await node.offers("npu1pe0-7")
+    assert set(node.kubelet.view().resources) == {RESOURCE, WARBOY}

@@ -1,0 +1,221 @@
+"""The files in which container runtimes look units up."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from device_plugin.cards import rngd_card, warboy_card
+from npu_core.arch import Arch
+from npu_core.device import Device
+from npu_core.health import HEALTHY
+from npu_core.partition import FUSION, SINGLE, Partitioning
+from npu_device_plugin.cdi import SpecDirectory, device_name, file_name, spec_texts
+from npu_device_plugin.grants import grant
+from npu_device_plugin.inventory import Fleet, Offer, offers
+
+WARBOY_FILE = "furiosa-npu-device-plugin-warboy.json"
+RNGD_FILE = "furiosa-npu-device-plugin-renegade.json"
+
+# One of a card's two units, to the letter: what a runtime is told is an interface.
+EXPECTED = """\
+{
+  "cdiVersion": "0.5.0",
+  "kind": "furiosa.ai/warboy",
+  "devices": [
+    {
+      "name": "npu0pe0",
+      "containerEdits": {
+        "deviceNodes": [
+          {
+            "path": "/dev/npu0_mgmt",
+            "permissions": "rw"
+          },
+          {
+            "path": "/dev/npu0pe0",
+            "permissions": "rw"
+          }
+        ]
+      }
+    },
+    {
+      "name": "npu0pe1",
+      "containerEdits": {
+        "deviceNodes": [
+          {
+            "path": "/dev/npu0_mgmt",
+            "permissions": "rw"
+          }
+        ]
+      }
+    }
+  ]
+}
+"""
+
+
+def offers_of(policy: Partitioning, *cards: Device) -> tuple[Offer, ...]:
+    fleet = Fleet().with_devices(cards)
+    for card in cards:
+        fleet = fleet.with_look(card.key, HEALTHY, 0.0)
+    return offers(fleet, policy)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "cdi"
+
+
+def names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+# -- what they say ----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_to_the_letter() -> None:
+    card = warboy_card(0, without=("", "pe1", "pe0-1", "ch0", "ch1", "ch2", "ch3"))
+    assert spec_texts(offers_of(SINGLE, card)) == {WARBOY_FILE: EXPECTED}
+
+
+def test_each_family_has_a_file_and_every_unit_stands_in_its_own() -> None:
+    found = offers_of(Partitioning(4), warboy_card(0), warboy_card(1), rngd_card(0))
+    documents = {name: json.loads(text) for name, text in spec_texts(found).items()}
+    assert {
+        name: (document["kind"], [device["name"] for device in document["devices"]])
+        for name, document in documents.items()
+    } == {
+        WARBOY_FILE: ("furiosa.ai/warboy", ["npu0pe0-1", "npu1pe0-1"]),
+        RNGD_FILE: ("furiosa.ai/renegade", ["npu0pe0-3", "npu0pe4-7"]),
+    }
+
+
+def test_a_name_gives_the_files_that_a_container_gets_one_by_one() -> None:
+    [offer] = offers_of(SINGLE, rngd_card(3))
+    [text] = spec_texts([offer]).values()
+    document = json.loads(text)
+    looked_up = {
+        f"{document['kind']}={device['name']}": tuple(node["path"] for node in device["containerEdits"]["deviceNodes"])
+        for device in document["devices"]
+    }
+    assert looked_up == {
+        device_name(Arch.RENEGADE, offered.unit.id): grant([offered.unit]).paths for offered in offer.units
+    }
+
+
+def test_a_unit_without_a_file_left_is_left_out_since_runtimes_would_refuse_all_of_it() -> None:
+    suffixes = ("", "_mgmt", "pe0", "pe1", "pe0-1", "ch0", "ch1", "ch2", "ch3")
+    bare = warboy_card(0, without=suffixes)
+    [text] = spec_texts(offers_of(FUSION, bare, warboy_card(1))).values()
+    assert [device["name"] for device in json.loads(text)["devices"]] == ["npu1pe0-1"]
+    assert spec_texts(offers_of(FUSION, bare)) == {}
+
+
+def test_a_family_that_offers_nothing_has_no_file() -> None:
+    assert spec_texts([Offer(Arch.WARBOY)]) == {}
+
+
+def test_the_names_of_files_are_ours() -> None:
+    assert [file_name(arch) for arch in (Arch.WARBOY, Arch.RENEGADE)] == [WARBOY_FILE, RNGD_FILE]
+
+
+# -- how they are written ---------------------------------------------------------------------------------------------
+
+
+def test_the_directory_is_made_and_everybody_can_read_the_files(directory: Path) -> None:
+    SpecDirectory(str(directory)).write({WARBOY_FILE: EXPECTED})
+    file = directory / WARBOY_FILE
+    assert (file.read_text(), file.stat().st_mode & 0o777) == (EXPECTED, 0o644)
+    assert names(directory) == {WARBOY_FILE}
+
+
+def test_what_did_not_change_is_not_written_again(directory: Path) -> None:
+    specs = SpecDirectory(str(directory))
+    specs.write({WARBOY_FILE: "1", RNGD_FILE: "1"})
+    before = {name: (directory / name).stat() for name in names(directory)}
+    specs.write({WARBOY_FILE: "1", RNGD_FILE: "2"})
+    after = {name: (directory / name).stat() for name in names(directory)}
+    assert after[WARBOY_FILE] == before[WARBOY_FILE]
+    assert after[RNGD_FILE].st_ino != before[RNGD_FILE].st_ino
+
+
+def test_a_file_that_somebody_removed_is_written_again(directory: Path) -> None:
+    specs = SpecDirectory(str(directory))
+    specs.write({WARBOY_FILE: "1"})
+    (directory / WARBOY_FILE).unlink()
+    specs.write({WARBOY_FILE: "1"})
+    assert (directory / WARBOY_FILE).read_text() == "1"
+
+
+def test_at_a_start_what_an_earlier_process_left_is_written_anew(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    (directory / WARBOY_FILE).write_text("stale")
+    SpecDirectory(str(directory)).write({WARBOY_FILE: "fresh"})
+    assert (directory / WARBOY_FILE).read_text() == "fresh"
+
+
+def test_what_of_ours_nobody_needs_is_removed_and_nothing_else(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    others = {"nvidia.yaml", "furiosa.json", "furiosa-npu.json", "x-" + WARBOY_FILE, ".other.tmp"}
+    orphans = {RNGD_FILE, "furiosa-npu-device-plugin-gone.json", f".{WARBOY_FILE}.12345"}
+    for name in others | orphans:
+        (directory / name).write_text(name)
+
+    SpecDirectory(str(directory)).write({WARBOY_FILE: "1"})
+
+    assert names(directory) == others | {WARBOY_FILE}
+    assert all((directory / name).read_text() == name for name in others)
+
+
+def test_a_family_that_went_takes_its_file_along_and_brings_it_back(directory: Path) -> None:
+    specs = SpecDirectory(str(directory))
+    specs.write({WARBOY_FILE: "1", RNGD_FILE: "1"})
+    specs.write({WARBOY_FILE: "1"})
+    assert names(directory) == {WARBOY_FILE}
+    specs.write({WARBOY_FILE: "1", RNGD_FILE: "1"})
+    assert names(directory) == {WARBOY_FILE, RNGD_FILE}
+
+
+def test_a_reader_never_sees_half_a_file(directory: Path) -> None:
+    specs = SpecDirectory(str(directory))
+    texts = [json.dumps(["x" * length] * 5000) for length in (1, 2)]
+    specs.write({WARBOY_FILE: texts[0]})
+    seen: set[str] = set()
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.update(path.read_text() for path in directory.glob("*.json"))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for turn in range(100):
+        specs.write({WARBOY_FILE: texts[turn % 2]})
+    done.set()
+    reader.join()
+
+    assert seen
+    assert seen <= set(texts)
+
+
+@pytest.mark.parametrize("where", ["file", "file/below"])
+def test_a_directory_that_cannot_be_had_is_an_error_and_works_once_it_can(tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").write_text("")
+    specs = SpecDirectory(str(tmp_path / where))
+    with pytest.raises(OSError, match=r"File exists|Not a directory"):
+        specs.write({WARBOY_FILE: "1"})
+    (tmp_path / "file").unlink()
+    specs.write({WARBOY_FILE: "1"})
+    assert names(tmp_path / where) == {WARBOY_FILE}
+
+
+def test_a_file_that_cannot_be_written_is_tried_again(directory: Path) -> None:
+    specs = SpecDirectory(str(directory))
+    blocker = directory / WARBOY_FILE
+    blocker.mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        specs.write({WARBOY_FILE: "1"})
+    blocker.rmdir()
+    specs.write({WARBOY_FILE: "1"})
+    assert names(directory) == {WARBOY_FILE}

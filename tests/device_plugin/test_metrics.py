@@ -1,0 +1,163 @@
+"""The plugin's metrics, as Prometheus reads them."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from device_plugin.conditions import NOTHING_YET, RESOURCE, condition
+from npu_device_plugin import __version__
+from npu_device_plugin.condition import Condition
+from npu_device_plugin.metrics import CONTENT_TYPE, exposition
+from npu_device_plugin.telemetry import LATENCY_BOUNDS, ConfigState, Latency, Telemetry
+
+PREFIX = "npu_device_plugin_"
+NOW = 1_000_000.0
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+# Names and labels are an interface: dashboards and alerts are made of them.
+FAMILIES = {
+    "registrations": ("counter", ["cause", "resource"]),
+    "registration_failures": ("counter", ["resource"]),
+    "streams": ("counter", ["resource"]),
+    "sends": ("counter", ["resource"]),
+    "allocations": ("counter", ["resource", "result"]),
+    "health_changes": ("counter", ["card", "family", "status"]),
+    "podresources_errors": ("counter", ["code"]),
+    "allocate_duration_seconds": ("histogram", ["resource"]),
+    "build_info": ("gauge", ["version"]),
+    "units": ("gauge", ["family", "health", "resource"]),
+    "registered": ("gauge", ["resource"]),
+    "cards_pending": ("gauge", []),
+    "cards_stuck": ("gauge", []),
+    "heartbeat_timestamp_seconds": ("gauge", []),
+    "config_generation": ("gauge", []),
+    "config_info": ("gauge", ["sha256"]),
+    "config_last_reload_failed": ("gauge", []),
+}
+
+
+def busy(resource: str = RESOURCE) -> Telemetry:
+    """Everything happened once or more."""
+    telemetry = Telemetry(config=ConfigState(generation=3, digest="abc", error="wrong"))
+    telemetry.registrations[resource, "start"] += 1
+    telemetry.registrations[resource, "stream ended"] += 2
+    telemetry.failed_registrations[resource] += 3
+    telemetry.streams[resource] += 4
+    telemetry.sends[resource] += 5
+    telemetry.allocations[resource, "granted"] += 6
+    telemetry.allocations[resource, "refused"] += 7
+    telemetry.health_changes["npu0", "warboy", "unhealthy"] += 8
+    telemetry.holdings_errors["UNAVAILABLE"] += 9
+    for seconds in (0.0, 0.0005, 0.002, 5.0):
+        telemetry.latency_of(resource).observe(seconds)
+    return telemetry
+
+
+def families(condition: Condition, telemetry: Telemetry) -> list[Metric]:
+    return list(text_string_to_metric_families(exposition(condition, telemetry, NOW)))
+
+
+def samples(condition: Condition, telemetry: Telemetry) -> Samples:
+    """Every sample by name, without the prefix, and labels."""
+    return {
+        (sample.name.removeprefix(PREFIX), tuple(sorted(sample.labels.items()))): sample.value
+        for family in families(condition, telemetry)
+        for sample in family.samples
+    }
+
+
+def test_names_types_and_labels_are_what_they_always_were() -> None:
+    found = {
+        family.name.removeprefix(PREFIX): (
+            family.type,
+            sorted({label for sample in family.samples for label in sample.labels if label != "le"}),
+        )
+        for family in families(condition(), busy())
+    }
+    assert found == FAMILIES
+
+
+def test_every_family_has_the_prefix_and_a_sentence_of_help() -> None:
+    for family in families(condition(), busy()):
+        assert family.name.startswith(PREFIX)
+        assert family.documentation.endswith(".")
+
+
+def test_everything_counted_is_told() -> None:
+    resource = ("resource", RESOURCE)
+    told = samples(condition(), busy())
+    expected: Samples = {
+        ("registrations_total", (("cause", "start"), resource)): 1,
+        ("registrations_total", (("cause", "stream ended"), resource)): 2,
+        ("registration_failures_total", (resource,)): 3,
+        ("streams_total", (resource,)): 4,
+        ("sends_total", (resource,)): 5,
+        ("allocations_total", (resource, ("result", "granted"))): 6,
+        ("allocations_total", (resource, ("result", "refused"))): 7,
+        ("health_changes_total", (("card", "npu0"), ("family", "warboy"), ("status", "unhealthy"))): 8,
+        ("podresources_errors_total", (("code", "UNAVAILABLE"),)): 9,
+        ("allocate_duration_seconds_count", (resource,)): 4,
+        ("allocate_duration_seconds_sum", (resource,)): 5.0025,
+        ("allocate_duration_seconds_bucket", (("le", "0.0005"), resource)): 2,
+        ("allocate_duration_seconds_bucket", (("le", "0.001"), resource)): 2,
+        ("allocate_duration_seconds_bucket", (("le", "0.0025"), resource)): 3,
+        ("allocate_duration_seconds_bucket", (("le", "1.0"), resource)): 3,
+        ("allocate_duration_seconds_bucket", (("le", "+Inf"), resource)): 4,
+    }
+    assert expected.items() <= told.items()
+
+
+def test_the_present_is_told() -> None:
+    told = samples(condition(age=2.0, listening=True, stuck=2), busy())
+    units = (("family", "warboy"), ("resource", RESOURCE))
+    expected: Samples = {
+        ("build_info", (("version", __version__),)): 1,
+        ("units", tuple(sorted((*units, ("health", "healthy"))))): 3,
+        ("units", tuple(sorted((*units, ("health", "unhealthy"))))): 1,
+        ("registered", (("resource", RESOURCE),)): 1,
+        ("cards_pending", ()): 1,
+        ("cards_stuck", ()): 2,
+        ("heartbeat_timestamp_seconds", ()): NOW - 2.0,
+        ("config_generation", ()): 3,
+        ("config_info", (("sha256", "abc"),)): 1,
+        ("config_last_reload_failed", ()): 1,
+    }
+    assert expected.items() <= told.items()
+    assert samples(condition(listening=False), busy())["registered", (("resource", RESOURCE),)] == 0
+
+
+def test_a_plugin_that_has_seen_nothing_tells_that() -> None:
+    assert samples(NOTHING_YET, Telemetry()) == {
+        ("build_info", (("version", __version__),)): 1,
+        ("cards_pending", ()): 0,
+        ("cards_stuck", ()): 0,
+        ("heartbeat_timestamp_seconds", ()): NOW,
+        ("config_generation", ()): 1,
+        ("config_info", (("sha256", ""),)): 1,
+        ("config_last_reload_failed", ()): 0,
+    }
+    assert {family.name.removeprefix(PREFIX) for family in families(NOTHING_YET, Telemetry())} == set(FAMILIES)
+
+
+def test_the_same_state_is_the_same_text() -> None:
+    assert exposition(condition(), busy(), NOW) == exposition(condition(), busy(), NOW)
+
+
+def test_it_is_the_plain_text_format() -> None:
+    assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_label_with_any_text_comes_back_as_it_was(name: str) -> None:
+    value = name.replace("\r", "")
+    assert ("streams_total", (("resource", value),)) in samples(NOTHING_YET, busy(value))
+
+
+@given(st.lists(st.floats(0, 10)))
+def test_a_latency_counts_every_answer_in_the_buckets_of_the_bounds_it_kept(observed: list[float]) -> None:
+    latency = Latency()
+    for seconds in observed:
+        latency.observe(seconds)
+    expected = [sum(seconds <= bound for seconds in observed) for bound in LATENCY_BOUNDS]
+    assert latency.cumulated() == [*expected, len(observed)]

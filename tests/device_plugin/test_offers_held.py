@@ -1,0 +1,204 @@
+"""What is offered of cards that containers hold, that are disabled while they are held, or that are lost."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device_plugin.cards import rngd_card, warboy_card
+from npu_core.arch import Arch
+from npu_core.device import Device
+from npu_core.health import HEALTHY, HealthReport, HealthStatus
+from npu_core.partition import FUSION, SINGLE, Partitioning, UnitId, units_of
+from npu_device_plugin.cutting import NOTHING_HELD, SETTLE, Ledger
+from npu_device_plugin.disabled import DisabledDevice
+from npu_device_plugin.inventory import FORGET_AFTER, Fleet, Offer, offers
+from strategies import devices, health_reports, unit_ids
+
+LOST = HealthReport(HealthStatus.UNHEALTHY, ("the card is gone from /sys",))
+STILL_HELD = ("disabled, but still held",)
+CANNOT_TELL = ("disabled, and it cannot be told whether it is held",)
+policies = st.sampled_from([FUSION, SINGLE, Partitioning(2), Partitioning(4)])
+
+
+def holding(*ids: str, arch: Arch = Arch.WARBOY) -> Ledger:
+    """The kubelet said that these are held, and nothing else."""
+    listed = {each: frozenset[UnitId]() for each in Arch} | {arch: frozenset(map(UnitId.parse, ids))}
+    return Ledger(tuple(listed.items()))
+
+
+def healthy_fleet(*cards: Device) -> Fleet:
+    fleet = Fleet().with_devices(cards)
+    for card in cards:
+        fleet = fleet.with_look(card.key, HEALTHY, 0.0)
+    return fleet
+
+
+def lost_at(now: float, fleet: Fleet, card: Device) -> Fleet:
+    return fleet.with_look(card.key, LOST, now, present=False)
+
+
+def told(offer: Offer) -> dict[str, tuple[str, ...]]:
+    """Each unit, and what speaks against it."""
+    return {offered.unit.id: offered.objections for offered in offer.units}
+
+
+def only_offer(fleet: Fleet, ledger: Ledger, wish: Partitioning, *disabled: str) -> Offer:
+    (offer,) = offers(fleet, wish, tuple(map(DisabledDevice, disabled)), ledger)
+    return offer
+
+
+# -- disabled devices -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ledger", "disabled", "expected"),
+    [
+        (holding(), "npu0", {"npu1pe0": (), "npu1pe1": ()}),
+        (holding("npu1pe0"), "npu0", {"npu1pe0": (), "npu1pe1": ()}),
+        (holding("npu0pe0"), "npu0", {"npu0pe0": STILL_HELD, "npu1pe0": (), "npu1pe1": ()}),
+        (holding("npu0pe0"), "npu0pe1", {"npu0pe0": (), "npu1pe0": (), "npu1pe1": ()}),
+        (Ledger(), "npu0", {"npu0pe0": CANNOT_TELL, "npu0pe1": CANNOT_TELL, "npu1pe0": (), "npu1pe1": ()}),
+        (holding(arch=Arch.RENEGADE), "npu0pe0", {"npu0pe1": (), "npu1pe0": (), "npu1pe1": ()}),
+    ],
+)
+def test_a_disabled_unit_is_listed_only_while_it_may_be_held(
+    ledger: Ledger, disabled: str, expected: dict[str, tuple[str, ...]]
+) -> None:
+    offer = only_offer(healthy_fleet(warboy_card(0), warboy_card(1)), ledger, SINGLE, disabled)
+    assert told(offer) == expected
+    assert offer.has_disabled == any(expected.values())
+
+
+def test_a_disabled_core_of_a_held_fused_unit_keeps_the_unit_listed() -> None:
+    offer = only_offer(healthy_fleet(warboy_card(0)), holding("npu0pe0-1"), FUSION, "npu0pe1")
+    assert told(offer) == {"npu0pe0-1": STILL_HELD}
+
+
+def test_a_disabled_unit_that_was_just_given_out_stays_listed_until_a_listing_can_tell() -> None:
+    fleet = healthy_fleet(warboy_card(0))
+    granted = NOTHING_HELD.with_grant(Arch.WARBOY, [UnitId.parse("npu0pe0-1")], 0.0)
+    for asked, expected in ((SETTLE - 1, {"npu0pe0-1": STILL_HELD}), (SETTLE, {})):
+        ledger = granted.with_listing(NOTHING_HELD.listed, asked)
+        assert told(only_offer(fleet, ledger, FUSION, "npu0")) == expected
+
+
+def test_a_unit_whose_cores_are_held_as_another_is_listed_but_not_given_out() -> None:
+    """Two pods that cannot both be right: each keeps what it has, and nobody gets more."""
+    fleet = healthy_fleet(rngd_card(0)).with_cuts(Partitioning(4), NOTHING_HELD)
+    impossible = holding("npu0pe0", "npu0pe4-7", arch=Arch.RENEGADE)
+    offer = only_offer(fleet.with_cuts(Partitioning(4), impossible), impossible, Partitioning(4))
+    assert told(offer) == {"npu0pe0-3": ("its cores are held as pe0",), "npu0pe4-7": ()}
+
+
+# -- cards that are cut -----------------------------------------------------------------------------------------------
+
+
+def test_a_new_wish_is_for_the_cards_that_nobody_holds() -> None:
+    fleet = healthy_fleet(warboy_card(0), warboy_card(1)).with_cuts(FUSION, NOTHING_HELD)
+    ledger = holding("npu0pe0-1")
+    fleet = fleet.with_cuts(SINGLE, ledger)
+    assert [card.device.name for card in fleet.pending] == ["npu0"]
+    assert list(told(only_offer(fleet, ledger, SINGLE))) == ["npu0pe0-1", "npu1pe0", "npu1pe1"]
+    fleet = fleet.with_cuts(SINGLE, holding())
+    assert fleet.pending == ()
+    assert list(told(only_offer(fleet, holding(), SINGLE))) == ["npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1"]
+
+
+def test_the_units_that_a_card_is_cut_into_do_not_depend_on_the_wish_of_the_moment() -> None:
+    fleet = healthy_fleet(warboy_card(0)).with_cuts(FUSION, NOTHING_HELD)
+    assert list(told(only_offer(fleet, NOTHING_HELD, SINGLE))) == ["npu0pe0-1"]
+
+
+def test_a_card_keeps_its_cut_when_it_is_found_again_and_looked_at() -> None:
+    fleet = healthy_fleet(warboy_card(0)).with_cuts(SINGLE, NOTHING_HELD)
+    again = fleet.with_devices([warboy_card(0, numa_node=1)]).with_look((Arch.WARBOY, 0), LOST, 1.0)
+    assert [card.cut for card in again.cards] == [card.cut for card in fleet.cards]
+
+
+# -- cards that are lost ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ledger", "after", "left"),
+    [
+        (holding(), FORGET_AFTER - 0.1, ["npu0", "npu1"]),
+        (holding(), FORGET_AFTER, ["npu1"]),
+        (holding("npu1pe0-1"), FORGET_AFTER, ["npu1"]),
+        (holding("npu0pe0-1"), 100 * FORGET_AFTER, ["npu0", "npu1"]),
+        (holding("npu0pe0"), 100 * FORGET_AFTER, ["npu0", "npu1"]),
+        (Ledger(), 100 * FORGET_AFTER, ["npu0", "npu1"]),
+    ],
+)
+@pytest.mark.parametrize("since", [0.0, 1.0, 12345.0])
+def test_a_lost_card_is_forgotten_when_it_is_known_to_be_free_and_was_gone_for_long(
+    since: float, ledger: Ledger, after: float, left: list[str]
+) -> None:
+    fleet = lost_at(since, healthy_fleet(warboy_card(0), warboy_card(1)), warboy_card(0))
+    fleet = lost_at(since + 1, fleet, warboy_card(0))
+    assert [card.device.name for card in fleet.without_lost(ledger, since + after).cards] == left
+
+
+def test_a_card_that_was_back_in_between_counts_as_gone_from_its_last_loss() -> None:
+    card = warboy_card(0)
+    fleet = lost_at(0.0, healthy_fleet(card), card).with_look(card.key, HEALTHY, 50.0)
+    fleet = lost_at(55.0, fleet, card)
+    assert fleet.without_lost(holding(), FORGET_AFTER + 50) == fleet
+    assert fleet.without_lost(holding(), FORGET_AFTER + 55).cards == ()
+
+
+def test_a_dead_card_that_is_there_is_never_forgotten() -> None:
+    fleet = healthy_fleet(warboy_card(0)).with_look((Arch.WARBOY, 0), LOST, 1.0)
+    assert fleet.without_lost(holding(), 100 * FORGET_AFTER) == fleet
+
+
+def test_a_forgotten_card_that_comes_back_is_a_new_one() -> None:
+    card = warboy_card(0)
+    fleet = lost_at(0.0, healthy_fleet(card).with_cuts(FUSION, NOTHING_HELD), card)
+    forgotten = fleet.without_lost(holding(), FORGET_AFTER)
+    assert forgotten.with_look(card.key, HEALTHY, FORGET_AFTER + 1).cards == ()
+    back = forgotten.with_devices([card]).with_look(card.key, HEALTHY, FORGET_AFTER + 2)
+    back = back.with_cuts(SINGLE, holding())
+    assert told(only_offer(back, holding(), SINGLE)) == {"npu0pe0": (), "npu0pe1": ()}
+
+
+# -- always -----------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def ledgers(draw: st.DrawFn, found: list[Device]) -> Ledger:
+    """Anything anybody could believe to be held, of cards that are there more often than of others."""
+    units = [UnitId(card.index, unit.cores) for card in found for unit in units_of(card, SINGLE)]
+    held = st.frozensets(st.one_of(unit_ids(), st.sampled_from(units)) if units else unit_ids(), max_size=4)
+    ledger = Ledger(tuple((arch, draw(held)) for arch in draw(st.sets(st.sampled_from(list(Arch))))))
+    return ledger.with_grant(draw(st.sampled_from(list(Arch))), draw(held), 0.0)
+
+
+@given(
+    st.lists(devices(), max_size=4), st.data(), st.lists(st.tuples(policies, st.sampled_from(["", "npu0", "npu1pe0"])))
+)
+def test_no_units_of_an_offer_overlap_and_no_held_core_is_given_out_as_another_unit(
+    found: list[Device], data: st.DataObject, wishes: list[tuple[Partitioning, str]]
+) -> None:
+    """Over any history of wishes, holders, looks and times."""
+    fleet = Fleet().with_devices(found)
+    for step, (wish, name) in enumerate(wishes):
+        now, ledger = step * FORGET_AFTER / 2, data.draw(ledgers(found))
+        for card in fleet.cards:
+            look = data.draw(health_reports())
+            fleet = fleet.with_look(card.device.key, look, now, present=data.draw(st.booleans()))
+        fleet = fleet.without_lost(ledger, now).with_cuts(wish, ledger)
+        for offer in offers(fleet, wish, (DisabledDevice(name),) if name else (), ledger):
+            _check(offer, ledger)
+
+
+def _check(offer: Offer, ledger: Ledger) -> None:
+    taken: set[tuple[int, int]] = set()
+    for offered in offer.units:
+        unit = offered.unit
+        cores = {(unit.device.index, core) for core in unit.cores}
+        assert not cores & taken
+        taken |= cores
+        held = ledger.held(offer.arch, unit.device.index) or ()
+        assert not offered.healthy or not [
+            other for other in held if other != unit.cores and other.overlaps(unit.cores)
+        ]

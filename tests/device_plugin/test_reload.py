@@ -1,0 +1,333 @@
+"""Settings that follow their file, however it is changed."""
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npu_core.errors import SettingsError
+from npu_core.partition import FUSION, SINGLE
+from npu_device_plugin.config_watch import ConfigWatch
+from npu_device_plugin.disabled import DisabledDevice
+from npu_device_plugin.reload import Reloader
+from npu_device_plugin.telemetry import ConfigState, Telemetry
+
+FUSED, CUT = "defaultPe: Fusion\n", "defaultPe: Single\n"
+Change = Callable[[Path, str], None]
+
+
+class ConfigMap:
+    """A mounted ConfigMap: ``config.yaml -> ..data/config.yaml``, ``..data -> ..1``, swapped as the kubelet does."""
+
+    def __init__(self, directory: Path, text: str) -> None:
+        """A volume with one file."""
+        self._directory = directory
+        self._version = 0
+        self.update(text)
+        self.path.symlink_to("..data/config.yaml")
+
+    @property
+    def path(self) -> Path:
+        """The file as a container sees it."""
+        return self._directory / "config.yaml"
+
+    def update(self, text: str) -> None:
+        """Swap the whole directory."""
+        self._version += 1
+        data = self._directory / f"..{self._version}"
+        data.mkdir()
+        data.joinpath("config.yaml").write_text(text)
+        scratch = self._directory / "..data_tmp"
+        scratch.symlink_to(data.name)
+        scratch.replace(self._directory / "..data")
+        for old in self._directory.glob("..[0-9]*"):
+            if old.name != data.name:
+                old.joinpath("config.yaml").unlink()
+                old.rmdir()
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plain_edit(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def editors_replacement(path: Path, text: str) -> None:
+    scratch = path.with_name(".config.yaml.swp")
+    scratch.write_text(text)
+    scratch.replace(path)
+
+
+def deleted_and_written(path: Path, text: str) -> None:
+    path.unlink()
+    path.write_text(text)
+
+
+def same_times(path: Path, text: str) -> None:
+    before = path.stat()
+    path.write_text(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+CHANGES = [plain_edit, editors_replacement, deleted_and_written, same_times]
+
+
+@pytest.fixture(autouse=True)
+def _every_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "config.yaml"
+    file.write_text(FUSED)
+    return file
+
+
+@pytest.fixture
+def reloader(path: Path) -> Reloader:
+    return loaded(path)
+
+
+def loaded(path: Path) -> Reloader:
+    return Reloader({"config-file": str(path)}, {}, Telemetry())
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, dict[str, str]]]:
+    """Level, event and fields of every line since the last time."""
+    result = [
+        (record.levelname, record.getMessage(), {key: str(value) for key, value in record.npu_fields.items()})  # type: ignore[attr-defined]  # of EventLog
+        for record in caplog.records
+    ]
+    caplog.clear()
+    return result
+
+
+# -- noticing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_noticed_once_however_it_is_made(path: Path, change: Change) -> None:
+    watch = ConfigWatch(str(path))
+    assert (watch.changed(), watch.digest) == (False, digest(FUSED))
+    change(path, CUT)
+    assert [watch.changed(), watch.changed()] == [True, False]
+    assert watch.digest == digest(CUT)
+
+
+def test_the_swap_of_a_configmap_is_noticed(tmp_path: Path) -> None:
+    volume = ConfigMap(tmp_path, FUSED)
+    watch = ConfigWatch(str(volume.path))
+    volume.update(CUT)
+    assert [watch.changed(), watch.changed()] == [True, False]
+    volume.update(FUSED)
+    assert (watch.changed(), watch.digest) == (True, digest(FUSED))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_same_content_written_again_is_no_change(path: Path, change: Change) -> None:
+    watch = ConfigWatch(str(path))
+    change(path, FUSED)
+    assert not watch.changed()
+
+
+def test_a_touched_file_is_no_change(path: Path) -> None:
+    watch = ConfigWatch(str(path))
+    os.utime(path, (1, 1))
+    assert not watch.changed()
+
+
+def test_a_swap_to_the_same_content_is_no_change(tmp_path: Path) -> None:
+    volume = ConfigMap(tmp_path, FUSED)
+    watch = ConfigWatch(str(volume.path))
+    volume.update(FUSED)
+    assert not watch.changed()
+
+
+def test_a_file_that_goes_and_comes_back_changes_twice(path: Path) -> None:
+    watch = ConfigWatch(str(path))
+    path.unlink()
+    assert [watch.changed(), watch.changed(), watch.digest] == [True, False, ""]
+    path.write_text(FUSED)
+    assert [watch.changed(), watch.changed(), watch.digest] == [True, False, digest(FUSED)]
+
+
+def test_a_file_that_cannot_be_read_counts_as_none(path: Path) -> None:
+    watch = ConfigWatch(str(path))
+    path.unlink()
+    path.mkdir()
+    assert (watch.changed(), watch.digest) == (True, "")
+    path.rmdir()
+    path.symlink_to(path)
+    assert not watch.changed()
+
+
+@given(st.lists(st.sampled_from([FUSED, CUT, None]), max_size=8))
+def test_a_watch_tells_exactly_the_changes_of_content(contents: list[str | None]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "config.yaml")
+        watch, before = ConfigWatch(str(path)), None
+        for content in contents:
+            path.unlink(missing_ok=True)
+            if content is not None:
+                path.write_text(content)
+            assert watch.changed() == (content != before)
+            before = content
+
+
+# -- applying ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_file_there_is_nothing_to_follow() -> None:
+    reloader = Reloader({"default-pe": "Single"}, {}, Telemetry())
+    reloader.look()
+    assert reloader.settings.default_pe == SINGLE
+    assert reloader.telemetry.config == ConfigState(generation=1, digest="", error="")
+
+
+def test_wrong_settings_at_the_start_are_an_error(path: Path) -> None:
+    path.write_text("interval: never\n")
+    with pytest.raises(SettingsError, match="interval"):
+        loaded(path)
+
+
+def test_it_starts_with_what_the_file_says(reloader: Reloader) -> None:
+    assert reloader.settings.default_pe == FUSION
+    assert reloader.telemetry.config == ConfigState(generation=1, digest=digest(FUSED))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_right_change_is_in_force_at_the_next_look(
+    reloader: Reloader, path: Path, change: Change, caplog: pytest.LogCaptureFixture
+) -> None:
+    change(path, CUT)
+    assert reloader.settings.default_pe == FUSION
+    reloader.look()
+    assert reloader.settings.default_pe == SINGLE
+    assert reloader.telemetry.config == ConfigState(generation=2, digest=digest(CUT))
+    assert lines(caplog) == [
+        ("INFO", "setting changed", {"setting": "default_pe", "before": "Fusion", "now": "Single"}),
+        ("INFO", "configuration applied", {"generation": "2", "sha256": digest(CUT)[:12]}),
+    ]
+    reloader.look()
+    assert lines(caplog) == []
+
+
+def test_everything_live_changes_at_once(reloader: Reloader, path: Path) -> None:
+    path.write_text("defaultPe: Single\ninterval: 3\ndisabledDevices: [{devName: npu1}]\n")
+    reloader.look()
+    settings = reloader.settings
+    assert (settings.interval, settings.disabled_devices) == (3.0, (DisabledDevice("npu1"),))
+    assert reloader.telemetry.config.generation == 2
+    path.write_text("")
+    reloader.look()
+    assert (reloader.settings.interval, reloader.settings.disabled_devices) == (10.0, ())
+    assert reloader.telemetry.config.generation == 3
+
+
+def test_a_comment_is_applied_and_changes_nothing(
+    reloader: Reloader, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, text = reloader.settings, FUSED + "# a remark\n"
+    path.write_text(text)
+    reloader.look()
+    assert reloader.settings == before
+    assert reloader.telemetry.config == ConfigState(generation=1, digest=digest(text))
+    assert [event for _, event, _ in lines(caplog)] == ["configuration applied"]
+
+
+def test_what_needs_a_restart_is_told_and_the_rest_is_applied(
+    reloader: Reloader, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_text(CUT + "socketName: other\nlistenAddress: 'off'\n")
+    reloader.look()
+    assert (reloader.settings.socket_name, reloader.settings.default_pe) == ("furiosa-npu", SINGLE)
+    told = {fields.pop("setting"): (level, event, fields) for level, event, fields in lines(caplog)[:-1]}
+    needs = ("WARNING", "setting changed, needs a restart")
+    assert set(told) == {"default_pe", "socket_name", "listen_address"}
+    assert told["socket_name"] == (*needs, {"inForce": "furiosa-npu", "wanted": "other"})
+    assert told["listen_address"] == (*needs, {"inForce": "127.0.0.1:6255", "wanted": "None"})
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("defaultPe: Triple\ninterval: never\nnonsense: 1\n", 3),
+        ("defaultPe: [\n", 1),
+        ("- a list\n", 1),
+        ("\0", 1),
+    ],
+)
+def test_a_wrong_file_is_told_once_and_the_last_good_one_stays(
+    reloader: Reloader, path: Path, text: str, problems: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_text(CUT)
+    reloader.look()
+    lines(caplog)
+
+    path.write_text(text)
+    reloader.look()
+    reloader.look()
+
+    assert reloader.settings.default_pe == SINGLE
+    told = lines(caplog)
+    assert {(level, event) for level, event, _ in told} == {("ERROR", "configuration refused, the last good one stays")}
+    assert len(told) == problems
+    config = reloader.telemetry.config
+    assert (config.generation, config.digest) == (2, digest(CUT))
+    assert len(config.error.splitlines()) >= problems
+    assert str(path) in config.error
+
+
+def test_a_mended_file_is_no_error_any_more(reloader: Reloader, path: Path) -> None:
+    path.write_text("nonsense: 1\n")
+    reloader.look()
+    path.write_text(FUSED)
+    reloader.look()
+    assert reloader.telemetry.config == ConfigState(generation=1, digest=digest(FUSED))
+
+
+def test_a_file_that_is_deleted_leaves_everything_as_it_is_until_it_returns(
+    reloader: Reloader, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = reloader.settings
+    path.unlink()
+    reloader.look()
+    reloader.look()
+    assert reloader.settings == before
+    assert reloader.telemetry.config.error
+    assert len(lines(caplog)) == 1
+
+    path.write_text(CUT)
+    reloader.look()
+    assert reloader.settings.default_pe == SINGLE
+    assert reloader.telemetry.config == ConfigState(generation=2, digest=digest(CUT))
+
+
+def test_the_swaps_of_a_configmap_are_followed(tmp_path: Path) -> None:
+    volume = ConfigMap(tmp_path, FUSED)
+    reloader = loaded(volume.path)
+    seen = []
+    for text in (CUT, "nonsense: 1\n", FUSED):
+        volume.update(text)
+        reloader.look()
+        seen.append((reloader.settings.default_pe, reloader.telemetry.config.generation))
+    assert seen == [(SINGLE, 2), (SINGLE, 2), (FUSION, 3)]
+
+
+def test_surroundings_still_come_from_the_environment(path: Path) -> None:
+    reloader = Reloader({"config-file": str(path)}, {"NPU_SYSFS": "/host/sys", "NODE_NAME": "here"}, Telemetry())
+    path.write_text("disabledDevices: [{devName: npu1, nodeName: here}, {devName: npu2, nodeName: there}]\n")
+    reloader.look()
+    assert (reloader.settings.sysfs, reloader.settings.disabled_here) == (
+        "/host/sys",
+        (DisabledDevice("npu1", "here"),),
+    )

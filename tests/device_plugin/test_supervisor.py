@@ -1,0 +1,158 @@
+"""Staying registered although the directory of the sockets is everybody's: with a kubelet in the same process."""
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from contract.direct import calls_to
+from npu_core.arch import Arch
+from npu_device_plugin.inventory import Offer
+from npu_device_plugin.registration import Registration
+from npu_device_plugin.servicer import OfferServicer
+from npu_device_plugin.supervisor import Supervisor
+from standins.kubelet import KubeletSettings, StandInKubelet, Wire
+
+RESOURCE = "beta.furiosa.ai/npu"
+PATIENCE = 15.0
+A_WHILE = 1.5
+"""Seconds of trouble: several attempts in vain."""
+
+
+@asynccontextmanager
+async def supervised(directory: Path) -> AsyncIterator[Supervisor]:
+    """A resource without units, kept registered for as long as the block runs."""
+    registration = Registration(str(directory), "furiosa-npu", RESOURCE)
+    supervisor = Supervisor(registration, OfferServicer(RESOURCE, Offer(Arch.WARBOY)), ".npu-scratch")
+    task = asyncio.create_task(supervisor.run())
+    try:
+        yield supervisor
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def kubelet(socket_dir: Path) -> AsyncIterator[StandInKubelet]:
+    async with StandInKubelet(KubeletSettings(socket_dir, wire=Wire.DIRECT)) as kubelet:
+        yield kubelet
+
+
+@pytest.fixture(autouse=True)
+def _every_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+async def listens(kubelet: StandInKubelet) -> None:
+    await kubelet.until(lambda view: view.streams(RESOURCE) == 1, PATIENCE)
+
+
+async def until_complained(caplog: pytest.LogCaptureFixture) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while "cannot register" not in caplog.messages:  # noqa: ASYNC110  # a log wakes nobody
+            await asyncio.sleep(0.05)
+
+
+WIPER = """
+import os, sys
+while True:
+    for name in os.listdir(sys.argv[1]):
+        if name.startswith((".npu", "furiosa")):
+            try:
+                os.unlink(f"{sys.argv[1]}/{name}")
+            except OSError:
+                pass
+"""
+
+
+@contextmanager
+def wiping(directory: Path) -> Iterator[None]:
+    """Every socket but the kubelet's is removed as soon as it appears, as by a kubelet that starts."""
+    # A process of its own: a thread would wait for the very one that it is to surprise.
+    with subprocess.Popen([sys.executable, "-c", WIPER, str(directory)]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+async def test_it_serves_as_soon_as_a_directory_in_its_sockets_place_is_gone(
+    socket_dir: Path, kubelet: StandInKubelet, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_the_way = socket_dir / "furiosa-npu"
+    in_the_way.mkdir()
+    async with supervised(socket_dir) as supervisor:
+        await until_complained(caplog)
+        await asyncio.sleep(A_WHILE)
+        assert not supervisor.ready
+        in_the_way.rmdir()
+        await listens(kubelet)
+    assert caplog.messages.count("cannot register") == 1
+
+
+async def test_a_directory_that_takes_its_sockets_place_later_only_interrupts_it(
+    socket_dir: Path, kubelet: StandInKubelet, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = socket_dir / "furiosa-npu"
+    async with supervised(socket_dir):
+        await listens(kubelet)
+        own.unlink()
+        own.mkdir()
+        await until_complained(caplog)
+        await asyncio.sleep(A_WHILE)
+        own.rmdir()
+        await listens(kubelet)
+
+
+@pytest.mark.parametrize("registered_before", [True, False])
+async def test_it_outlives_somebody_who_removes_its_sockets_as_soon_as_they_appear(
+    socket_dir: Path, kubelet: StandInKubelet, caplog: pytest.LogCaptureFixture, *, registered_before: bool
+) -> None:
+    async with supervised(socket_dir):
+        if registered_before:
+            await listens(kubelet)
+        with wiping(socket_dir):
+            await until_complained(caplog)
+            await asyncio.sleep(A_WHILE)
+        registrations = kubelet.view().registrations(RESOURCE)
+        await kubelet.until(
+            lambda view: view.streams(RESOURCE) == 1 and view.registrations(RESOURCE) > registrations, PATIENCE
+        )
+        async with calls_to(socket_dir / "furiosa-npu") as calls:
+            assert (await calls.options()).get_preferred_allocation_available
+
+
+async def test_it_takes_the_place_of_a_listening_socket_that_is_no_plugins(
+    socket_dir: Path, kubelet: StandInKubelet
+) -> None:
+    with socket.socket(socket.AF_UNIX) as foreign:
+        foreign.bind(str(socket_dir / "furiosa-npu"))
+        foreign.listen()
+        async with supervised(socket_dir):
+            await listens(kubelet)
+
+
+async def test_it_leaves_its_place_to_a_plugin_that_is_at_work_there(
+    socket_dir: Path, kubelet: StandInKubelet, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with supervised(socket_dir):
+        await listens(kubelet)
+        async with supervised(socket_dir) as second:
+            await until_complained(caplog)
+            assert not second.ready
+        await asyncio.sleep(A_WHILE)
+        assert kubelet.view().registrations(RESOURCE) == 1
+
+
+async def test_it_registers_through_a_link_to_the_kubelets_socket(socket_dir: Path, kubelet: StandInKubelet) -> None:
+    kubelet.socket.rename(socket_dir / "real.sock")
+    kubelet.socket.symlink_to("real.sock")
+    async with supervised(socket_dir):
+        await listens(kubelet)

@@ -1,0 +1,144 @@
+"""Asking kubelets, of every mood, which containers hold which devices."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from npu_core.kubelet import Holding, PodResourcesError, list_holdings
+from standins.kubelet import (
+    ContainerSpec,
+    KubeletSettings,
+    PodResourcesBehaviour,
+    PodResourcesMode,
+    StandInKubelet,
+)
+from standins.scripted_plugin import OTHER, RESOURCE, ScriptedPlugin, devices
+
+PATIENCE = 10.0
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory with a name short enough for sockets in it."""
+    path = Path(tempfile.mkdtemp(prefix="h-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def socket(directory: Path) -> str:
+    return str(directory / "pods" / "kubelet.sock")
+
+
+@pytest.fixture
+async def kubelet(directory: Path) -> AsyncIterator[StandInKubelet]:
+    """A kubelet with four devices of one resource and one of another."""
+    settings = KubeletSettings(directory / "plugins", pod_resources_dir=directory / "pods")
+    async with StandInKubelet(settings) as kubelet:
+        first = await _plugin(kubelet, RESOURCE, "npu0", "npu1", "npu2", "npu3")
+        second = await _plugin(kubelet, OTHER, "other0")
+        yield kubelet
+        await first.stop()
+        await second.stop()
+
+
+async def _plugin(kubelet: StandInKubelet, resource: str, *names: str) -> ScriptedPlugin:
+    plugin = ScriptedPlugin(kubelet.settings.plugin_dir, resource, f"{resource.rpartition('/')[2]}.sock")
+    plugin.listed = devices(*names)
+    await plugin.start()
+    await plugin.register()
+    await kubelet.until(lambda view: view.allocatable(resource) == len(names), PATIENCE)
+    return plugin
+
+
+async def _failure(socket: str, deadline: float = PATIENCE) -> PodResourcesError:
+    with pytest.raises(PodResourcesError) as caught:
+        await list_holdings(socket, deadline)
+    return caught.value
+
+
+@pytest.mark.usefixtures("kubelet")
+async def test_where_nothing_runs_nothing_is_held(socket: str) -> None:
+    assert await list_holdings(socket, PATIENCE) == ()
+
+
+async def test_every_device_of_every_container_is_told_with_whom_it_is(kubelet: StandInKubelet, socket: str) -> None:
+    await kubelet.run_pod(
+        "pod-a",
+        containers=[ContainerSpec("one", {RESOURCE: 2, OTHER: 1}), ContainerSpec("two", {RESOURCE: 1})],
+        namespace="team",
+    )
+    await kubelet.run_pod("pod-b", {RESOURCE: 1})
+    await kubelet.run_pod("pod-c")
+
+    holdings = await list_holdings(socket, PATIENCE)
+
+    assert {(each.namespace, each.pod, each.container, each.resource) for each in holdings} == {
+        ("team", "pod-a", "one", RESOURCE),
+        ("team", "pod-a", "one", OTHER),
+        ("team", "pod-a", "two", RESOURCE),
+        ("default", "pod-b", "main", RESOURCE),
+    }
+    held = [device for each in holdings if each.resource == RESOURCE for device in each.device_ids]
+    assert sorted(held) == ["npu0", "npu1", "npu2", "npu3"]
+
+
+async def test_a_pod_that_is_over_counts_only_where_the_kubelet_lists_it(kubelet: StandInKubelet, socket: str) -> None:
+    admitted = await kubelet.run_pod("pod", {RESOURCE: 1})
+    kubelet.finish_pod("pod")
+    assert await list_holdings(socket, PATIENCE) == ()
+
+    await kubelet.set_pod_resources(PodResourcesBehaviour(terminal_pods=True))
+    assert await list_holdings(socket, PATIENCE) == (Holding("default", "pod", "main", RESOURCE, admitted.device_ids),)
+
+
+@pytest.mark.parametrize(
+    ("mode", "code", "detail"),
+    [
+        (PodResourcesMode.UNIMPLEMENTED, "UNIMPLEMENTED", "unknown service v1.PodResourcesLister"),
+        (PodResourcesMode.RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED", "rejected by rate limit"),
+    ],
+)
+async def test_a_refusal_is_an_error_with_its_code(
+    kubelet: StandInKubelet, socket: str, mode: PodResourcesMode, code: str, detail: str
+) -> None:
+    await kubelet.set_pod_resources(PodResourcesBehaviour(mode))
+    error = await _failure(socket)
+    assert (error.code, str(error)) == (code, f"{code}: {detail}")
+
+
+async def test_a_socket_that_is_not_there_is_known_at_once_and_found_when_it_is(
+    kubelet: StandInKubelet, socket: str
+) -> None:
+    await kubelet.set_pod_resources(PodResourcesBehaviour(PodResourcesMode.ABSENT))
+    asked = time.monotonic()
+    assert (await _failure(socket)).code == "UNAVAILABLE"
+    assert time.monotonic() - asked < PATIENCE / 2
+
+    await kubelet.set_pod_resources(PodResourcesBehaviour())
+    assert await list_holdings(socket, PATIENCE) == ()
+
+
+async def test_a_socket_that_nobody_serves_any_more_is_known_too(kubelet: StandInKubelet, socket: str) -> None:
+    await kubelet.kill()
+    assert kubelet.pod_resources_socket
+    assert kubelet.pod_resources_socket.is_socket()
+    assert (await _failure(socket)).code == "UNAVAILABLE"
+
+
+async def test_a_kubelet_that_takes_too_long_is_given_up(kubelet: StandInKubelet, socket: str) -> None:
+    await kubelet.set_pod_resources(PodResourcesBehaviour(delay=3600.0))
+    asked = time.monotonic()
+    assert (await _failure(socket, 0.2)).code == "DEADLINE_EXCEEDED"
+    assert time.monotonic() - asked < PATIENCE / 2
+
+
+async def test_a_kubelet_that_restarts_is_asked_again_without_further_ado(kubelet: StandInKubelet, socket: str) -> None:
+    admitted = await kubelet.run_pod("pod", {RESOURCE: 2})
+    await kubelet.restart()
+    holdings = await list_holdings(socket, PATIENCE)
+    assert {device for each in holdings for device in each.device_ids} == set(admitted.device_ids)
