@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.configured import ConfiguredNode
 from contract.node import OFTEN, PATIENCE, RENEGADE, RESOURCE, MakeNode, Node
 from npu_core.arch import Arch
 from npu_core.testing import rngd, warboy
@@ -99,3 +100,14 @@ async def test_after_a_restart_a_unit_held_under_the_second_name_keeps_the_names
     await node.offers("npu0pe0-1", resource=WARBOY)
     await node.offers("npu1pe0-7")
     assert set(node.kubelet.view().resources) == {RESOURCE, WARBOY}
+
+
+async def test_families_that_the_operator_named_are_served_side_by_side(make_node: MakeNode) -> None:
+    node = await make_node(warboy(0), rngd(1))
+    names = ConfiguredNode(node)
+
+    await names.up("resourceName: {warboy: example.com/warboy, renegade: example.com/rngd}")
+
+    await node.offers("npu0pe0-1", resource="example.com/warboy")
+    await node.offers("npu1pe0-7", resource="example.com/rngd")
+    assert set(node.kubelet.view().resources) == {"example.com/warboy", "example.com/rngd"}

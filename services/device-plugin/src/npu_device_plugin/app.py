@@ -158,18 +158,18 @@ class DevicePlugin:
     def _begin(self, offer: Offer) -> None:
         settings = self.settings
         resource = self._keeper.resources[offer.arch]
-        first = resource == settings.resource_names.name(offer.arch, first=True)
-        self._warn(offer, resource, settings.default_pe, first=first)
+        self._warn(offer, resource, settings.default_pe)
         servicer = OfferServicer(resource, offer, self._telemetry, settings.device_injection, self._keeper.granted)
-        socket_name = settings.socket_name if first else f"{settings.socket_name}-{offer.arch}"
+        is_first = offer.arch is next(iter(self._keeper.resources))
+        socket_name = settings.socket_name if is_first else f"{settings.socket_name}-{offer.arch}"
         registration = Registration(settings.plugin_dir, socket_name, resource)
         supervisor = Supervisor(registration, servicer, f".npu-{secrets.token_hex(3)}", self._telemetry)
         self._servicers[offer.arch], self._supervisors[offer.arch] = servicer, supervisor
         _log.info("offering", resource=resource, family=offer.arch, **_counts(offer))
         self._start(supervisor.run(), f"supervisor of {resource}")
 
-    def _warn(self, offer: Offer, resource: str, wish: Partitioning, *, first: bool) -> None:
-        if not first:
+    def _warn(self, offer: Offer, resource: str, wish: Partitioning) -> None:
+        if resource != self.settings.resource_names.name(offer.arch, first=True):
             event = "the node has a second family of cards, offered under a name of its own"
             _log.warning(event, family=offer.arch, resource=resource)
         if any(not wish.fits(offered.unit.device.spec) for offered in offer.units):
