@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from device_plugin.cards import warboy_card
+from device_plugin.clock import Clock
 from npu_core.arch import Arch
 from npu_core.cores import CoreRange
 from npu_core.partition import FUSION, SINGLE, units_of
-from npu_device_plugin import ledger_keeper
 from npu_device_plugin.cutting import SETTLE
 from npu_device_plugin.ledger_keeper import LedgerKeeper
 from npu_device_plugin.telemetry import Telemetry
@@ -21,16 +21,6 @@ from standins.kubelet import KubeletSettings, PodResourcesBehaviour, PodResource
 from standins.scripted_plugin import RESOURCE, ScriptedPlugin, devices
 
 PATIENCE = 10.0
-
-
-@dataclass(slots=True)
-class Clock:
-    """Time that passes when it is told to."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass(slots=True)
@@ -125,20 +115,18 @@ async def test_what_was_known_stays_when_the_kubelet_cannot_be_asked(
     assert caplog.messages == ["cannot ask the kubelet who holds what", "the kubelet tells who holds what"]
 
 
-async def test_a_kubelet_that_is_slow_is_waited_for_until_it_let_a_question_go_unanswered(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_kubelet_that_is_slow_is_waited_for_until_it_let_a_question_go_unanswered(scene: Scene) -> None:
     await scene.kubelet.run_pod("pod", {RESOURCE: 2})
     await scene.kubelet.set_pod_resources(PodResourcesBehaviour(delay=0.3))
     await scene.keeper.ask()
     assert scene.held() == FUSED
     scene.kubelet.delete_pod("pod")
 
-    monkeypatch.setattr(ledger_keeper, "_DEADLINE", 0.2)
+    scene.keeper.deadline = 0.2
     await scene.keeper.ask()
     assert scene.telemetry.holdings_errors == {"DEADLINE_EXCEEDED": 1}
 
-    monkeypatch.setattr(ledger_keeper, "_DEADLINE", PATIENCE)
+    scene.keeper.deadline = PATIENCE
     await scene.keeper.ask()
     assert scene.held() == FUSED
     turns = 0

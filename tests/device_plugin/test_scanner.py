@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from device_plugin.cards import warboy_card
+from device_plugin.clock import Clock
 from npu_core.arch import Arch
 from npu_core.health import HEALTHY
 from npu_core.host import Host
@@ -23,16 +24,6 @@ PATIENCE = 15.0
 BETWEEN_LOOKS = 0.005
 GRACE = 30.0
 STUCK = "cannot tell whether the card is alive: "
-
-
-@dataclass(slots=True)
-class Clock:
-    """Time that passes when it is told to."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass(slots=True)

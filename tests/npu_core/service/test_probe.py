@@ -6,7 +6,6 @@ from http import HTTPStatus
 
 import pytest
 
-from npu_core.service import probe
 from npu_core.service.probe import Answer, Probe
 
 PATIENCE = 10.0
@@ -128,20 +127,20 @@ async def test_a_client_that_leaves_in_the_middle_disturbs_nobody(port: int) -> 
     assert _status(await _say(port, _request())) == 200
 
 
-async def test_a_slow_client_is_cut_off(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "_REQUEST_SECONDS", 0.1)
-    assert await _say(port, b"GET /healthz HTTP/1.1\r\n") == b""
+async def test_a_slow_client_is_cut_off() -> None:
+    server = await Probe(ROUTES, request_seconds=0.1).serve("127.0.0.1", 0)
+    async with server:
+        assert await _say(server.sockets[0].getsockname()[1], b"GET /healthz HTTP/1.1\r\n") == b""
 
 
-async def test_a_client_that_does_not_read_is_cut_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "_REQUEST_SECONDS", 0.1)
+async def test_a_client_that_does_not_read_is_cut_off_too() -> None:
     asked = asyncio.Event()
 
     def endless() -> Answer:
         asked.set()
         return Answer("x" * 20_000_000)
 
-    one = Probe({"/": endless})
+    one = Probe({"/": endless}, request_seconds=0.1)
     server = await one.serve("127.0.0.1", 0)
     _, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1], limit=1)
     writer.write(_request("/"))

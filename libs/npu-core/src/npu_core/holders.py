@@ -92,7 +92,7 @@ def _command(fs: HostFS, process: str) -> str:
         try:
             text = fs.read_text(f"{process}/{file}").replace("\0", " ").strip()
         except HostError:
-            continue
+            text = ""  # ended meanwhile, or not ours to read
         if text:
             return form.format(text)
     return ""

@@ -25,11 +25,13 @@ class LedgerKeeper:
         ledger: what is known now.
         resources: the name of each family's resource.
         holdings: what the kubelet listed when it was last asked, of any resource.
+        deadline: seconds for the kubelet to answer.
     """
 
     def __init__(self, socket: str, clock: Callable[[], float], telemetry: Telemetry) -> None:
         """A keeper that knows nothing yet and asks at ``socket``."""
         self.ledger = Ledger()
+        self.deadline = _DEADLINE
         self.resources: dict[Arch, str] = {}
         self.holdings: tuple[Holding, ...] = ()
         self._socket = socket
@@ -64,7 +66,7 @@ class LedgerKeeper:
     async def _ask(self) -> None:
         asked = self._clock()
         try:
-            self.holdings = await list_holdings(self._socket, _DEADLINE)
+            self.holdings = await list_holdings(self._socket, self.deadline)
         except PodResourcesError as error:
             self._is_slow = error.code == "DEADLINE_EXCEEDED"
             self._telemetry.holdings_errors[error.code] += 1

@@ -39,9 +39,15 @@ Route = Callable[[], Answer]
 class Probe:
     """Serves routes until it is closed."""
 
-    def __init__(self, routes: Mapping[str, Route]) -> None:
-        """An endpoint with these paths; a query after them is ignored."""
+    def __init__(self, routes: Mapping[str, Route], request_seconds: float = _REQUEST_SECONDS) -> None:
+        """An endpoint with these paths; a query after them is ignored.
+
+        Args:
+            routes: what each path says.
+            request_seconds: for a client to ask and to take its answer.
+        """
         self._routes = routes
+        self._request_seconds = request_seconds
         self._open = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -62,7 +68,7 @@ class Probe:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1
         try:
-            async with asyncio.timeout(_REQUEST_SECONDS):
+            async with asyncio.timeout(self._request_seconds):
                 head = await reader.readuntil(b"\r\n\r\n")
                 writer.write(self._response(head))
                 await writer.drain()
