@@ -7,6 +7,7 @@ through a relay that can let go of them without a word, or keep them open and mo
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -146,11 +147,12 @@ class Switchboard:
     def __init__(self) -> None:
         self._directory: Path | None = None
         self._relays: list[Relay] = []
+        self._numbers = itertools.count()
 
     async def relay_to(self, plugin: Path) -> Relay:
         """A new relay to a plugin's socket, which need not exist yet."""
         self._directory = self._directory or Path(tempfile.mkdtemp(prefix="relay-"))
-        relay = Relay(self._directory / str(len(self._relays)), plugin)
+        relay = Relay(self._directory / str(next(self._numbers)), plugin)
         await relay.open()
         self._relays.append(relay)
         return relay
