@@ -102,10 +102,14 @@ def _children(parent: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
+# Exactly these: the C library holds all signals back for moments of its own, and lets them go again.
+END_SIGNAL_BITS = sum(1 << (number - 1) for number in (signal.SIGTERM, signal.SIGINT))
+
+
 async def _until_signals_wait(pid: int) -> None:
     """Return when a SIGTERM is not lost any more: what comes before the first line of the program always is."""
     async with asyncio.timeout(PATIENCE):
-        while not _is_the_plugin(pid) or not _held(pid) & (1 << (signal.SIGTERM - 1)):  # noqa: ASYNC110  # as above
+        while not _is_the_plugin(pid) or _held(pid) != END_SIGNAL_BITS:  # noqa: ASYNC110  # as above
             await asyncio.sleep(0.001)
 
 
