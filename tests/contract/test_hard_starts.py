@@ -114,8 +114,9 @@ async def _until_signals_wait(pid: int) -> None:
 
 
 def _is_the_plugin(pid: int) -> bool:
-    """Not yet the program that makes the namespace, which holds signals back for a moment of its own."""
-    return b"npu_device_plugin" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    """Not the program that makes the namespace: it is given the plugin's command line, and holds signals back too."""
+    program, *_ = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return program == os.fsencode(sys.executable)
 
 
 def _held(pid: int) -> int:
