@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import grpc
 
+from npu_core.kubelet import CHANNEL_OPTIONS
 from npu_device_plugin._kubelet import deviceplugin_pb2 as pb
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub, RegistrationStub
 from npu_device_plugin.servicer import API_VERSION, options
@@ -13,13 +14,6 @@ _TIMEOUT = 15.0
 """Seconds. From 1.25 on the kubelet dials us before it answers, and gives that 10 s."""
 
 _ANSWER_SECONDS = 1.0
-
-# The kubelet's server refuses the percent-encoded path that gRPC would send as the host.
-_CHANNEL_OPTIONS = (
-    ("grpc.default_authority", "localhost"),
-    ("grpc.enable_retries", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-)
 
 
 class RegistrationError(Exception):
@@ -43,7 +37,7 @@ class Registration:
 
 async def answers(socket: str) -> bool:
     """Whether a device plugin, of whatever resource, is at work behind a socket."""
-    async with grpc.aio.insecure_channel(f"unix:{socket}", options=_CHANNEL_OPTIONS) as channel:
+    async with grpc.aio.insecure_channel(f"unix:{socket}", options=CHANNEL_OPTIONS) as channel:
         try:
             await DevicePluginStub(channel).GetDevicePluginOptions(pb.Empty(), timeout=_ANSWER_SECONDS)
         except grpc.aio.AioRpcError:
@@ -65,7 +59,7 @@ async def register(registration: Registration) -> None:
     )
     target = f"unix:{registration.plugin_dir}/{KUBELET_SOCKET}"
     # A channel of its own for each attempt: a kept one wakes up for nothing, and waits out gRPC's own back-off.
-    async with grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS) as channel:
+    async with grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
         try:
             await RegistrationStub(channel).Register(request, timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
