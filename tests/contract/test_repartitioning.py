@@ -16,6 +16,7 @@ from contract.node import DEATH_KNOWN, PATIENCE, RESOURCE, MakeNode, Node
 from npu_core.arch import Arch
 from npu_core.partition import UnitId
 from npu_core.testing import rngd, warboy
+from npu_device_plugin.checkpoint import CHECKPOINT
 from npu_device_plugin.cutting import SETTLE
 from standins.kubelet import Event, EventKind, PodResourcesBehaviour, PodResourcesMode, UnexpectedAdmissionError
 
@@ -194,6 +195,43 @@ async def test_a_kubelet_that_does_not_answer_delays_no_bad_news_and_is_believed
     await there.node.kubelet.set_pod_resources(PodResourcesBehaviour())
     await there.node.plugin.until_logged("the kubelet tells who holds what", PATIENCE)
     assert _ids(there) == ["npu0pe0-1", "npu1pe0", "npu1pe1"]
+
+
+@pytest.mark.parametrize("silence", [PodResourcesMode.ABSENT, PodResourcesMode.UNIMPLEMENTED])
+async def test_at_a_start_a_kubelet_that_cannot_be_asked_is_known_by_its_checkpoint(
+    machine: Machine, silence: PodResourcesMode
+) -> None:
+    there = await machine(warboy(0), warboy(1))
+    await there.up()
+    await there.node.offers("npu0pe0-1", "npu1pe0-1")
+    assert (await there.node.kubelet.run_pod("pod", {RESOURCE: 1})).device_ids == ("npu0pe0-1",)
+    await there.node.kubelet.set_pod_resources(PodResourcesBehaviour(silence))
+    before = len(there.lists())
+
+    there.configure("defaultPe: Single")
+    await there.restart_plugin()
+    await there.node.offers("npu0pe0-1", "npu1pe0", "npu1pe1")
+    await asyncio.sleep(NOTHING_HAPPENS)
+    ids = {device.id for event in there.lists()[before:] for device in event.devices}
+    assert ids == {"npu0pe0-1", "npu1pe0", "npu1pe1"}
+
+    await there.node.kubelet.set_pod_resources(PodResourcesBehaviour())
+    there.node.kubelet.delete_pod("pod")
+    await _lists(there, "npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1")
+
+
+async def test_a_torn_checkpoint_keeps_nothing_from_being_offered(machine: Machine) -> None:
+    there = await machine(warboy(0), pod_resources_dir=None)
+    await there.up()
+    await there.node.offers("npu0pe0-1")
+    await there.node.plugin.stop()
+    (there.node.plugin_dir / CHECKPOINT).write_text('{"Data":{"PodDev')
+
+    there.configure("defaultPe: Single")
+    await there.start_plugin()
+    await there.node.offers("npu0pe0", "npu0pe1")
+
+    assert len(there.node.plugin.logged("cannot read the kubelet's checkpoint")) == 1
 
 
 async def test_at_a_start_a_slow_answer_is_waited_for(machine: Machine) -> None:

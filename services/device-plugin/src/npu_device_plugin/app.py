@@ -39,7 +39,7 @@ class DevicePlugin:
         self._clock = clock
         self._telemetry = reloader.telemetry
         self._scanner = Scanner(Host(settings.sysfs, settings.devfs), clock, self._telemetry)
-        self._keeper = LedgerKeeper(settings.pod_resources_socket, clock, self._telemetry)
+        self._keeper = LedgerKeeper(settings.pod_resources_socket, settings.plugin_dir, clock, self._telemetry)
         self._cdi = cdi.SpecDirectory(settings.cdi_dir) if settings.device_injection.cdi else None
         self._servicers: dict[Arch, OfferServicer] = {}
         self._supervisors: dict[Arch, Supervisor] = {}
@@ -108,8 +108,7 @@ class DevicePlugin:
         new = self._scanner.families - names.keys()
         if new and not names:
             await self._keeper.ask()
-            held = [(each.resource, unit) for each in self._keeper.holdings for unit in each.device_ids]
-            names |= self.settings.resource_names.of_families(new, held)
+            names |= self.settings.resource_names.of_families(new, self._keeper.held_ids or ())
         elif new:
             names |= {arch: self.settings.resource_names.name(arch, first=False) for arch in new}
         return bool(new)

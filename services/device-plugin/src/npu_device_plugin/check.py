@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from npu_core.device import Device, Rejected
 from npu_core.errors import Unreadable
 from npu_core.host import Host
-from npu_device_plugin.cutting import NOTHING_HELD, Cut
+from npu_device_plugin.cutting import Cut
 from npu_device_plugin.grants import grant
 from npu_device_plugin.inventory import Offer, OfferedUnit, offers
 from npu_device_plugin.ledger_keeper import LedgerKeeper
@@ -47,11 +47,11 @@ def examine(settings: Settings) -> Finding:
 
 async def _examine(settings: Settings, scanner: Scanner) -> Finding:
     await _look_twice(scanner)
-    keeper = LedgerKeeper(settings.pod_resources_socket, time.monotonic, Telemetry())
+    keeper = LedgerKeeper(settings.pod_resources_socket, settings.plugin_dir, time.monotonic, Telemetry())
     names = keeper.resources = settings.resource_names.of_families(scanner.families)
     await keeper.ask()
-    # Without a kubelet to ask, as on a machine that is being set up, nothing is held.
-    ledger = keeper.ledger if keeper.ledger.listed else NOTHING_HELD
+    # Without a kubelet to ask and a record of its, as on a machine that is being set up, nothing is held.
+    ledger = keeper.ledger.as_recorded()
     scanner.settle(settings.default_pe, ledger)
     offered = offers(scanner.fleet, settings.default_pe, settings.disabled_here, ledger)
     return Finding(

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import grpc
 
 from npu_core.errors import NpuError
-from npu_core.kubelet.channel import CHANNEL_OPTIONS
 from npu_core.kubelet._podresources import podresources_pb2 as pb
 from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
+from npu_core.kubelet.channel import CHANNEL_OPTIONS
 
 DEFAULT_SOCKET = "/var/lib/kubelet/pod-resources/kubelet.sock"
 """Where kubelets serve the API unless they were given another root directory."""

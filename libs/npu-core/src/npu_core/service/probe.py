@@ -107,7 +107,8 @@ class Probe:
             return Answer("this page could not be made; see the log\n", HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _report_fault(self, page: str, error: Exception) -> None:
-        # Once, and not at every scrape.
-        if (page, repr(error)) not in self._faults:
-            self._faults.add((page, repr(error)))
+        # Once for each kind, not at every scrape.
+        fault = (page, type(error).__name__)
+        if fault not in self._faults:
+            self._faults.add(fault)
             _log.exception("a page of the endpoint could not be made", error, page=page)
