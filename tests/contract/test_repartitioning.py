@@ -280,6 +280,25 @@ async def test_a_held_card_that_is_disabled_is_unhealthy_until_it_is_free_and_th
     await _lists(there, "npu1pe0-1", within=SETTLE / 2)
 
 
+async def test_a_disabled_device_that_is_not_there_is_told_once_each_time_it_is_asked_for(machine: Machine) -> None:
+    there = await machine(warboy(0))
+    await there.up("disabledDevices: [{devName: npu9}, {devName: npu0pe2}, {devName: npu8, nodeName: there}]")
+    await there.node.offers("npu0pe0-1")
+    await asyncio.sleep(NOTHING_HAPPENS)
+    plugin = there.node.plugin
+    expected = '"one of npu0, or a unit, a UUID or a PCI address of one"'
+    assert [line.split("host ")[1] for line in plugin.logged("a disabled device is not on this host")] == [
+        f"entry=disabledDevices[{place}] device={name} expected={expected}"
+        for place, name in enumerate(("npu9", "npu0pe2"))
+    ]
+
+    there.configure("disabledDevices: [{devName: npu9}]")
+    await plugin.until_logged("configuration applied", PATIENCE)
+    there.configure("disabledDevices: [{devName: npu7}]")
+    await plugin.until_logged("device=npu7", PATIENCE)
+    assert len(plugin.logged("a disabled device is not on this host")) == 3
+
+
 # -- the file ---------------------------------------------------------------------------------------------------------
 
 
