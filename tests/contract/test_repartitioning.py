@@ -393,6 +393,26 @@ async def test_the_cdi_file_follows_the_cut(machine: Machine) -> None:
     assert [device["name"] for device in json.loads(file.read_text())["devices"]] == ["npu0pe0", "npu0pe1"]
 
 
+async def test_after_a_change_back_to_files_the_cdi_file_stays_for_as_long_as_a_pod_of_before(machine: Machine) -> None:
+    there = await machine(warboy(0), warboy(1))
+    cdi_dir = there.node.home / "cdi"
+    await there.up(f"deviceInjection: cdi\ncdiDir: {cdi_dir}")
+    await there.node.offers("npu0pe0-1", "npu1pe0-1")
+    await there.node.kubelet.run_pod("before", {RESOURCE: 1})
+    (cdi_dir / "other.json").write_text("{}")
+
+    there.configure(f"deviceInjection: files\ncdiDir: {cdi_dir}", interval="0.5")
+    await there.restart_plugin()
+    await there.node.offers("npu0pe0-1", "npu1pe0-1")
+    assert not (await there.node.kubelet.run_pod("after", {RESOURCE: 1})).cdi_devices
+    await asyncio.sleep(NOTHING_HAPPENS)
+    assert len(list(cdi_dir.iterdir())) == 2
+
+    there.node.kubelet.delete_pod("before")
+    await there.node.plugin.until_logged("CDI files of an earlier configuration removed", PATIENCE)
+    assert [path.name for path in cdi_dir.iterdir()] == ["other.json"]
+
+
 async def test_a_cdi_directory_that_cannot_be_written_is_told_once_and_keeps_nothing_else(machine: Machine) -> None:
     there = await machine(warboy(0))
     there.node.home.joinpath("file").write_text("")

@@ -11,7 +11,8 @@ from npu_core.partition import Partitioning
 from npu_core.service.logs import EventLog
 from npu_core.service.probe import Probe
 from npu_core.service.settings import Address
-from npu_device_plugin import cdi, endpoint
+from npu_device_plugin import endpoint
+from npu_device_plugin.cdi_keeper import CdiKeeper
 from npu_device_plugin.condition import Condition
 from npu_device_plugin.inventory import Offer, offers
 from npu_device_plugin.ledger_keeper import LedgerKeeper
@@ -41,7 +42,7 @@ class DevicePlugin:
         self._telemetry = reloader.telemetry
         self._scanner = Scanner(Host(settings.sysfs, settings.devfs), clock, self._telemetry)
         self._keeper = LedgerKeeper(settings.pod_resources_socket, settings.plugin_dir, clock, self._telemetry)
-        self._cdi = cdi.SpecDirectory(settings.cdi_dir) if settings.device_injection.cdi else None
+        self._cdi = CdiKeeper(settings.cdi_dir, settings.device_injection)
         self._servicers: dict[Arch, OfferServicer] = {}
         self._supervisors: dict[Arch, Supervisor] = {}
         self._unknown: set[str] = set()
@@ -51,7 +52,6 @@ class DevicePlugin:
         self._looked = False
         self._waiting = False
         self._told = ""
-        self._cdi_complaint = ""
 
     @property
     def settings(self) -> Settings:
@@ -131,7 +131,8 @@ class DevicePlugin:
         offered = offers(self._scanner.fleet, wish, self.settings.disabled_here, self._keeper.ledger)
         self._waiting = bool(self._scanner.fleet.pending) or any(offer.has_disabled for offer in offered)
         self._warn_of_unknown_devices()
-        self._write_cdi(offered)
+        serving = any(supervisor.ready for supervisor in self._supervisors.values())
+        self._cdi.follow(offered, self._keeper.ledger, serving=serving)
         for offer in offered:
             servicer = self._servicers.get(offer.arch)
             if servicer is None:
@@ -150,22 +151,6 @@ class DevicePlugin:
                 event = "a disabled device is not on this host"
                 _log.warning(event, entry=each.entry, device=each.name, expected=each.expected)
         self._unknown = {each.name for each in unknown}
-
-    def _write_cdi(self, offered: tuple[Offer, ...]) -> None:
-        """Before the kubelet hears of a unit, runtimes must be able to look it up."""
-        if self._cdi is None:
-            return
-        try:
-            self._cdi.write(cdi.spec_texts(offered))
-        except OSError as error:
-            self._complain_of_cdi(str(error))
-        else:
-            self._complain_of_cdi("")
-
-    def _complain_of_cdi(self, complaint: str) -> None:
-        if complaint and complaint != self._cdi_complaint:
-            _log.error("cannot write CDI files", reason=complaint)
-        self._cdi_complaint = complaint
 
     def _begin(self, offer: Offer) -> None:
         settings = self.settings

@@ -61,6 +61,13 @@ class Ledger:
         """
         return self.traces(arch, index) if arch in dict(self.listed) else None
 
+    @property
+    def inherited(self) -> frozenset[tuple[Arch, UnitId]] | None:
+        """Every unit that is held and was not given out by us just now; None if nobody can tell."""
+        known = dict(self.recorded) | dict(self.listed)
+        held = frozenset((arch, unit) for arch, units in known.items() for unit in units)
+        return held - {grant[:2] for grant in self.granted} if known else None
+
     def traces(self, arch: Arch, index: int) -> frozenset[CoreRange]:
         """The core ranges of a card that something speaks for being held: the listing, else the record, and grants.
 
