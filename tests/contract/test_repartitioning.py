@@ -16,6 +16,7 @@ from contract.node import DEATH_KNOWN, PATIENCE, RESOURCE, MakeNode, Node
 from npu_core.arch import Arch
 from npu_core.partition import UnitId
 from npu_core.testing import rngd, warboy
+from npu_device_plugin.checkpoint import CHECKPOINT
 from npu_device_plugin.cutting import SETTLE
 from standins.kubelet import Event, EventKind, PodResourcesBehaviour, PodResourcesMode, UnexpectedAdmissionError
 
@@ -196,6 +197,43 @@ async def test_a_kubelet_that_does_not_answer_delays_no_bad_news_and_is_believed
     assert _ids(there) == ["npu0pe0-1", "npu1pe0", "npu1pe1"]
 
 
+@pytest.mark.parametrize("silence", [PodResourcesMode.ABSENT, PodResourcesMode.UNIMPLEMENTED])
+async def test_at_a_start_a_kubelet_that_cannot_be_asked_is_known_by_its_checkpoint(
+    machine: Machine, silence: PodResourcesMode
+) -> None:
+    there = await machine(warboy(0), warboy(1))
+    await there.up()
+    await there.node.offers("npu0pe0-1", "npu1pe0-1")
+    assert (await there.node.kubelet.run_pod("pod", {RESOURCE: 1})).device_ids == ("npu0pe0-1",)
+    await there.node.kubelet.set_pod_resources(PodResourcesBehaviour(silence))
+    before = len(there.lists())
+
+    there.configure("defaultPe: Single")
+    await there.restart_plugin()
+    await there.node.offers("npu0pe0-1", "npu1pe0", "npu1pe1")
+    await asyncio.sleep(NOTHING_HAPPENS)
+    ids = {device.id for event in there.lists()[before:] for device in event.devices}
+    assert ids == {"npu0pe0-1", "npu1pe0", "npu1pe1"}
+
+    await there.node.kubelet.set_pod_resources(PodResourcesBehaviour())
+    there.node.kubelet.delete_pod("pod")
+    await _lists(there, "npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1")
+
+
+async def test_a_torn_checkpoint_keeps_nothing_from_being_offered(machine: Machine) -> None:
+    there = await machine(warboy(0), pod_resources_dir=None)
+    await there.up()
+    await there.node.offers("npu0pe0-1")
+    await there.node.plugin.stop()
+    (there.node.plugin_dir / CHECKPOINT).write_text('{"Data":{"PodDev')
+
+    there.configure("defaultPe: Single")
+    await there.start_plugin()
+    await there.node.offers("npu0pe0", "npu0pe1")
+
+    assert len(there.node.plugin.logged("cannot read the kubelet's checkpoint")) == 1
+
+
 async def test_at_a_start_a_slow_answer_is_waited_for(machine: Machine) -> None:
     there = await machine(warboy(0))
     await there.up()
@@ -240,6 +278,25 @@ async def test_a_held_card_that_is_disabled_is_unhealthy_until_it_is_free_and_th
 
     there.node.kubelet.delete_pod("pod")
     await _lists(there, "npu1pe0-1", within=SETTLE / 2)
+
+
+async def test_a_disabled_device_that_is_not_there_is_told_once_each_time_it_is_asked_for(machine: Machine) -> None:
+    there = await machine(warboy(0))
+    await there.up("disabledDevices: [{devName: npu9}, {devName: npu0pe2}, {devName: npu8, nodeName: there}]")
+    await there.node.offers("npu0pe0-1")
+    await asyncio.sleep(NOTHING_HAPPENS)
+    plugin = there.node.plugin
+    expected = '"one of npu0, or a unit, a UUID or a PCI address of one"'
+    assert [line.split("host ")[1] for line in plugin.logged("a disabled device is not on this host")] == [
+        f"entry=disabledDevices[{place}] device={name} expected={expected}"
+        for place, name in enumerate(("npu9", "npu0pe2"))
+    ]
+
+    there.configure("disabledDevices: [{devName: npu9}]")
+    await plugin.until_logged("configuration applied", PATIENCE)
+    there.configure("disabledDevices: [{devName: npu7}]")
+    await plugin.until_logged("device=npu7", PATIENCE)
+    assert len(plugin.logged("a disabled device is not on this host")) == 3
 
 
 # -- the file ---------------------------------------------------------------------------------------------------------
@@ -334,6 +391,26 @@ async def test_the_cdi_file_follows_the_cut(machine: Machine) -> None:
 
     [file] = cdi_dir.glob("*.json")
     assert [device["name"] for device in json.loads(file.read_text())["devices"]] == ["npu0pe0", "npu0pe1"]
+
+
+async def test_after_a_change_back_to_files_the_cdi_file_stays_for_as_long_as_a_pod_of_before(machine: Machine) -> None:
+    there = await machine(warboy(0), warboy(1))
+    cdi_dir = there.node.home / "cdi"
+    await there.up(f"deviceInjection: cdi\ncdiDir: {cdi_dir}")
+    await there.node.offers("npu0pe0-1", "npu1pe0-1")
+    await there.node.kubelet.run_pod("before", {RESOURCE: 1})
+    (cdi_dir / "other.json").write_text("{}")
+
+    there.configure(f"deviceInjection: files\ncdiDir: {cdi_dir}", interval="0.5")
+    await there.restart_plugin()
+    await there.node.offers("npu0pe0-1", "npu1pe0-1")
+    assert not (await there.node.kubelet.run_pod("after", {RESOURCE: 1})).cdi_devices
+    await asyncio.sleep(NOTHING_HAPPENS)
+    assert len(list(cdi_dir.iterdir())) == 2
+
+    there.node.kubelet.delete_pod("before")
+    await there.node.plugin.until_logged("CDI files of an earlier configuration removed", PATIENCE)
+    assert [path.name for path in cdi_dir.iterdir()] == ["other.json"]
 
 
 async def test_a_cdi_directory_that_cannot_be_written_is_told_once_and_keeps_nothing_else(machine: Machine) -> None:

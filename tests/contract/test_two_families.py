@@ -11,6 +11,7 @@ from contract.configured import ConfiguredNode
 from contract.node import OFTEN, PATIENCE, RENEGADE, RESOURCE, MakeNode, Node
 from npu_core.arch import Arch
 from npu_core.testing import rngd, warboy
+from npu_device_plugin.settings import MAX_SOCKET_PATH
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -111,3 +112,23 @@ async def test_families_that_the_operator_named_are_served_side_by_side(make_nod
     await node.offers("npu0pe0-1", resource="example.com/warboy")
     await node.offers("npu1pe0-7", resource="example.com/rngd")
     assert set(node.kubelet.view().resources) == {"example.com/warboy", "example.com/rngd"}
+
+
+@pytest.mark.parametrize("too_long", ["resource", "socket"])
+async def test_a_second_family_whose_names_are_too_long_is_told_once_and_the_first_is_served(
+    make_node: MakeNode, too_long: str
+) -> None:
+    node = await make_node(warboy(0))
+    room = MAX_SOCKET_PATH - len(f"{node.plugin_dir}/")
+    name = f"a.ai/{'n' * 63}" if too_long == "resource" else RESOURCE
+    socket_name = "s" * (room if too_long == "socket" else 1)
+    await node.up(*OFTEN, "--resource-name", name, "--socket-name", socket_name)
+    await node.offers("npu0pe0-1", resource=name)
+
+    node.host.plug(rngd(1))
+    await node.plugin.until_logged("a second family of cards cannot be offered", PATIENCE)
+    node.host.card(Arch.WARBOY, 0).die()
+    await node.kubelet.until(lambda view: view.unhealthy(name) == {"npu0pe0-1"}, PATIENCE)
+
+    assert set(node.kubelet.view().resources) == {name}
+    assert len(node.plugin.logged("cannot be offered")) == 1

@@ -162,6 +162,30 @@ def test_check_names_the_second_family_as_it_would_be_registered(tmp_path: Path)
     ]
 
 
+def test_check_tells_why_a_second_family_would_not_be_offered(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), rngd(0))
+    name = f"furiosa.ai/{'n' * 60}"
+    told = run("--resource-name", name, "check", **seeing(host)).stdout.splitlines()
+    reason = (
+        f"the resource's name {name}-renegade: expected at most 63 letters, digits, '-', '_' or '.' after the slash, "
+        "the ends alphanumeric"
+    )
+    assert told[0] == f"{name}: 1 units, 1 healthy (warboy)"
+    assert told[-1] == f"not offered: renegade cards: {reason}"
+    document = json.loads(run("--resource-name", name, "check", "-o", "json", **seeing(host)).stdout)
+    assert document["refused"] == [{"family": "renegade", "reason": reason}]
+    assert [each["family"] for each in document["resources"]] == ["warboy"]
+
+
+def test_check_tells_which_disabled_devices_this_host_does_not_have(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), warboy(1))
+    told = run("--disabled-devices", "npu1,npu7", "check", **seeing(host)).stdout.splitlines()
+    expected = "one of npu0, npu1, or a unit, a UUID or a PCI address of one"
+    assert told[-1] == f"unknown device: disabledDevices[1] is 'npu7': expected {expected}"
+    document = json.loads(run("--disabled-devices", "npu1,npu7", "check", "-o", "json", **seeing(host)).stdout)
+    assert document["unknown"] == [{"entry": "disabledDevices[1]", "device": "npu7", "expected": expected}]
+
+
 def test_check_answers_although_a_card_hangs(host: FakeHost) -> None:
     hung = host.card(Arch.WARBOY, 0)
     hung.hang("soc_rev")

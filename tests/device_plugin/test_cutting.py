@@ -214,7 +214,6 @@ def test_a_decision_that_was_made_stands_while_nothing_changes(
 @pytest.mark.parametrize(
     ("unit", "held", "expected"),
     [
-        ("0", None, None),
         ("0", ranges(), None),
         ("0", ranges("0"), None),
         ("0", ranges("1"), None),
@@ -224,7 +223,7 @@ def test_a_decision_that_was_made_stands_while_nothing_changes(
     ],
 )
 def test_a_unit_some_of_whose_cores_are_held_as_another_may_not_be_given_out(
-    unit: str, held: frozenset[CoreRange] | None, expected: str | None
+    unit: str, held: frozenset[CoreRange], expected: str | None
 ) -> None:
     assert conflict(CoreRange.parse(unit), held) == expected
 
@@ -234,3 +233,40 @@ def test_there_is_a_conflict_exactly_with_another_range_that_shares_a_core(
     unit: CoreRange, held: frozenset[CoreRange]
 ) -> None:
     assert bool(conflict(unit, held)) == any(other != unit and set(other) & set(unit) for other in held)
+
+
+# -- cards that nobody cut yet, and a kubelet that cannot be asked ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wish", "traces", "units"),
+    [
+        (SINGLE, [], SINGLE),
+        (SINGLE, ["0-1"], FUSION),
+        (FUSION, ["1"], SINGLE),
+        (SINGLE, ["1"], SINGLE),
+        (SINGLE, ["0", "0-1"], SINGLE),  # which no cut explains
+    ],
+)
+def test_a_card_that_was_not_cut_yet_is_cut_by_the_traces_of_its_holders(
+    wish: Partitioning, traces: list[str], units: Partitioning
+) -> None:
+    cut = cut_of(WARBOY, None, wish, None, ranges(*traces))
+    assert (cut.partitioning, cut.pending is None) == (units, units == wish)
+    assert cut_of(WARBOY, cut.partitioning, wish, None, frozenset()) == cut
+
+
+def test_the_record_tells_how_a_card_was_cut_and_never_that_it_is_free() -> None:
+    ledger = Ledger().with_record(((Arch.WARBOY, frozenset({UnitId.parse("npu0pe0-1")})),))
+    assert (ledger.held(Arch.WARBOY, 0), ledger.traces(Arch.WARBOY, 0)) == (None, ranges("0-1"))
+    assert (ledger.held(Arch.WARBOY, 1), ledger.traces(Arch.WARBOY, 1)) == (None, frozenset())
+    assert ledger.as_recorded().held(Arch.WARBOY, 0) == ranges("0-1")
+    assert Ledger().as_recorded().held(Arch.RENEGADE, 0) == frozenset()
+
+
+def test_a_listing_stands_before_the_record() -> None:
+    free = ((Arch.WARBOY, frozenset[UnitId]()),)
+    recorded = Ledger(listed=free).with_record(((Arch.WARBOY, frozenset({UnitId.parse("npu0pe0")})),))
+    assert recorded.traces(Arch.WARBOY, 0) == recorded.held(Arch.WARBOY, 0) == frozenset()
+    assert recorded.as_recorded() == recorded
+    assert recorded.with_listing(free, 0.0) == Ledger(listed=free)

@@ -14,6 +14,7 @@ from device_plugin.clock import Clock
 from npu_core.arch import Arch
 from npu_core.cores import CoreRange
 from npu_core.partition import FUSION, SINGLE, units_of
+from npu_device_plugin.checkpoint import CHECKPOINT
 from npu_device_plugin.cutting import SETTLE
 from npu_device_plugin.ledger_keeper import LedgerKeeper
 from npu_device_plugin.telemetry import Telemetry
@@ -54,7 +55,7 @@ async def scene(directory: Path) -> AsyncIterator[Scene]:
         await plugin.start()
         await plugin.register()
         await kubelet.until(lambda view: view.allocatable(RESOURCE) == 2, PATIENCE)
-        keeper = LedgerKeeper(str(directory / "pods" / "kubelet.sock"), clock, telemetry)
+        keeper = LedgerKeeper(str(directory / "pods" / "kubelet.sock"), str(settings.plugin_dir), clock, telemetry)
         keeper.resources[Arch.WARBOY] = RESOURCE
         yield Scene(kubelet, keeper, clock, telemetry)
         await plugin.stop()
@@ -135,3 +136,44 @@ async def test_a_kubelet_that_is_slow_is_waited_for_until_it_let_a_question_go_u
         await scene.keeper.ask()
     assert (scene.held(), turns <= 5) == (frozenset(), True)
     assert scene.telemetry.holdings_errors == {"DEADLINE_EXCEEDED": 1}
+
+
+# -- the checkpoint ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_kubelet_that_never_answered_is_known_by_its_checkpoint_and_believed_when_it_answers(
+    scene: Scene,
+) -> None:
+    await scene.kubelet.run_pod("pod", {RESOURCE: 2})
+    await scene.kubelet.set_pod_resources(PodResourcesBehaviour(PodResourcesMode.ABSENT))
+    await scene.keeper.ask()
+    assert (scene.held(), scene.keeper.ledger.traces(Arch.WARBOY, 0)) == (None, FUSED)
+    assert set(scene.keeper.held_ids or ()) == {(RESOURCE, "npu0pe0-1"), (RESOURCE, "not-a-unit")}
+    assert scene.keeper.in_the_dark
+
+    scene.kubelet.delete_pod("pod")
+    await scene.kubelet.set_pod_resources(PodResourcesBehaviour())
+    await scene.keeper.ask()
+    assert (scene.held(), scene.keeper.ledger.traces(Arch.WARBOY, 0)) == (frozenset(), frozenset())
+
+
+async def test_a_checkpoint_that_is_torn_is_told_once_and_read_as_soon_as_it_is_whole(
+    scene: Scene, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.kubelet.run_pod("pod", {RESOURCE: 2})
+    await scene.kubelet.set_pod_resources(PodResourcesBehaviour(PodResourcesMode.ABSENT))
+    checkpoint = directory / "plugins" / CHECKPOINT
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[:-9])
+
+    await scene.keeper.ask()
+    await scene.keeper.ask()
+    assert (scene.keeper.held_ids, scene.keeper.ledger.traces(Arch.WARBOY, 0)) == (None, frozenset())
+    assert caplog.messages == [
+        "cannot ask the kubelet who holds what",
+        "cannot read the kubelet's checkpoint, cards are cut as the settings say",
+    ]
+
+    checkpoint.write_bytes(whole)
+    await scene.keeper.ask()
+    assert scene.keeper.ledger.traces(Arch.WARBOY, 0) == FUSED

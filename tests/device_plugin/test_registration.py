@@ -9,12 +9,14 @@ import grpc
 import grpc.aio
 import pytest
 
+from npu_core.arch import Arch
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import (
     RegistrationServicer,
     add_RegistrationServicer_to_server,
 )
-from npu_device_plugin.registration import Registration, RegistrationError, register
+from npu_device_plugin.registration import Registration, RegistrationError, register, registration_of
+from npu_device_plugin.settings import Settings
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[api.RegisterRequest, api.Empty]
@@ -98,3 +100,36 @@ async def test_a_kubelet_that_was_away_is_found_at_the_next_attempt(socket_dir: 
     async with serving(registry, socket_dir):
         await register(registration(socket_dir))
     assert len(registry.requests) == 1
+
+
+NAME = "at most 63 letters, digits, '-', '_' or '.' after the slash, the ends alphanumeric"
+
+# -- what can never be registered -------------------------------------------------------------------------------------
+
+
+def test_the_first_family_has_the_sockets_name_and_the_second_one_of_its_own() -> None:
+    settings = Settings(plugin_dir="/p", socket_name="s")
+    names = {Arch.RENEGADE: "a.ai/npu", Arch.WARBOY: "a.ai/npu-warboy"}
+    assert registration_of(settings, Arch.RENEGADE, names) == Registration("/p", "s", "a.ai/npu")
+    assert registration_of(settings, Arch.WARBOY, names) == Registration("/p", "s-warboy", "a.ai/npu-warboy")
+
+
+@pytest.mark.parametrize(
+    ("registration", "objection"),
+    [
+        (Registration("/p", "s", f"a.ai/{'n' * 63}"), None),
+        (
+            Registration("/p", "s", f"a.ai/{'n' * 64}"),
+            f"the resource's name a.ai/{'n' * 64}: expected {NAME}",
+        ),
+        (Registration("/p", "s" * 104, "a.ai/npu"), None),
+        (
+            Registration("/p", "s" * 105, "a.ai/npu"),
+            f"the socket's path /p/{'s' * 105}: expected at most 107 bytes, not 108",
+        ),
+    ],
+)
+def test_a_name_or_a_path_that_is_too_long_can_never_be_registered(
+    registration: Registration, objection: str | None
+) -> None:
+    assert registration.objection == objection

@@ -21,6 +21,22 @@ KEYS = (
     "one of the keys cdiDir, defaultPe, deviceInjection, disabledDevices, interval, listenAddress, pluginDir, "
     "podResourcesSocket, resourceName, socketName"
 )
+EVERY_KEY = KEYS.removeprefix("one of the keys ").split(", ")
+RIGHT = {
+    "cdiDir": "/cdi",
+    "defaultPe": "Single",
+    "deviceInjection": "both",
+    "disabledDevices": "[]",
+    "interval": "5",
+    "listenAddress": "off",
+    "pluginDir": "/plugins",
+    "podResourcesSocket": "/pods.sock",
+    "resourceName": "a.ai/npu",
+    "socketName": "npu",
+}
+"""A right value for every key."""
+INJECTIONS = "one of files, cdi, both"
+ADDRESS = "HOST:PORT, :PORT with a port from 1 to 65535, or off"
 DOMAIN = "a lower-case DNS domain of at most 244 characters before the slash"
 SOCKET_PATH = "a socket path (plugin-dir/socket-name) of at most 107 bytes"
 KUBELETS = "a file name other than the kubelet's own (kubelet.sock, kubelet_internal_checkpoint, DEPRECATION)"
@@ -64,7 +80,7 @@ WRONG_TYPES = [
     ("disabledDevices: [{}]", "disabledDevices[0].devName is missing", DEVICE),
     *(
         (f"{key}: {text}", f"{key} is '{shown}'", f"a text, not {kind}")
-        for key in ("pluginDir", "socketName", "resourceName")
+        for key in ("pluginDir", "socketName", "resourceName", "cdiDir", "podResourcesSocket")
         for text, shown, kind in (
             ("12", "12", "a number"),
             ("false", "false", "true or false"),
@@ -72,6 +88,19 @@ WRONG_TYPES = [
             ("[/a]", "a list of 1", "a list"),
         )
     ),
+    *(
+        (f"{key}: {text}", f"{key} is '{shown}'", f"a text, not {kind}")
+        for key in ("deviceInjection", "listenAddress")
+        for text, shown, kind in (
+            ("12", "12", "a number"),
+            ("false", "false", "true or false"),
+            ("", "", "nothing"),
+            ("[a]", "a list of 1", "a list"),
+            ("{a: b}", "a mapping", "a mapping"),
+        )
+    ),
+    ("cdiDir: {a: /b}", "cdiDir is 'a mapping'", "a text, not a mapping"),
+    ("podResourcesSocket: {a: /b}", "podResourcesSocket is 'a mapping'", "a text, not a mapping"),
     ("pluginDir: {a: /b}", "pluginDir is 'a mapping'", "a text, not a mapping"),
     ("socketName: {a: b}", "socketName is 'a mapping'", "a text, not a mapping"),
     ("resourceName: {warboy: 1}", "resourceName.warboy is '1'", "a text, not a number"),
@@ -141,6 +170,26 @@ WRONG_VALUES = [
         ENTRY_KEYS,
     ),
     ("disabledDevices: [{devName: npu1}, {devName: npu1}]", "disabledDevices[1] is 'npu1'", "each device once"),
+    ("deviceInjection: volumes", "deviceInjection is 'volumes'", INJECTIONS),
+    ("cdiDir: var/run/cdi", "cdiDir is 'var/run/cdi'", "an absolute path"),
+    ("listenAddress: somewhere", "listenAddress is 'somewhere'", ADDRESS),
+    ('listenAddress: ":65536"', "listenAddress is ':65536'", ADDRESS),
+    ("podResourcesSocket: kubelet.sock", "podResourcesSocket is 'kubelet.sock'", "an absolute path"),
+    (
+        f"podResourcesSocket: /{'p' * 107}",
+        f"podResourcesSocket is '/{'p' * 107}'",
+        "a socket path of at most 107 bytes, not 108",
+    ),
+    (
+        f"pluginDir: /{'p' * 107}",
+        f"pluginDir is '/{'p' * 107}'",
+        "a socket path (pluginDir/socketName) of at most 107 bytes, not 121",
+    ),
+    (
+        f"socketName: {'s' * 80}",
+        f"socketName is '{'s' * 80}'",
+        "a socket path (pluginDir/socketName) of at most 107 bytes, not 112",
+    ),
     ("default-pe: Fusion", "default-pe is 'Fusion'", KEYS),
     ("config-file: /x", "config-file is '/x'", KEYS),
     ("sysfs: /host/sys", "sysfs is '/host/sys'", KEYS),
@@ -159,9 +208,35 @@ def test_a_wrong_value_is_told_by_line_key_value_and_what_was_expected(
     assert file_messages(tmp_path, f"# a comment\n\n{line}\n") == [f":3: {given}: expected {expected}"]
 
 
+@pytest.mark.parametrize("table", [WRONG_TYPES, WRONG_VALUES])
+def test_every_key_of_the_file_is_in_the_table(table: list[tuple[str, str, str]]) -> None:
+    assert {line.partition(":")[0] for line, _, _ in table} >= set(EVERY_KEY)
+
+
+@pytest.mark.parametrize("key", EVERY_KEY)
+def test_any_key_given_twice_is_told_once_with_the_line_of_the_second(tmp_path: Path, key: str) -> None:
+    value = RIGHT[key]
+    shown = "a list of 0" if value == "[]" else value
+    assert file_messages(tmp_path, f"{key}: {value}\n\n{key}: {value}\n") == [
+        f":3: {key} is '{shown}': expected each key once"
+    ]
+
+
+@pytest.mark.parametrize("key", EVERY_KEY)
+def test_a_key_that_is_nearly_one_is_told_with_all_there_are(tmp_path: Path, key: str) -> None:
+    value = RIGHT[key]
+    shown = "a list of 0" if value == "[]" else value
+    assert file_messages(tmp_path, f"\n{key}s: {value}\n") == [f":2: {key}s is '{shown}': expected {KEYS}"]
+
+
 @pytest.mark.parametrize(
     ("option", "text", "expected"),
     [
+        ("device-injection", "volumes", INJECTIONS),
+        ("cdi-dir", "cdi", "an absolute path"),
+        ("listen-address", "somewhere", ADDRESS),
+        ("pod-resources-socket", "kubelet.sock", "an absolute path"),
+        ("pod-resources-socket", "/" + "p" * 107, "a socket path of at most 107 bytes, not 108"),
         ("interval", "soon", SECONDS),
         ("interval", "", SECONDS),
         ("default-pe", "pe0-1", POLICIES),

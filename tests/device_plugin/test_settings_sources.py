@@ -298,3 +298,8 @@ def test_disabled_devices_of_other_nodes_do_not_concern_this_one(
 ) -> None:
     path = write(tmp_path, "disabledDevices: [{devName: npu1, nodeName: warboy-node01}, {devName: npu3}]")
     assert load({"config-file": path}, {"NODE_NAME": node}).disabled_here == here
+
+
+@pytest.mark.parametrize("text", ["off", '"off"', "Off"])
+def test_an_endpoint_is_switched_off_in_a_file_with_or_without_quotes(tmp_path: Path, text: str) -> None:
+    assert load({"config-file": write(tmp_path, f"listenAddress: {text}\n")}, {}).listen_address is None

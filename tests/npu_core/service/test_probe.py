@@ -127,6 +127,24 @@ async def test_a_client_that_leaves_in_the_middle_disturbs_nobody(port: int) -> 
     assert _status(await _say(port, _request())) == 200
 
 
+async def test_a_route_that_fails_is_a_500_and_one_line_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> Answer:
+        raise ZeroDivisionError("nobody thought of this")
+
+    server = await Probe({**ROUTES, "/broken": broken}).serve("127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        answer = await _say(port, _request("/broken"))
+        assert (_status(answer), answer.rpartition(b"\r\n")[2]) == (500, b"this page could not be made; see the log\n")
+        assert _status(await _say(port, _request("/broken"))) == 500
+        assert _status(await _say(port, _request())) == 200
+    [told] = caplog.records
+    assert (told.levelname, told.getMessage()) == ("ERROR", "a page of the endpoint could not be made")
+    assert told.__dict__["npu_fields"] == {"page": "/broken"}
+    assert told.exc_info is not None
+    assert told.exc_info[0] is ZeroDivisionError
+
+
 async def test_a_slow_client_is_cut_off() -> None:
     server = await Probe(ROUTES, request_seconds=0.1).serve("127.0.0.1", 0)
     async with server:

@@ -11,16 +11,18 @@ from npu_core.partition import Partitioning
 from npu_core.service.logs import EventLog
 from npu_core.service.probe import Probe
 from npu_core.service.settings import Address
-from npu_device_plugin import cdi, endpoint
+from npu_device_plugin import endpoint
+from npu_device_plugin.cdi_keeper import CdiKeeper
 from npu_device_plugin.condition import Condition
 from npu_device_plugin.inventory import Offer, offers
 from npu_device_plugin.ledger_keeper import LedgerKeeper
-from npu_device_plugin.registration import Registration
+from npu_device_plugin.registration import registration_of
 from npu_device_plugin.reload import Reloader
 from npu_device_plugin.scanner import Scanner
 from npu_device_plugin.servicer import OfferServicer
 from npu_device_plugin.settings import Settings
 from npu_device_plugin.supervisor import Supervisor
+from npu_device_plugin.unknown import unknown_devices
 
 _log = EventLog(__name__)
 PULSE = 1.0
@@ -39,16 +41,17 @@ class DevicePlugin:
         self._clock = clock
         self._telemetry = reloader.telemetry
         self._scanner = Scanner(Host(settings.sysfs, settings.devfs), clock, self._telemetry)
-        self._keeper = LedgerKeeper(settings.pod_resources_socket, clock, self._telemetry)
-        self._cdi = cdi.SpecDirectory(settings.cdi_dir) if settings.device_injection.cdi else None
+        self._keeper = LedgerKeeper(settings.pod_resources_socket, settings.plugin_dir, clock, self._telemetry)
+        self._cdi = CdiKeeper(settings.cdi_dir, settings.device_injection)
         self._servicers: dict[Arch, OfferServicer] = {}
         self._supervisors: dict[Arch, Supervisor] = {}
+        self._unknown: set[str] = set()
+        self._refused: set[Arch] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._heartbeat = clock()
         self._looked = False
         self._waiting = False
         self._told = ""
-        self._cdi_complaint = ""
 
     @property
     def settings(self) -> Settings:
@@ -108,8 +111,7 @@ class DevicePlugin:
         new = self._scanner.families - names.keys()
         if new and not names:
             await self._keeper.ask()
-            held = [(each.resource, unit) for each in self._keeper.holdings for unit in each.device_ids]
-            names |= self.settings.resource_names.of_families(new, held)
+            names |= self.settings.resource_names.of_families(new, self._keeper.held_ids or ())
         elif new:
             names |= {arch: self.settings.resource_names.name(arch, first=False) for arch in new}
         return bool(new)
@@ -128,7 +130,9 @@ class DevicePlugin:
         self._scanner.settle(wish, self._keeper.ledger)
         offered = offers(self._scanner.fleet, wish, self.settings.disabled_here, self._keeper.ledger)
         self._waiting = bool(self._scanner.fleet.pending) or any(offer.has_disabled for offer in offered)
-        self._write_cdi(offered)
+        self._warn_of_unknown_devices()
+        serving = any(supervisor.ready for supervisor in self._supervisors.values())
+        self._cdi.follow(offered, self._keeper.ledger, serving=serving)
         for offer in offered:
             servicer = self._servicers.get(offer.arch)
             if servicer is None:
@@ -139,34 +143,33 @@ class DevicePlugin:
         for arch in self._servicers.keys() - {offer.arch for offer in offered}:
             self._servicers[arch].publish(Offer(arch))
 
-    def _write_cdi(self, offered: tuple[Offer, ...]) -> None:
-        """Before the kubelet hears of a unit, runtimes must be able to look it up."""
-        if self._cdi is None:
-            return
-        try:
-            self._cdi.write(cdi.spec_texts(offered))
-        except OSError as error:
-            self._complain_of_cdi(str(error))
-        else:
-            self._complain_of_cdi("")
-
-    def _complain_of_cdi(self, complaint: str) -> None:
-        if complaint and complaint != self._cdi_complaint:
-            _log.error("cannot write CDI files", reason=complaint)
-        self._cdi_complaint = complaint
+    def _warn_of_unknown_devices(self) -> None:
+        """Once each, for as long as it stays so."""
+        unknown = unknown_devices(self.settings, [card.device for card in self._scanner.fleet.cards])
+        for each in unknown:
+            if each.name not in self._unknown:
+                event = "a disabled device is not on this host"
+                _log.warning(event, entry=each.entry, device=each.name, expected=each.expected)
+        self._unknown = {each.name for each in unknown}
 
     def _begin(self, offer: Offer) -> None:
         settings = self.settings
-        resource = self._keeper.resources[offer.arch]
+        registration = registration_of(settings, offer.arch, self._keeper.resources)
+        if registration.objection:
+            self._refuse(offer.arch, registration.objection)
+            return
+        resource = registration.resource
         self._warn(offer, resource, settings.default_pe)
         servicer = OfferServicer(resource, offer, self._telemetry, settings.device_injection, self._keeper.granted)
-        is_first = offer.arch is next(iter(self._keeper.resources))
-        socket_name = settings.socket_name if is_first else f"{settings.socket_name}-{offer.arch}"
-        registration = Registration(settings.plugin_dir, socket_name, resource)
         supervisor = Supervisor(registration, servicer, f".npu-{secrets.token_hex(3)}", self._telemetry)
         self._servicers[offer.arch], self._supervisors[offer.arch] = servicer, supervisor
         _log.info("offering", resource=resource, family=offer.arch, **_counts(offer))
         self._start(supervisor.run(), f"supervisor of {resource}")
+
+    def _refuse(self, arch: Arch, reason: str) -> None:
+        if arch not in self._refused:
+            self._refused.add(arch)
+            _log.error("a second family of cards cannot be offered, shorten its names", family=arch, reason=reason)
 
     def _warn(self, offer: Offer, resource: str, wish: Partitioning) -> None:
         if resource != self.settings.resource_names.name(offer.arch, first=True):

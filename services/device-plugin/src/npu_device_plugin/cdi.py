@@ -81,6 +81,17 @@ class SpecDirectory:
                 self._written[name] = text
         self._remove_orphans(keep=texts)
 
+    def clear(self) -> bool:
+        """Remove our files; whether there were any.
+
+        Raises:
+            OSError: if one of them, or the directory, cannot be changed.
+        """
+        try:
+            return self._remove_orphans(keep=())
+        except (FileNotFoundError, NotADirectoryError):
+            return False  # a directory that is not there, as where CDI was never used
+
     def _replace(self, name: str, text: str) -> None:
         # Runtimes read *.json and *.yaml; a file under another name is nobody's until it is whole.
         scratch = f"{self._path}/.{name}.{os.getpid()}"
@@ -91,10 +102,12 @@ class SpecDirectory:
             os.fsync(file.fileno())
         os.replace(scratch, f"{self._path}/{name}")  # noqa: PTH105  # as above
 
-    def _remove_orphans(self, keep: Iterable[str]) -> None:
+    def _remove_orphans(self, keep: Iterable[str]) -> bool:
         kept = set(keep)
-        for name in os.listdir(self._path):  # noqa: PTH208  # as above
-            if name.lstrip(".").startswith(_PREFIX) and name not in kept:
-                with suppress(FileNotFoundError):  # another instance may clean up too
-                    os.unlink(f"{self._path}/{name}")  # noqa: PTH108  # as above
-                self._written.pop(name, None)
+        names = os.listdir(self._path)  # noqa: PTH208  # as above
+        orphans = [name for name in names if name.lstrip(".").startswith(_PREFIX) and name not in kept]
+        for name in orphans:
+            with suppress(FileNotFoundError):  # another instance may clean up too
+                os.unlink(f"{self._path}/{name}")  # noqa: PTH108  # as above
+            self._written.pop(name, None)
+        return bool(orphans)

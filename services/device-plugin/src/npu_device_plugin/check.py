@@ -5,16 +5,19 @@ import json
 import time
 from dataclasses import dataclass
 
+from npu_core.arch import Arch
 from npu_core.device import Device, Rejected
 from npu_core.errors import Unreadable
 from npu_core.host import Host
-from npu_device_plugin.cutting import NOTHING_HELD, Cut
+from npu_device_plugin.cutting import Cut
 from npu_device_plugin.grants import grant
 from npu_device_plugin.inventory import Offer, OfferedUnit, offers
 from npu_device_plugin.ledger_keeper import LedgerKeeper
+from npu_device_plugin.registration import registration_of
 from npu_device_plugin.scanner import READ_DEADLINE, Scanner
 from npu_device_plugin.settings import Settings
 from npu_device_plugin.telemetry import Telemetry
+from npu_device_plugin.unknown import UnknownDevice, unknown_devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +26,16 @@ class Finding:
 
     Attributes:
         resources: each resource's name and its offer.
+        refused: the families that cannot be offered under the name and the socket they would have, and why.
+        unknown: disabled devices that this host does not have.
         pending: cards that are not cut as the settings wish, because containers hold them.
         rejected: what looks like a card and is none of ours.
         unreadable: attributes of cards that could not be read.
     """
 
     resources: tuple[tuple[str, Offer], ...]
+    refused: tuple[tuple[Arch, str], ...]
+    unknown: tuple[UnknownDevice, ...]
     pending: tuple[tuple[Device, Cut], ...]
     rejected: tuple[Rejected, ...]
     unreadable: tuple[Unreadable, ...]
@@ -47,15 +54,18 @@ def examine(settings: Settings) -> Finding:
 
 async def _examine(settings: Settings, scanner: Scanner) -> Finding:
     await _look_twice(scanner)
-    keeper = LedgerKeeper(settings.pod_resources_socket, time.monotonic, Telemetry())
+    keeper = LedgerKeeper(settings.pod_resources_socket, settings.plugin_dir, time.monotonic, Telemetry())
     names = keeper.resources = settings.resource_names.of_families(scanner.families)
     await keeper.ask()
-    # Without a kubelet to ask, as on a machine that is being set up, nothing is held.
-    ledger = keeper.ledger if keeper.ledger.listed else NOTHING_HELD
+    # Without a kubelet to ask and a record of its, as on a machine that is being set up, nothing is held.
+    ledger = keeper.ledger.as_recorded()
     scanner.settle(settings.default_pe, ledger)
     offered = offers(scanner.fleet, settings.default_pe, settings.disabled_here, ledger)
+    objections = {arch: registration_of(settings, arch, names).objection for arch in names}
     return Finding(
-        resources=tuple((names[offer.arch], offer) for offer in offered),
+        resources=tuple((names[offer.arch], offer) for offer in offered if not objections[offer.arch]),
+        refused=tuple((arch, objection) for arch, objection in objections.items() if objection),
+        unknown=unknown_devices(settings, [card.device for card in scanner.fleet.cards]),
         pending=tuple((card.device, card.cut) for card in scanner.fleet.pending if card.cut),
         rejected=scanner.rejected,
         unreadable=tuple(item for card in scanner.fleet.cards for item in card.device.unreadable),
@@ -76,6 +86,11 @@ def as_json(finding: Finding) -> str:
             "resources": [
                 {"name": name, "family": offer.arch, "units": [_unit_document(unit) for unit in offer.units]}
                 for name, offer in finding.resources
+            ],
+            "refused": [{"family": arch, "reason": reason} for arch, reason in finding.refused],
+            "unknown": [
+                {"entry": unknown.entry, "device": unknown.name, "expected": unknown.expected}
+                for unknown in finding.unknown
             ],
             "pending": [
                 {"card": device.name, "family": device.arch, "units": str(cut.partitioning), "reason": cut.pending}
@@ -112,13 +127,15 @@ def as_text(finding: Finding) -> str:
         lines.append(f"{name}: {len(offer.units)} units, {healthy} healthy ({offer.arch})")
         for unit in offer.units:
             lines.extend(_unit_lines(unit))
-    if not finding.resources:
+    lines.extend(f"not offered: {arch} cards: {reason}" for arch, reason in finding.refused)
+    if not finding.resources and not finding.refused:
         lines.append("no NPU found: nothing would be offered")
     lines.extend(
         f"pending: {device.name} ({device.arch}) keeps its {cut.partitioning} units: {cut.pending}"
         for device, cut in finding.pending
     )
     lines.extend(f"not offered: {card.name} ({card.arch}): {card.reason}" for card in finding.rejected)
+    lines.extend(str(unknown) for unknown in finding.unknown)
     lines.extend(f"unreadable: {item}" for item in finding.unreadable)
     return "\n".join(lines)
 

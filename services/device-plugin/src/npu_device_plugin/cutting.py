@@ -26,10 +26,12 @@ class Ledger:
     Attributes:
         listed: what the kubelet listed when it was last asked; nothing if it could never be asked.
         granted: our answers that no listing can have shown yet, with the time of each.
+        recorded: what the kubelet's own record says was held before us, for as long as it cannot be asked.
     """
 
     listed: HeldUnits = ()
     granted: tuple[tuple[Arch, UnitId, float], ...] = ()
+    recorded: HeldUnits = ()
 
     def with_grant(self, arch: Arch, units: Iterable[UnitId], now: float) -> "Ledger":
         """After the kubelet was given these units for a container, at ``now``."""
@@ -43,17 +45,37 @@ class Ledger:
         recent = tuple(grant for grant in self.granted if asked - grant[2] < SETTLE)
         return Ledger(listed, recent)
 
+    def with_record(self, recorded: HeldUnits) -> "Ledger":
+        """After the kubelet could not be asked, but its record of what it gave out could be read."""
+        return replace(self, recorded=recorded)
+
+    def as_recorded(self) -> "Ledger":
+        """As if a listing had said what the record says; nothing is held where there is none."""
+        return self if self.listed else Ledger(self.recorded or NOTHING_HELD.listed)
+
     def held(self, arch: Arch, index: int) -> frozenset[CoreRange] | None:
         """The core ranges of a card that may be held; None if nobody can tell.
 
         A card that was listed as free, and given to nobody since, is free, however long ago that was: no container
         comes to a unit but through us.
         """
-        listed = dict(self.listed).get(arch)
-        if listed is None:
-            return None
+        return self.traces(arch, index) if arch in dict(self.listed) else None
+
+    @property
+    def inherited(self) -> frozenset[tuple[Arch, UnitId]] | None:
+        """Every unit that is held and was not given out by us just now; None if nobody can tell."""
+        known = dict(self.recorded) | dict(self.listed)
+        held = frozenset((arch, unit) for arch, units in known.items() for unit in units)
+        return held - {grant[:2] for grant in self.granted} if known else None
+
+    def traces(self, arch: Arch, index: int) -> frozenset[CoreRange]:
+        """The core ranges of a card that something speaks for being held: the listing, else the record, and grants.
+
+        Enough to tell how a card was cut, and never to tell that it is free.
+        """
+        known = dict(self.recorded) | dict(self.listed)
         granted = (unit for family, unit, _ in self.granted if family is arch)
-        return frozenset(unit.cores for unit in (*listed, *granted) if unit.index == index)
+        return frozenset(unit.cores for unit in (*known.get(arch, ()), *granted) if unit.index == index)
 
 
 NOTHING_HELD = Ledger(tuple((arch, frozenset()) for arch in Arch))
@@ -73,7 +95,13 @@ class Cut:
     pending: str | None = None
 
 
-def cut_of(spec: ArchSpec, current: Partitioning | None, wish: Partitioning, held: frozenset[CoreRange] | None) -> Cut:
+def cut_of(
+    spec: ArchSpec,
+    current: Partitioning | None,
+    wish: Partitioning,
+    held: frozenset[CoreRange] | None,
+    traces: frozenset[CoreRange] = frozenset(),
+) -> Cut:
     """How a card is to be cut now.
 
     Args:
@@ -81,10 +109,13 @@ def cut_of(spec: ArchSpec, current: Partitioning | None, wish: Partitioning, hel
         current: the policy in force; None for a card that was not cut yet.
         wish: what the settings ask for; a family that cannot be cut so gets whole cards.
         held: the core ranges that may be held, or None if nobody can tell.
+        traces: then, those that something speaks for; they tell how a card was cut that we have not cut yet.
     """
     goal = wish if wish.fits(spec) else FUSION
     now = goal if current is None else current
     if held is None:
+        if current is None:
+            now = _policy_of_holders(spec, goal, traces)
         return Cut(goal) if now == goal else Cut(now, "it cannot be told whether its units are held")
     if held <= set(goal.core_ranges(spec)):
         return Cut(goal)
@@ -98,7 +129,7 @@ def _policy_of_holders(spec: ArchSpec, current: Partitioning, held: frozenset[Co
     return next((policy for policy in candidates if held <= set(policy.core_ranges(spec))), current)
 
 
-def conflict(cores: CoreRange, held: frozenset[CoreRange] | None) -> str | None:
+def conflict(cores: CoreRange, held: frozenset[CoreRange]) -> str | None:
     """Why a unit may not be given out although its card is cut so: some of its cores are held as another unit."""
-    others = sorted(other for other in held or () if other != cores and other.overlaps(cores))
+    others = sorted(other for other in held if other != cores and other.overlaps(cores))
     return f"its cores are held as {', '.join(f'pe{other}' for other in others)}" if others else None

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from npu_core.cores import CoreRange
 from npu_core.device import Device, PciAddress
 from npu_core.errors import FormatError
 from npu_core.partition import MAX_INDEX, Unit, UnitId
@@ -35,10 +36,17 @@ class DisabledDevice:
 
     def covers(self, unit: Unit) -> bool:
         """Whether the unit may not be offered: its card is meant, or cores that it shares with the unit meant."""
-        if covers_card(self.name, unit.device):
+        return self._means(unit.device, unit.cores)
+
+    def means(self, device: Device) -> bool:
+        """Whether the card is meant, or some of its cores."""
+        return self._means(device, device.spec.cores)
+
+    def _means(self, device: Device, cores: CoreRange) -> bool:
+        if covers_card(self.name, device):
             return True
         meant = _unit_id(self.name)
-        return meant is not None and meant.index == unit.device.index and meant.cores.overlaps(unit.cores)
+        return meant is not None and meant.index == device.index and meant.cores.overlaps(cores)
 
     def may_mean(self, device: Device) -> bool:
         """Whether it cannot be told if this card is meant, because what it is called by could not be read."""

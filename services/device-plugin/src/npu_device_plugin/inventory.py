@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 
 from npu_core.arch import Arch
-from npu_core.cores import CoreRange
 from npu_core.device import Device, file_order
 from npu_core.health import HealthReport, HealthState
 from npu_core.partition import FUSION, Partitioning, Unit, units_of
@@ -101,7 +100,8 @@ def _gone_since(card: Card, now: float, *, present: bool) -> float | None:
 
 def _cut(card: Card, wish: Partitioning, ledger: Ledger) -> Cut:
     current = card.cut.partitioning if card.cut else None
-    return cut_of(card.device.spec, current, wish, ledger.held(*card.device.key))
+    key = card.device.key
+    return cut_of(card.device.spec, current, wish, ledger.held(*key), ledger.traces(*key))
 
 
 def _is_lost(card: Card, ledger: Ledger, now: float) -> bool:
@@ -263,17 +263,18 @@ def _offered(card: Card, disabled: tuple[DisabledDevice, ...], ledger: Ledger) -
             for entry in disabled
             if entry.may_mean(card.device)
         ]
-        objections = (*_objections(card, unit, held, is_disabled=is_disabled), *doubts)
+        objections = (*_objections(card, unit, ledger, is_disabled=is_disabled), *doubts)
         yield OfferedUnit(unit, objections, is_disabled)
 
 
-def _objections(card: Card, unit: Unit, held: frozenset[CoreRange] | None, *, is_disabled: bool) -> Iterator[str]:
+def _objections(card: Card, unit: Unit, ledger: Ledger, *, is_disabled: bool) -> Iterator[str]:
     if not card.health.is_healthy:
         yield from card.health.reasons or ("not looked at yet",)
     yield from (f"device file {name} does not exist" for name in unit.missing_files)
     if card.rejection:
         yield card.rejection
     if is_disabled:
-        yield "disabled, and it cannot be told whether it is held" if held is None else "disabled, but still held"
-    if others := conflict(unit.cores, held):
+        unknown = ledger.held(*card.device.key) is None
+        yield "disabled, and it cannot be told whether it is held" if unknown else "disabled, but still held"
+    if others := conflict(unit.cores, ledger.traces(*card.device.key)):
         yield others

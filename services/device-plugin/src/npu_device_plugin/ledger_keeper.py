@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from npu_core.arch import Arch
 from npu_core.errors import FormatError
-from npu_core.kubelet import Holding, PodResourcesError, list_holdings
+from npu_core.kubelet import PodResourcesError, list_holdings
 from npu_core.partition import Unit, UnitId
 from npu_core.service.logs import EventLog
+from npu_device_plugin.checkpoint import HeldIds, read_checkpoint
 from npu_device_plugin.cutting import HeldUnits, Ledger
 from npu_device_plugin.telemetry import Telemetry
 
@@ -24,20 +25,30 @@ class LedgerKeeper:
     Attributes:
         ledger: what is known now.
         resources: the name of each family's resource.
-        holdings: what the kubelet listed when it was last asked, of any resource.
+        held_ids: what the kubelet listed when it was last asked, of any resource; what its checkpoint says, if it never
+            answered; None if that could not be read either.
         deadline: seconds for the kubelet to answer.
     """
 
-    def __init__(self, socket: str, clock: Callable[[], float], telemetry: Telemetry) -> None:
-        """A keeper that knows nothing yet and asks at ``socket``."""
+    def __init__(self, socket: str, plugin_dir: str, clock: Callable[[], float], telemetry: Telemetry) -> None:
+        """A keeper that knows nothing yet.
+
+        Args:
+            socket: where the kubelet is asked.
+            plugin_dir: where the kubelet has its checkpoint.
+            clock: seconds, monotonic.
+            telemetry: where questions that failed are counted.
+        """
         self.ledger = Ledger()
         self.deadline = _DEADLINE
         self.resources: dict[Arch, str] = {}
-        self.holdings: tuple[Holding, ...] = ()
+        self.held_ids: HeldIds | None = None
         self._socket = socket
+        self._plugin_dir = plugin_dir
         self._clock = clock
         self._telemetry = telemetry
         self._complaint = ""
+        self._checkpoint_complaint = ""
         self._asking: asyncio.Task[None] | None = None
         self._is_slow = False
 
@@ -66,18 +77,35 @@ class LedgerKeeper:
     async def _ask(self) -> None:
         asked = self._clock()
         try:
-            self.holdings = await list_holdings(self._socket, self.deadline)
+            holdings = await list_holdings(self._socket, self.deadline)
         except PodResourcesError as error:
             self._is_slow = error.code == "DEADLINE_EXCEEDED"
             self._telemetry.holdings_errors[error.code] += 1
             self._complain(error.code, str(error))
+            self._consult_checkpoint()
             return
         self._is_slow = False
         self._complain("", "")
-        self.ledger = self.ledger.with_listing(self._held(), asked)
+        self.held_ids = tuple((each.resource, unit) for each in holdings for unit in each.device_ids)
+        self.ledger = self.ledger.with_listing(self._by_family(self.held_ids), asked)
 
-    def _held(self) -> HeldUnits:
-        return tuple((arch, frozenset(_units(self.holdings, resource))) for arch, resource in self.resources.items())
+    def _consult_checkpoint(self) -> None:
+        """Let the kubelet's checkpoint say what was held before us, as long as the kubelet itself never did."""
+        if self.held_ids is None:
+            try:
+                self.held_ids = read_checkpoint(self._plugin_dir)
+            except FormatError as error:
+                self._complain_of_checkpoint(str(error))
+                return
+        self.ledger = self.ledger.with_record(self._by_family(self.held_ids))
+
+    def _complain_of_checkpoint(self, complaint: str) -> None:
+        if complaint != self._checkpoint_complaint:
+            _log.warning("cannot read the kubelet's checkpoint, cards are cut as the settings say", reason=complaint)
+        self._checkpoint_complaint = complaint
+
+    def _by_family(self, held: HeldIds) -> HeldUnits:
+        return tuple((arch, frozenset(_units(held, resource))) for arch, resource in self.resources.items())
 
     def _complain(self, code: str, detail: str) -> None:
         if code and code != self._complaint:
@@ -87,11 +115,12 @@ class LedgerKeeper:
         self._complaint = code
 
 
-def _units(holdings: Iterable[Holding], resource: str) -> Iterator[UnitId]:
-    for holding in holdings:
-        for text in holding.device_ids if holding.resource == resource else ():
-            try:
-                yield UnitId.parse(text)
-            except FormatError:
-                # Of a plugin that had the resource's name before us; no unit of ours is called so.
-                _log.debug("unknown id held", id=text)
+def _units(held: HeldIds, resource: str) -> Iterator[UnitId]:
+    for owner, text in held:
+        if owner != resource:
+            continue
+        try:
+            yield UnitId.parse(text)
+        except FormatError:
+            # Of a plugin that had the resource's name before us; no unit of ours is called so.
+            _log.debug("unknown id held", id=text)

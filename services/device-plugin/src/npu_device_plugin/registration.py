@@ -1,25 +1,23 @@
 """Introducing a resource to the kubelet."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import grpc
 
+from npu_core.arch import Arch
+from npu_core.kubelet import CHANNEL_OPTIONS
+from npu_device_plugin import resource_name
 from npu_device_plugin._kubelet import deviceplugin_pb2 as pb
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub, RegistrationStub
 from npu_device_plugin.servicer import API_VERSION, options
+from npu_device_plugin.settings import MAX_SOCKET_PATH, Settings
 
 KUBELET_SOCKET = "kubelet.sock"
 _TIMEOUT = 15.0
 """Seconds. From 1.25 on the kubelet dials us before it answers, and gives that 10 s."""
 
 _ANSWER_SECONDS = 1.0
-
-# The kubelet's server refuses the percent-encoded path that gRPC would send as the host.
-_CHANNEL_OPTIONS = (
-    ("grpc.default_authority", "localhost"),
-    ("grpc.enable_retries", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-)
 
 
 class RegistrationError(Exception):
@@ -40,10 +38,34 @@ class Registration:
     endpoint: str
     resource: str
 
+    @property
+    def objection(self) -> str | None:
+        """Why it cannot succeed, ever; None if it can. Settings are checked for the first family only."""
+        if expected := resource_name.objection(self.resource):
+            return f"the resource's name {self.resource}: expected {expected}"
+        path = f"{self.plugin_dir}/{self.endpoint}"
+        length = len(path.encode())
+        if length > MAX_SOCKET_PATH:
+            return f"the socket's path {path}: expected at most {MAX_SOCKET_PATH} bytes, not {length}"
+        return None
+
+
+def registration_of(settings: Settings, arch: Arch, resources: Mapping[Arch, str]) -> Registration:
+    """What the kubelet is told of a family.
+
+    Args:
+        settings: what the operator wants.
+        arch: the family.
+        resources: the name of each family's resource; the node's first family stands first, and has our socket's name.
+    """
+    is_first = arch is next(iter(resources))
+    socket_name = settings.socket_name if is_first else f"{settings.socket_name}-{arch}"
+    return Registration(settings.plugin_dir, socket_name, resources[arch])
+
 
 async def answers(socket: str) -> bool:
     """Whether a device plugin, of whatever resource, is at work behind a socket."""
-    async with grpc.aio.insecure_channel(f"unix:{socket}", options=_CHANNEL_OPTIONS) as channel:
+    async with grpc.aio.insecure_channel(f"unix:{socket}", options=CHANNEL_OPTIONS) as channel:
         try:
             await DevicePluginStub(channel).GetDevicePluginOptions(pb.Empty(), timeout=_ANSWER_SECONDS)
         except grpc.aio.AioRpcError:
@@ -65,7 +87,7 @@ async def register(registration: Registration) -> None:
     )
     target = f"unix:{registration.plugin_dir}/{KUBELET_SOCKET}"
     # A channel of its own for each attempt: a kept one wakes up for nothing, and waits out gRPC's own back-off.
-    async with grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS) as channel:
+    async with grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
         try:
             await RegistrationStub(channel).Register(request, timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:

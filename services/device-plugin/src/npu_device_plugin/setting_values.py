@@ -12,11 +12,12 @@ from npu_core.errors import FormatError, Problem, SettingsError
 from npu_core.partition import Partitioning, describe_partitionings
 from npu_core.service.settings import Given, Kind, Reader, text_of
 from npu_device_plugin import resource_name
+from npu_device_plugin.checkpoint import CHECKPOINT
 from npu_device_plugin.disabled import EXPECTED as EXPECTED_DEVICE
 from npu_device_plugin.disabled import DisabledDevice, is_device_name
 from npu_device_plugin.resource_name import ResourceNames
 
-_KUBELETS_FILES = ("kubelet.sock", "kubelet_internal_checkpoint", "DEPRECATION")
+_KUBELETS_FILES = ("kubelet.sock", CHECKPOINT, "DEPRECATION")
 """What the kubelet keeps in the plugin directory. Our socket would take the place of a file of that name."""
 
 

@@ -195,6 +195,10 @@ def _read(
 
 def _socket_path_problems(settings: Settings, wished: Reader, keys: "_Keys") -> Iterable[Problem]:
     name_length = max(len(settings.socket_name.encode()), SCRATCH_NAME_LENGTH)
+    asked = wished.given(keys.pod_resources_socket)
+    asked_length = len(settings.pod_resources_socket.encode())
+    if asked and asked_length > MAX_SOCKET_PATH:
+        yield asked.problem(f"a socket path of at most {MAX_SOCKET_PATH} bytes, not {asked_length}")
     length = len(settings.plugin_dir.encode()) + 1 + name_length
     if length > MAX_SOCKET_PATH:
         given = [item for item in map(wished.given, (keys.plugin_dir, keys.socket_name)) if item]

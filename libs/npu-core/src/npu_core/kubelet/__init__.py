@@ -6,6 +6,7 @@
         print(holding.namespace, holding.pod, holding.container, holding.resource, holding.device_ids)
 """
 
+from npu_core.kubelet.channel import CHANNEL_OPTIONS
 from npu_core.kubelet.holdings import DEFAULT_SOCKET, Holding, PodResourcesError, list_holdings
 
-__all__ = ["DEFAULT_SOCKET", "Holding", "PodResourcesError", "list_holdings"]
+__all__ = ["CHANNEL_OPTIONS", "DEFAULT_SOCKET", "Holding", "PodResourcesError", "list_holdings"]

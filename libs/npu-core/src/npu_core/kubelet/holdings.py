@@ -7,17 +7,10 @@ import grpc
 from npu_core.errors import NpuError
 from npu_core.kubelet._podresources import podresources_pb2 as pb
 from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
+from npu_core.kubelet.channel import CHANNEL_OPTIONS
 
 DEFAULT_SOCKET = "/var/lib/kubelet/pod-resources/kubelet.sock"
 """Where kubelets serve the API unless they were given another root directory."""
-
-_CHANNEL_OPTIONS = (
-    # The kubelet's server refuses the percent-encoded path that gRPC would send as the host.
-    ("grpc.default_authority", "localhost"),
-    ("grpc.enable_retries", 0),
-    # Else a call shares the connection of an earlier one, and its back-off: a socket that is back would not be found.
-    ("grpc.use_local_subchannel_pool", 1),
-)
 
 
 class PodResourcesError(NpuError):
@@ -64,7 +57,7 @@ async def list_holdings(socket: str = DEFAULT_SOCKET, deadline: float = 5.0) -> 
         PodResourcesError: if the kubelet is not there, does not answer in time, or does not offer the API.
     """
     # A channel of its own for each call: a kept one keeps threads and wakes up several times a second.
-    async with grpc.aio.insecure_channel(f"unix:{socket}", options=_CHANNEL_OPTIONS) as channel:
+    async with grpc.aio.insecure_channel(f"unix:{socket}", options=CHANNEL_OPTIONS) as channel:
         try:
             answer = await PodResourcesListerStub(channel).List(pb.ListPodResourcesRequest(), timeout=deadline)
         except grpc.aio.AioRpcError as error:

@@ -50,6 +50,7 @@ class Probe:
         self._request_seconds = request_seconds
         self._open = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._faults: set[tuple[str, str]] = set()
 
     async def serve(self, host: str, port: int) -> asyncio.Server:
         """Begin to listen.
@@ -99,4 +100,15 @@ class Probe:
         route = self._routes.get(target)
         if route is None:
             return Answer(f"nothing here; there are {', '.join(self._routes)}\n", HTTPStatus.NOT_FOUND)
-        return route()
+        try:
+            return route()
+        except Exception as error:  # noqa: BLE001  # a page that cannot be made must not leave its reader without a word
+            self._report_fault(target, error)
+            return Answer("this page could not be made; see the log\n", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _report_fault(self, page: str, error: Exception) -> None:
+        # Once for each kind, not at every scrape.
+        fault = (page, type(error).__name__)
+        if fault not in self._faults:
+            self._faults.add(fault)
+            _log.exception("a page of the endpoint could not be made", error, page=page)

@@ -174,8 +174,9 @@ def address(given: Given) -> Address | None:
     Raises:
         FormatError: on anything else.
     """
-    text = text_of(given)
-    if text.lower() == "off":
+    # YAML takes it for a boolean unless it is quoted.
+    is_bare_off = given.kind is Kind.BOOLEAN and given.text.lower() == "off"
+    if is_bare_off or (text := text_of(given)).lower() == "off":
         return None
     host, separator, port = text.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")

@@ -1,0 +1,60 @@
+"""Keeping our CDI files: as they are offered, or, where names are not given any more, until nobody looks them up."""
+
+from npu_core.arch import Arch
+from npu_core.partition import UnitId
+from npu_core.service.logs import EventLog
+from npu_device_plugin.cdi import SpecDirectory, spec_texts
+from npu_device_plugin.cutting import Ledger
+from npu_device_plugin.injection import DeviceInjection
+from npu_device_plugin.inventory import Offer
+
+_log = EventLog(__name__)
+
+
+class CdiKeeper:
+    """Writes what containers are given names of, and removes what an earlier configuration left."""
+
+    def __init__(self, directory: str, injection: DeviceInjection) -> None:
+        """A keeper of our files in ``directory``."""
+        self._directory = SpecDirectory(directory)
+        self._injection = injection
+        self._users: frozenset[tuple[Arch, UnitId]] | None = None
+        self._is_clear = False
+        self._complaint = ""
+
+    def follow(self, offered: tuple[Offer, ...], ledger: Ledger, *, serving: bool) -> None:
+        """Bring the files up to date, before the kubelet hears of the units.
+
+        Args:
+            offered: what is offered now.
+            ledger: what is known of who holds what.
+            serving: whether the kubelet listens to us, so that no earlier instance needs the files any more.
+        """
+        try:
+            if self._injection.cdi:
+                self._directory.write(spec_texts(offered))
+            elif serving and not self._is_clear:
+                self._clear_when_unused(ledger.inherited)
+        except OSError as error:
+            self._complain(str(error))
+        else:
+            self._complain("")
+
+    def _clear_when_unused(self, held: frozenset[tuple[Arch, UnitId]] | None) -> None:
+        """Remove what an earlier configuration left, as soon as nothing is held any more that was held then.
+
+        The kubelet gives a container that restarts the names it had, and a name that cannot be looked up keeps it from
+        starting.
+        """
+        if held is None:
+            return
+        self._users = held if self._users is None else self._users & held
+        if not self._users:
+            if self._directory.clear():
+                _log.info("CDI files of an earlier configuration removed")
+            self._is_clear = True
+
+    def _complain(self, complaint: str) -> None:
+        if complaint and complaint != self._complaint:
+            _log.error("cannot write CDI files", reason=complaint)
+        self._complaint = complaint

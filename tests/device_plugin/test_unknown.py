@@ -1,0 +1,48 @@
+"""Disabled devices that a host does not have."""
+
+from dataclasses import replace
+
+import pytest
+
+from device_plugin.cards import rngd_card, warboy_card
+from npu_core.errors import ReadFailedError, Unreadable
+from npu_device_plugin.disabled import DisabledDevice
+from npu_device_plugin.settings import Settings
+from npu_device_plugin.unknown import UnknownDevice, unknown_devices
+
+UUID = "A76AAD68-6855-40B1-9E86-D080852D1C84"
+CARD = warboy_card(1, uuid=UUID, pci="0000:6d:00.0")
+
+
+def disabling(*names: str) -> Settings:
+    return Settings(disabled_devices=tuple(map(DisabledDevice, names)))
+
+
+@pytest.mark.parametrize("name", ["npu1", "npu1pe0", "npu1pe0-1", UUID.lower(), "0000:6D:00.0"])
+def test_what_means_a_card_or_a_part_of_it_is_known(name: str) -> None:
+    assert unknown_devices(disabling(name), [CARD]) == ()
+
+
+@pytest.mark.parametrize("name", ["npu0", "npu1pe2", "npu10pe0", UUID.replace("A7", "A8"), "0000:6d:00.1"])
+def test_what_means_nothing_here_is_told_with_its_place_and_what_would(name: str) -> None:
+    expected = "one of npu1, npu3, or a unit, a UUID or a PCI address of one"
+    assert unknown_devices(disabling("npu1", name), [CARD, warboy_card(3), rngd_card(3)][:2]) == (
+        UnknownDevice("disabledDevices[1]", name, expected),
+    )
+
+
+def test_an_entry_for_another_node_is_none_of_ours() -> None:
+    there = DisabledDevice("npu9", "there")
+    assert unknown_devices(Settings(disabled_devices=(there,), node_name="here"), [CARD]) == ()
+    assert len(unknown_devices(Settings(disabled_devices=(there,), node_name="there"), [CARD])) == 1
+
+
+def test_a_host_without_a_card_knows_nothing_yet() -> None:
+    assert unknown_devices(disabling("npu9"), []) == ()
+
+
+def test_a_uuid_may_be_that_of_a_card_whose_uuid_cannot_be_read() -> None:
+    unread = Unreadable.of("npu1", "device_uuid", ReadFailedError("no"))
+    dumb = replace(CARD, uuid=None, unreadable=(unread,))
+    assert unknown_devices(disabling(UUID), [dumb]) == ()
+    assert len(unknown_devices(disabling("npu2"), [dumb])) == 1
