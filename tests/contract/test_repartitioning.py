@@ -102,6 +102,24 @@ async def test_a_free_card_is_cut_anew_at_once_and_a_held_one_when_its_pod_is_go
     assert _streams(there) == (1, 0, 1)
 
 
+async def test_a_restarted_kubelet_that_has_not_heard_of_its_pods_yet_frees_no_card(machine: Machine) -> None:
+    there = await machine(warboy(0), warboy(1))
+    await there.up("defaultPe: Single")
+    await there.node.offers("npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1")
+    await there.node.kubelet.run_pod("pod", {RESOURCE: 1})
+    # Listed at least once, so that nothing but the listing speaks for it.
+    await asyncio.sleep(SETTLE)
+    there.configure("defaultPe: Fusion")
+    await _lists(there, "npu0pe0", "npu0pe1", "npu1pe0-1")
+
+    await there.node.kubelet.set_pod_resources(PodResourcesBehaviour(pods_after=1.5))
+    await there.node.kubelet.restart()
+    await there.node.offers("npu0pe0", "npu0pe1", "npu1pe0-1")
+    await asyncio.sleep(SETTLED - SETTLE)
+    assert _ids(there) == ["npu0pe0", "npu0pe1", "npu1pe0-1"]
+    assert not [event for event in there.lists() if "npu0pe0-1" in [device.id for device in event.devices]]
+
+
 async def test_half_a_card_in_use_keeps_the_other_half_from_being_fused(machine: Machine) -> None:
     there = await machine(warboy(0), rngd(0))
     await there.up("defaultPe: Single")

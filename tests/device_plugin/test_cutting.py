@@ -59,6 +59,27 @@ def test_a_family_that_was_not_asked_for_is_unknown_though_another_was() -> None
     assert ledger.held(Arch.RENEGADE, 0) is None
 
 
+def test_a_kubelet_that_may_not_know_all_its_pods_yet_adds_to_what_is_held_and_frees_nothing() -> None:
+    ledger = Ledger().with_listing(((Arch.WARBOY, ids("npu0pe0-1")),), 0.0)
+    young = ledger.with_partial_listing(((Arch.WARBOY, ids("npu1pe0-1")),))
+    assert young.held(Arch.WARBOY, 0) == ranges("0-1")
+    assert young.held(Arch.WARBOY, 1) == ranges("0-1")
+    grown = young.with_listing(((Arch.WARBOY, ids("npu1pe0-1")),), 5.0)
+    assert grown.held(Arch.WARBOY, 0) == frozenset()
+
+
+def test_before_any_listing_a_kubelet_that_just_started_frees_nothing_of_its_record() -> None:
+    recorded = Ledger().with_record(((Arch.WARBOY, ids("npu0pe0-1")),))
+    assert recorded.with_partial_listing(NOTHING_HELD.listed).held(Arch.WARBOY, 0) == ranges("0-1")
+
+
+def test_a_kubelet_that_just_started_takes_no_grant_back_however_old() -> None:
+    ledger = NOTHING_HELD.with_grant(Arch.WARBOY, ids("npu0pe0"), 0.0)
+    young = ledger.with_partial_listing(NOTHING_HELD.listed)
+    assert young.held(Arch.WARBOY, 0) == ranges("0")
+    assert young.with_listing(NOTHING_HELD.listed, 1000.0).held(Arch.WARBOY, 0) == frozenset()
+
+
 def test_a_grant_is_of_its_family_and_card() -> None:
     ledger = NOTHING_HELD.with_grant(Arch.WARBOY, ids("npu0pe0"), 5.0)
     assert ledger.held(Arch.WARBOY, 0) == ranges("0")

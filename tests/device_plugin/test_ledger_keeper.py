@@ -57,6 +57,7 @@ async def scene(directory: Path) -> AsyncIterator[Scene]:
         await kubelet.until(lambda view: view.allocatable(RESOURCE) == 2, PATIENCE)
         keeper = LedgerKeeper(str(directory / "pods" / "kubelet.sock"), str(settings.plugin_dir), clock, telemetry)
         keeper.resources[Arch.WARBOY] = RESOURCE
+        keeper.youth = 0.0
         yield Scene(kubelet, keeper, clock, telemetry)
         await plugin.stop()
 
@@ -136,6 +137,18 @@ async def test_a_kubelet_that_is_slow_is_waited_for_until_it_let_a_question_go_u
         await scene.keeper.ask()
     assert (scene.held(), turns <= 5) == (frozenset(), True)
     assert scene.telemetry.holdings_errors == {"DEADLINE_EXCEEDED": 1}
+
+
+async def test_a_kubelet_that_has_just_started_frees_nothing(scene: Scene) -> None:
+    await scene.kubelet.run_pod("pod", {RESOURCE: 2})
+    await scene.keeper.ask()
+    scene.keeper.youth = 3600.0
+    scene.kubelet.delete_pod("pod")
+    await scene.keeper.ask()
+    assert scene.held() == FUSED
+    scene.keeper.youth = 0.0
+    await scene.keeper.ask()
+    assert scene.held() == frozenset()
 
 
 # -- the checkpoint ---------------------------------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from npu_core.hostfs import RealFS
 from npu_core.partition import FUSION
 from npu_core.testing import EIO, Blocked, FakeCard, FakeHost, FaultyFS, rngd, warboy
 from npu_device_plugin.inventory import Fleet, OfferedUnit, health_changes, offers
-from npu_device_plugin.scanner import READ_DEADLINE, Scanner
+from npu_device_plugin.scanner import READ_DEADLINE, ROUND_PATIENCE, Scanner
 
 PATIENCE = 15.0
 BETWEEN_LOOKS = 0.005
@@ -202,6 +204,44 @@ async def test_a_hung_card_does_not_keep_what_is_known_of_the_others(scene: Scen
     scene.card(1).die()
     await scene.scanner.look()
     assert scene.healthy == {"npu0": True, "npu1": False}
+
+
+async def test_however_many_cards_hang_what_is_known_of_the_others_is_told_in_the_same_round(tmp_path: Path) -> None:
+    host, fs = FakeHost(tmp_path, *(warboy(index) for index in range(8))), FaultyFS()
+    scanner = Scanner(host.open(fs), time.monotonic)
+    await scanner.enumerate_cards()
+    blocked = Blocked()
+    for index in (0, 1, 3, 4, 6):
+        fs.put(f"*/npu{index}_mgmt/alive", blocked)
+    for index in (2, 5, 7):
+        host.card(Arch.WARBOY, index).die()
+    begun = time.monotonic()
+    await scanner.look()
+    took = time.monotonic() - begun
+    assert [card.device.index for card in scanner.fleet.cards if not card.health.is_healthy] == [2, 5, 7]
+    assert ROUND_PATIENCE / 2 < took < 2 * ROUND_PATIENCE
+    blocked.release()
+
+
+async def test_cards_that_answer_are_looked_at_on_one_thread_also_beside_one_that_hangs(scene: Scene) -> None:
+    await scene.scanner.enumerate_cards()
+    scene.host.plug(warboy(2))
+    await scene.scanner.enumerate_cards()
+    blocked = Blocked()
+    scene.fs.put("*/npu0_mgmt/alive", blocked)
+    await scene.scanner.look()
+    readers: list[str] = []
+    scene.fs.put("*/alive", partial(noting_reader, readers))
+    for _ in range(3):
+        await scene.scanner.look()
+    assert readers == ["devices"] * 6
+    blocked.release()
+
+
+def noting_reader(readers: list[str], path: str) -> str:
+    """A read that notes the name of its thread."""
+    readers.append(threading.current_thread().name)
+    return RealFS().read_text(path)
 
 
 async def test_a_card_that_stays_stuck_is_unhealthy_after_its_grace_and_healthy_when_it_is_back(

@@ -128,3 +128,46 @@ def test_the_neighbours_of_a_dead_card_are_alive(tmp_path: Path) -> None:
     host.card(Arch.WARBOY, 1).die()
     view: Host = host.open()
     assert [view.alive(device) for device in view.inventory().devices] == [True, False, True]
+
+
+class Listings(FaultyFS):
+    """A file system that notes what is listed, and what of it could not be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listed: list[str] = []
+
+    def list_dir(self, path: str) -> tuple[str, ...]:
+        self.listed.append(path.rpartition("/")[2])
+        return super().list_dir(path)
+
+
+def test_a_glance_at_many_cards_lists_each_directory_once(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, *(warboy(index) for index in range(8)))
+    devices = host.open().inventory().devices
+    host.card(Arch.WARBOY, 3).die()
+    host.card(Arch.WARBOY, 5).disappear()
+    host.card(Arch.WARBOY, 6).remove_file("ch0")
+    fs = Listings()
+    glance = host.open(fs).glance()
+    assert [glance.vitals(device) for device in devices] == [host.open().vitals(device) for device in devices]
+    assert fs.listed == ["npu_mgmt", "dev"]
+
+
+def test_the_next_glance_sees_what_has_changed(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    view = host.open()
+    (device,) = view.inventory().devices
+    assert view.glance().vitals(device).present
+    host.card(Arch.WARBOY, 0).disappear()
+    assert not view.glance().vitals(device).present
+
+
+def test_a_directory_that_could_not_be_listed_is_listed_again_in_the_same_glance(tmp_path: Path) -> None:
+    host, fs = FakeHost(tmp_path, warboy(0)), FaultyFS()
+    glance = host.open(fs).glance()
+    (device,) = host.open().inventory().devices
+    fs.put("*/class/npu_mgmt", EIO)
+    assert isinstance(glance.vitals(device).alive, ReadFailedError)
+    fs.clear()
+    assert glance.vitals(device) == Vitals(present=True, alive=True)

@@ -3,15 +3,16 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
 from npu_core.errors import ReadFailedError, StuckError
-from npu_core.service.device_threads import DeviceThreads
+from npu_core.service.device_threads import DeviceThreads, Sweep
 
 PATIENCE = 15.0
 
@@ -207,6 +208,130 @@ def test_a_forgotten_key_that_was_stuck_begins_anew() -> None:
 
 def test_forgetting_a_key_that_never_was_does_nothing() -> None:
     DeviceThreads().forget("npu0")
+
+
+# -- a sweep ----------------------------------------------------------------------------------------------------------
+
+
+def held_up(threads: DeviceThreads) -> tuple[HungRead, Sweep[str, str]]:
+    """A sweep over three keys, held up by the second."""
+    read = HungRead()
+    works: dict[str, Callable[[], str]] = {"npu0": lambda: "first", "npu1": read, "npu2": lambda: "last"}
+    sweep = threads.sweep(works)
+    assert read.begun.wait(PATIENCE)
+    return read, sweep
+
+
+def test_a_sweep_does_its_work_in_order_on_one_daemon_thread() -> None:
+    threads = DeviceThreads()
+    done: list[tuple[int, threading.Thread]] = []
+    works = {f"npu{index}": partial(_note, done, index) for index in range(8)}
+    for _ in range(2):
+        threads.sweep(works).swept.result(PATIENCE)
+    assert [index for index, _ in done] == [*range(8), *range(8)]
+    assert {(thread.name, thread.daemon) for _, thread in done} == {("devices", True)}
+    assert len({thread.ident for _, thread in done}) == 1
+
+
+def _note(done: list[tuple[int, threading.Thread]], index: int) -> None:
+    done.append((index, threading.current_thread()))
+
+
+def test_a_sweep_gives_what_each_work_gives() -> None:
+    def fail() -> str:
+        raise ReadFailedError("EIO", path="/sys/x")
+
+    sweep = DeviceThreads().sweep({"npu0": fail, "npu1": lambda: "here"})
+    sweep.swept.result(PATIENCE)
+    assert isinstance(sweep.reads["npu0"].exception(), ReadFailedError)
+    assert sweep.reads["npu1"].result() == "here"
+
+
+def test_a_sweep_over_nothing_is_over() -> None:
+    assert DeviceThreads().sweep({}).swept.result(PATIENCE) is None
+
+
+def test_a_sweep_that_is_held_up_goes_on_when_it_is_spread() -> None:
+    threads = DeviceThreads()
+    read, sweep = held_up(threads)
+    assert sweep.reads["npu0"].result() == "first"
+    assert not sweep.reads["npu2"].done()
+    threads.spread()
+    assert sweep.reads["npu2"].result(PATIENCE) == "last"
+    assert (threads.busy("npu0"), threads.busy("npu2")) == (None, None)
+    assert threads.stuck(-1.0) == {"npu1"}
+    read.released.set()
+    assert sweep.reads["npu1"].result(PATIENCE) == "late"
+    assert threads.stuck(-1.0) == frozenset()
+
+
+def test_several_that_hang_hold_up_nobody_once_the_sweep_is_spread() -> None:
+    threads = DeviceThreads()
+    hung = [HungRead() for _ in range(4)]
+    works: dict[str, Callable[[], str]] = {f"npu{index}": read for index, read in enumerate(hung)}
+    sweep = threads.sweep(works | {"npu4": lambda: "here"})
+    threads.spread()
+    assert sweep.reads["npu4"].result(PATIENCE) == "here"
+    assert all(read.begun.wait(PATIENCE) for read in hung)
+    assert threads.stuck(-1.0) == {"npu0", "npu1", "npu2", "npu3"}
+    for read in hung:
+        read.released.set()
+
+
+def test_a_key_that_hangs_is_left_out_of_the_next_sweep_which_is_begun_all_the_same() -> None:
+    clock = Clock()
+    threads = DeviceThreads(clock)
+    read, _ = held_up(threads)
+    clock.now += 3.0
+    sweep = threads.sweep({"npu1": lambda: "never", "npu3": lambda: "here"})
+    assert str(sweep.reads["npu1"].exception()) == "a read begun 3 s ago has not come back"
+    assert sweep.reads["npu3"].result(PATIENCE) == "here"
+    read.released.set()
+
+
+def test_the_thread_that_was_left_to_a_hung_read_ends_with_it() -> None:
+    threads = DeviceThreads()
+    thread = threads.sweep({"npu0": threading.current_thread}).reads["npu0"].result(PATIENCE)
+    read, _ = held_up(threads)
+    threads.spread()
+    assert thread.is_alive()
+    read.released.set()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_to_spread_a_sweep_that_is_over_changes_nothing() -> None:
+    threads = DeviceThreads()
+    sweeps = []
+    for _ in range(2):
+        sweep = threads.sweep({"npu0": threading.get_ident})
+        sweep.swept.result(PATIENCE)
+        threads.spread()
+        sweeps.append(sweep.reads["npu0"].result())
+    assert sweeps[0] == sweeps[1]
+
+
+def test_a_sweep_without_room_for_threads_costs_its_work_and_is_tried_again() -> None:
+    threads = DeviceThreads()
+    with no_room_for_threads():
+        sweep = threads.sweep({"npu0": lambda: "never", "npu1": lambda: "never"})
+    assert [type(read.exception(PATIENCE)) for read in sweep.reads.values()] == [RuntimeError, RuntimeError]
+    assert threads.stuck(-1.0) == frozenset()
+    assert threads.sweep({"npu0": lambda: "now"}).reads["npu0"].result(PATIENCE) == "now"
+
+
+def test_a_process_with_a_hung_sweep_ends() -> None:
+    program = """
+import threading
+from npu_core.service.device_threads import DeviceThreads
+begun = threading.Event()
+DeviceThreads().sweep({"npu0": lambda: (begun.set(), threading.Event().wait())})
+begun.wait()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_process_with_a_hung_read_ends() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -41,6 +42,8 @@ class PodResourcesBehaviour:
     """Seconds before each answer."""
     terminal_pods: bool = False
     """Whether pods that are over are listed too, with what they held."""
+    pods_after: float = 0.0
+    """Seconds from its start in which the kubelet has not heard of its pods yet, and lists none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +91,11 @@ class PodResources(PodResourcesListerServicer):
     def __init__(self, report: Callable[[], Report], behaviour: Callable[[], PodResourcesBehaviour]) -> None:
         self._report = report
         self._behaviour = behaviour
+        self._started = time.monotonic()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serve it there."""
+        self._started = time.monotonic()
         add_PodResourcesListerServicer_to_server(self, server)
 
     async def List(  # noqa: N802 - the service's name for it
@@ -100,6 +105,8 @@ class PodResources(PodResourcesListerServicer):
     ) -> api.ListPodResourcesResponse:
         """Every pod."""
         await self._behave(context)
+        if time.monotonic() - self._started < self._behaviour().pods_after:
+            return api.ListPodResourcesResponse()
         return api.ListPodResourcesResponse(pod_resources=map(_pod, self._report().pods))
 
     async def GetAllocatableResources(  # noqa: N802 - the service's name for it

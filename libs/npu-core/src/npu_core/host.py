@@ -7,8 +7,8 @@ Everything starts at two directories, so a host may as well be a directory tree:
     for device in host.inventory().devices:
         print(device.name, device.product, host.readings(device).values)
 
-Nothing is cached and nothing is kept open: every call reads afresh, and a card can be unbound at any time. A read of
-a broken card may block for ever; daemons make it on a thread that may be lost
+Nothing is kept open, and nothing is cached but in a :meth:`Host.glance`: every call reads afresh, and a card can be
+unbound at any time. A read of a broken card may block for ever; daemons make it on a thread that may be lost
 (:mod:`npu_core.service.device_threads`).
 """
 
@@ -22,7 +22,7 @@ from npu_core.device import Device, FoundCard, Inventory, Rejected
 from npu_core.discovery import find_cards, identify
 from npu_core.errors import HostError, MissingError
 from npu_core.health import Vitals
-from npu_core.hostfs import HostFS, RealFS
+from npu_core.hostfs import HostFS, ListedOnce, RealFS
 from npu_core.hwmon import read_sensors
 from npu_core.machine import Machine
 from npu_core.parse import clocks, dmi, mgmt, perf_regs
@@ -49,6 +49,13 @@ class Host:
 
     def __repr__(self) -> str:
         return f"Host(sysfs={self._tree.sysfs!r}, devfs={self._tree.devfs!r})"
+
+    def glance(self) -> "Host":
+        """The same host for one look at many cards: each directory is listed at its first use and never again.
+
+        Not to be kept: the next look needs the next glance.
+        """
+        return Host(self._tree.sysfs, self._tree.devfs, ListedOnce(self._tree.fs))
 
     def inventory(self) -> Inventory:
         """Enumerate the cards.

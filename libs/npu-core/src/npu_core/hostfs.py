@@ -90,3 +90,29 @@ class RealFS:
             return False
         except OSError as error:
             raise host_error(error, path) from error
+
+
+class ListedOnce:
+    """A file system in which a directory is listed once, at the first time; everything else is as below it.
+
+    For one look at many cards that share their directories. A listing that failed is tried again.
+    """
+
+    def __init__(self, below: HostFS) -> None:
+        """Over ``below``, of which nothing is listed yet."""
+        self._below = below
+        self._listings: dict[str, tuple[str, ...]] = {}
+        self.read_text = below.read_text
+        self.read_link = below.read_link
+        self.is_char_device = below.is_char_device
+
+    def list_dir(self, path: str) -> tuple[str, ...]:
+        """See :meth:`HostFS.list_dir`.
+
+        Raises:
+            HostError: the leaf that says why not.
+        """
+        listing = self._listings.get(path)
+        if listing is None:
+            listing = self._listings[path] = self._below.list_dir(path)
+        return listing

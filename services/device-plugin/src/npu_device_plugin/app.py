@@ -51,6 +51,7 @@ class DevicePlugin:
         self._heartbeat = clock()
         self._looked = False
         self._waiting = False
+        self._last_offered: tuple[object, tuple[Offer, ...]] | None = None
         self._told = ""
 
     @property
@@ -128,7 +129,7 @@ class DevicePlugin:
     def _publish(self) -> None:
         wish = self.settings.default_pe
         self._scanner.settle(wish, self._keeper.ledger)
-        offered = offers(self._scanner.fleet, wish, self.settings.disabled_here, self._keeper.ledger)
+        offered = self._offered()
         self._waiting = bool(self._scanner.fleet.pending) or any(offer.has_disabled for offer in offered)
         self._warn_of_unknown_devices()
         serving = any(supervisor.ready for supervisor in self._supervisors.values())
@@ -142,6 +143,18 @@ class DevicePlugin:
         # A family whose last card was forgotten offers nothing; its resource stays, so that a card can come back.
         for arch in self._servicers.keys() - {offer.arch for offer in offered}:
             self._servicers[arch].publish(Offer(arch))
+
+    def _offered(self) -> tuple[Offer, ...]:
+        """What is offered now; worked out anew only if something it depends on is not what it was."""
+        depends_on = (
+            self._scanner.fleet,
+            self.settings.default_pe,
+            self.settings.disabled_here,
+            self._keeper.ledger,
+        )
+        if self._last_offered is None or self._last_offered[0] != depends_on:
+            self._last_offered = depends_on, offers(*depends_on)
+        return self._last_offered[1]
 
     def _warn_of_unknown_devices(self) -> None:
         """Once each, for as long as it stays so."""

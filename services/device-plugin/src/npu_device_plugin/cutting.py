@@ -45,6 +45,12 @@ class Ledger:
         recent = tuple(grant for grant in self.granted if asked - grant[2] < SETTLE)
         return Ledger(listed, recent)
 
+    def with_partial_listing(self, listed: HeldUnits) -> "Ledger":
+        """After a kubelet listed what is held that may not know all its pods yet: that adds, and frees nothing."""
+        known = dict(self.recorded) | dict(self.listed)
+        held = tuple((arch, units | known.get(arch, frozenset())) for arch, units in listed)
+        return Ledger(held, self.granted)
+
     def with_record(self, recorded: HeldUnits) -> "Ledger":
         """After the kubelet could not be asked, but its record of what it gave out could be read."""
         return replace(self, recorded=recorded)

@@ -1,6 +1,9 @@
 """Keeping the ledger: what the kubelet says containers hold, and what it was given since."""
 
 import asyncio
+import math
+import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 from npu_core.arch import Arch
@@ -15,6 +18,8 @@ from npu_device_plugin.telemetry import Telemetry
 _log = EventLog(__name__)
 _DEADLINE = 2.0
 """Seconds for the kubelet to answer."""
+_YOUTH = 3.0
+"""Seconds from a kubelet's start in which it may not have heard of all its pods."""
 _IMPATIENCE = 0.1
 """Seconds that a round waits for the answer of a kubelet that let the last question go unanswered."""
 
@@ -28,6 +33,7 @@ class LedgerKeeper:
         held_ids: what the kubelet listed when it was last asked, of any resource; what its checkpoint says, if it never
             answered; None if that could not be read either.
         deadline: seconds for the kubelet to answer.
+        youth: seconds from a kubelet's start in which what it does not list may still be held.
     """
 
     def __init__(self, socket: str, plugin_dir: str, clock: Callable[[], float], telemetry: Telemetry) -> None:
@@ -41,6 +47,7 @@ class LedgerKeeper:
         """
         self.ledger = Ledger()
         self.deadline = _DEADLINE
+        self.youth = _YOUTH
         self.resources: dict[Arch, str] = {}
         self.held_ids: HeldIds | None = None
         self._socket = socket
@@ -86,8 +93,14 @@ class LedgerKeeper:
             return
         self._is_slow = False
         self._complain("", "")
-        self.held_ids = tuple((each.resource, unit) for each in holdings for unit in each.device_ids)
-        self.ledger = self.ledger.with_listing(self._by_family(self.held_ids), asked)
+        held = tuple((each.resource, unit) for each in holdings for unit in each.device_ids)
+        if _age(self._socket) < self.youth:
+            self._consult_checkpoint()
+            self.held_ids = tuple(dict.fromkeys((*held, *(self.held_ids or ()))))
+            self.ledger = self.ledger.with_partial_listing(self._by_family(held))
+        else:
+            self.held_ids = held
+            self.ledger = self.ledger.with_listing(self._by_family(held), asked)
 
     def _consult_checkpoint(self) -> None:
         """Let the kubelet's checkpoint say what was held before us, as long as the kubelet itself never did."""
@@ -113,6 +126,16 @@ class LedgerKeeper:
         elif self._complaint and not code:
             _log.info("the kubelet tells who holds what")
         self._complaint = code
+
+
+def _age(socket: str) -> float:
+    """Seconds since the kubelet began to serve at the socket."""
+    try:
+        began = os.stat(socket).st_ctime  # noqa: PTH116  # pathlib is not otherwise loaded in the daemon
+    except OSError:
+        return 0.0  # it went away again since it answered
+    # A clock that was set back tells nothing.
+    return age if (age := time.time() - began) >= 0 else math.inf
 
 
 def _units(held: HeldIds, resource: str) -> Iterator[UnitId]:

@@ -1,8 +1,11 @@
 """Looking at the cards: every read on a thread that may be lost, every result a step of the fleet."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
 
 from npu_core.arch import Arch
 from npu_core.device import Device, FoundCard, Rejected
@@ -24,7 +27,18 @@ READ_DEADLINE = 2.0
 ROUND_PATIENCE = 0.5
 """Seconds that a round over all cards waits for each of them. One that answers later counts when it does: it must not
 keep what is known of the others from being told."""
+SWEEP_PATIENCE = 0.1
+"""Seconds of those for which the cards are read one after another; those that are left go on each by itself."""
 _LISTING = "listing"
+
+
+@dataclass(frozen=True, slots=True)
+class _Step(Generic[T]):
+    """One card's part of a round: what is read of it, and what is done with that or with the reason why not."""
+
+    key: CardKey
+    read: Callable[[], T]
+    take: Callable[[T | Exception], None]
 
 
 class Scanner:
@@ -54,7 +68,7 @@ class Scanner:
         If the host cannot be listed, the fleet stays as it is: "cannot tell" takes no card away.
         """
         try:
-            found = await self._read(_LISTING, self._host.find)
+            found = await self._list()
         except HostError as error:
             self._complain(str(error))
         else:
@@ -65,38 +79,81 @@ class Scanner:
             await self._round(self._identify(card) for card in found)
         await self.look()
 
+    async def _list(self) -> tuple[FoundCard, ...]:
+        found = await self._read(_LISTING, self._host.find)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def _read(self, key: Hashable, work: Callable[[], T]) -> T | Exception:
+        try:
+            read = self._threads.start(key, work)
+        except (StuckError, RuntimeError) as error:
+            return error
+        return await _in_time(read)
+
     async def look(self) -> None:
         """Look at the health of every known card."""
-        await self._round(self._look_at(card) for card in self.fleet.cards)
+        glance = self._host.glance()
+        await self._round(self._look_at(card.device, glance) for card in self.fleet.cards if self._is_free(card))
 
-    async def _round(self, steps: Iterable[Coroutine[None, None, None]]) -> None:
+    async def _round(self, steps: Iterable[_Step[T]]) -> None:
         """Take one step for each card, and finish those of earlier rounds that were late."""
-        tasks = {asyncio.create_task(step) for step in steps}
-        if tasks:
-            await asyncio.wait(tasks, timeout=ROUND_PATIENCE)
-        self._unfinished |= tasks
+        late = await self._sweep(tuple(steps))
+        if late:
+            tasks = {asyncio.create_task(self._finish(step, read)) for step, read in late}
+            await asyncio.wait(tasks, timeout=ROUND_PATIENCE - SWEEP_PATIENCE)
+            self._unfinished |= tasks
         finished = {task for task in self._unfinished if task.done()}
         self._unfinished -= finished
         for task in finished:
             task.result()
 
-    async def _identify(self, card: FoundCard) -> None:
-        try:
-            identified = await self._read(card.key, lambda: self._host.identify(card))
-        except StuckError as error:
-            self._take_unidentified(card, error)
-            return
-        except Exception as error:  # noqa: BLE001  # one strange card must not cost the others
-            self._report_fault(card.key, error)
-            return
-        if isinstance(identified, Rejected):
-            self._reject(card.key, identified)
-        else:
-            self._rejected.pop(card.key, None)
-            self._move_to(self.fleet.with_devices([identified]))
+    async def _sweep(self, steps: tuple[_Step[T], ...]) -> "list[tuple[_Step[T], Future[T]]]":
+        """Take the steps of the cards that answer at once; those that are left, with their reads."""
+        if not steps:
+            return []
+        sweep = self._threads.sweep({step.key: step.read for step in steps})
+        await asyncio.wait({asyncio.wrap_future(sweep.swept)}, timeout=SWEEP_PATIENCE)
+        self._threads.spread()
+        late = []
+        for step in steps:
+            read = sweep.reads[step.key]
+            if read.done():
+                outcome = _outcome(read)
+                step.take(outcome)
+            else:
+                late.append((step, read))
+        return late
+
+    async def _finish(self, step: _Step[T], read: "Future[T]") -> None:
+        outcome = await _in_time(read)
+        step.take(outcome)
         # Where every round begins with a slow identification, there would never be a look.
-        if card.key in self._passed_over and (known := self.fleet.card(card.key)):
-            await self._look_at(known)
+        if isinstance(outcome, Device | Rejected) and step.key in self._passed_over:
+            await self._look_alone(step.key)
+
+    async def _look_alone(self, key: CardKey) -> None:
+        card = self.fleet.card(key)
+        if card is not None and self._is_free(card):
+            step = self._look_at(card.device, self._host)
+            seen = await self._read(key, step.read)
+            step.take(seen)
+
+    def _identify(self, card: FoundCard) -> _Step[Device | Rejected]:
+        return _Step(card.key, partial(self._host.identify, card), partial(self._take_identity, card))
+
+    def _take_identity(self, card: FoundCard, identity: Device | Rejected | Exception) -> None:
+        match identity:
+            case Device():
+                self._rejected.pop(card.key, None)
+                self._move_to(self.fleet.with_devices([identity]))
+            case Rejected():
+                self._reject(card.key, identity)
+            case StuckError():
+                self._take_unidentified(card, identity)
+            case _:  # one strange card must not cost the others
+                self._report_fault(card.key, identity)
 
     def _take_unidentified(self, card: FoundCard, error: StuckError) -> None:
         """A card that hangs from the start is listed all the same, for what it was found by, and is unhealthy."""
@@ -105,39 +162,33 @@ class Scanner:
             bare = Device(card.index, card.arch, files=card.files, unreadable=(unread,))
             self._move_to(self.fleet.with_devices([bare]))
 
-    async def _look_at(self, card: Card) -> None:
-        key = card.device.key
-        busy = self._threads.busy(key)
+    def _is_free(self, card: Card) -> bool:
+        """Whether no read of ours is under way that still has time: such a read tells nothing of the card."""
+        busy = self._threads.busy(card.device.key)
         if busy is not None and busy < READ_DEADLINE:
-            self._passed_over.add(key)
-            return  # with a read of ours that still has time: that tells nothing of the card
-        self._passed_over.discard(key)
-        vitals = await self._vitals(card.device)
+            self._passed_over.add(card.device.key)
+            return False
+        self._passed_over.discard(card.device.key)
+        return True
+
+    def _look_at(self, device: Device, host: Host) -> _Step[Vitals]:
+        return _Step(device.key, partial(host.vitals, device), partial(self._take_vitals, device.key))
+
+    def _take_vitals(self, key: CardKey, seen: Vitals | Exception) -> None:
+        vitals = seen if isinstance(seen, Vitals) else Vitals(present=True, alive=self._why_untold(key, seen))
         self._move_to(self.fleet.with_look(key, judge(vitals), self._clock(), present=vitals.present))
 
-    async def _vitals(self, device: Device) -> Vitals:
-        try:
-            return await self._read(device.key, lambda: self._host.vitals(device))
-        except StuckError as error:
-            return Vitals(present=True, alive=error)
-        except Exception as error:  # noqa: BLE001  # one strange card must not cost the others
-            self._report_fault(device.key, error)
-            return Vitals(present=True, alive=ReadFailedError(f"a look at it failed: {error!r}"))
+    def _why_untold(self, key: CardKey, error: Exception) -> HostError:
+        if isinstance(error, StuckError):
+            return error
+        self._report_fault(key, error)  # one strange card must not cost the others
+        return ReadFailedError(f"a look at it failed: {error!r}")
 
     def _report_fault(self, key: CardKey, error: Exception) -> None:
         told = f"{key} {error!r}"
         if told not in self._faults:
             self._faults.add(told)
             _log.exception("a look at a card failed", error, card=f"npu{key[1]}", family=key[0])
-
-    async def _read(self, key: Hashable, work: Callable[[], T]) -> T:
-        future = asyncio.wrap_future(self._threads.start(key, work))
-        try:
-            # Not wait_for: before Python 3.12 it loses a cancellation that comes with the result.
-            async with asyncio.timeout(READ_DEADLINE):
-                return await future
-        except TimeoutError:
-            raise StuckError(f"no answer within {READ_DEADLINE:g} s") from None
 
     def settle(self, wish: Partitioning, ledger: Ledger) -> None:
         """Cut the cards as far as their holders allow, and forget the lost ones that nobody holds."""
@@ -189,6 +240,25 @@ class Scanner:
         elif self._complaint and not complaint:
             _log.info("cards can be listed again")
         self._complaint = complaint
+
+
+def _outcome(read: "Future[T]") -> T | Exception:
+    try:
+        return read.result()
+    except Exception as error:  # noqa: BLE001  # whatever it is, the card's step takes it
+        return error
+
+
+async def _in_time(read: "Future[T]") -> T | Exception:
+    """What is read, or why it is not, within the deadline."""
+    try:
+        # Not wait_for: before Python 3.12 it loses a cancellation that comes with the result.
+        async with asyncio.timeout(READ_DEADLINE):
+            return await asyncio.wrap_future(read)
+    except TimeoutError:
+        return StuckError(f"no answer within {READ_DEADLINE:g} s")
+    except Exception as error:  # noqa: BLE001  # whatever it is, the card's step takes it
+        return error
 
 
 def _report_cut(before: Card, after: Card) -> None:
