@@ -13,7 +13,6 @@ MAX_BYTES = 65536
 """Workers from v0.14 on ignore a larger file as a whole."""
 
 _EXPIRY = "# +expiry-time="
-_RFC3339 = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ def render(labels: Labels, expires: datetime | None = None) -> bytes:
         expires: an aware time, written in UTC as the first line, without its fraction of a second. Only workers
             from v0.14 on understand it.
     """
-    directive = [] if expires is None else [_EXPIRY + expires.astimezone(UTC).strftime(_RFC3339)]
+    directive = () if expires is None else (_EXPIRY + _rfc3339(expires),)
     lines = (*directive, *(f"{key}={labels[key]}" for key in sorted(labels)))
     return "".join(f"{line}\n" for line in lines).encode("ascii")
 
@@ -57,7 +56,11 @@ def parse(content: bytes) -> FeatureText | None:
 def _parse_lines(lines: list[str]) -> FeatureText:
     expires = None
     if lines and lines[0].startswith(_EXPIRY):
-        expires = datetime.strptime(lines[0].removeprefix(_EXPIRY), _RFC3339).replace(tzinfo=UTC)
+        expires = datetime.fromisoformat(lines[0].removeprefix(_EXPIRY))
         lines = lines[1:]
     labels = {key: value for key, _, value in (line.partition("=") for line in lines)}
     return FeatureText(labels, expires)
+
+
+def _rfc3339(time: datetime) -> str:
+    return time.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
