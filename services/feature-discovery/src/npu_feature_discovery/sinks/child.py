@@ -162,7 +162,7 @@ class Child:
                 raise SinkError(FailureReason.CLOSED, "nothing is published any more: the service ends")
             try:
                 # A group of its own, so that what a kubeconfig's credential plugin starts ends with it.
-                self._process = subprocess.Popen(
+                self._process = subprocess.Popen(  # noqa: S603  # this program's own
                     [sys.executable, *_PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
                 )
             except OSError as error:
