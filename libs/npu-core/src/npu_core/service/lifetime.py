@@ -11,6 +11,9 @@ from collections.abc import Iterable
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """What ends a service, clean."""
 
+WITH_HANGUP = (*END_SIGNALS, signal.SIGHUP)
+"""Those, and the one that asks a service that takes it to look again. Unheld, it ends a process."""
+
 
 def hold_signals(numbers: Iterable[signal.Signals] = END_SIGNALS) -> None:
     """Let these signals wait, in this thread and those it starts from now on, and across an exec."""
