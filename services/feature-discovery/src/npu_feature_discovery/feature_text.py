@@ -29,7 +29,7 @@ class FeatureText:
 
 
 def render(labels: Labels, expires: datetime | None = None) -> bytes:
-    """The file: a line ``key=value`` each, in key order, every one with its line end; ASCII.
+    """The file: a line ``key=value`` each, in key order, every one with its line end; ASCII, as valid labels are.
 
     Args:
         labels: valid keys and values.
@@ -38,7 +38,7 @@ def render(labels: Labels, expires: datetime | None = None) -> bytes:
     """
     directive = () if expires is None else (_EXPIRY + _rfc3339(expires),)
     lines = (*directive, *(f"{key}={labels[key]}" for key in sorted(labels)))
-    return "".join(f"{line}\n" for line in lines).encode("ascii")
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def parse(content: bytes) -> FeatureText | None:
