@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from npu_core.errors import HostError, SettingsError
-from npu_core.service import logs
 from npu_core.service.lifetime import WITH_HANGUP, release_signals
 from npu_core.service.settings import environment_name
 from npu_feature_discovery import __version__
-from npu_feature_discovery.settings import OPTIONS, Settings, load
+from npu_feature_discovery.plain_options import OPTIONS
+from npu_feature_discovery.settings import Settings, load
 
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None)
 
@@ -143,7 +143,9 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
         return
     settings = _settings(given)
     if settings.ends_by_itself:
-        raise typer.Exit(_do_once(settings))
+        from npu_feature_discovery.once import run as run_once  # noqa: PLC0415  # the daemon loads its own
+
+        raise typer.Exit(run_once(settings))
     _become_daemon(given)
 
 
@@ -183,13 +185,6 @@ def _settings(given: dict[str, str]) -> Settings:
     except SettingsError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error
-
-
-def _do_once(settings: Settings) -> int:
-    from npu_feature_discovery.app import Service  # noqa: PLC0415  # the daemon loads its own
-
-    logs.configure(settings.log_level, settings.log_format)
-    return Service(settings).run()
 
 
 def _become_daemon(given: dict[str, str]) -> None:

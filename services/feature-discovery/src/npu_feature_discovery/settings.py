@@ -24,37 +24,13 @@ from npu_core.service.settings import (
 )
 from npu_feature_discovery.labels import Extra, Mixed
 from npu_feature_discovery.nfd_rules import COMMENTS, OLDEST, NfdVersion
+from npu_feature_discovery.plain_options import OPTIONS
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 STANDARD_OUTPUT = "-"
 DEFAULT_FILE = "/etc/kubernetes/node-feature-discovery/features.d/furiosa-npu-feature-discovery"
-
-OPTIONS = (
-    "sink",
-    "interval",
-    "oneshot",
-    "print",
-    "remove",
-    "output-file",
-    "mixed",
-    "extra-labels",
-    "expiry",
-    "nfd-version",
-    "cleanup-on-exit",
-    "start-jitter",
-    "namespace",
-    "kubeconfig",
-    "service-account-dir",
-    "api-timeout",
-    "listen-address",
-    "sysfs",
-    "devfs",
-    "log-level",
-    "log-format",
-)
-"""Every option of the program, without dashes."""
 
 _NODE_NAME = "NODE_NAME"
 _DAY = 86_400
