@@ -2,10 +2,11 @@
 
 import signal
 import sys
+from typing import NoReturn
 
 from npu_feature_discovery.publish import node_feature, node_labels
 from npu_feature_discovery.publish.api import Api
-from npu_feature_discovery.sinks import Outcome, SinkError
+from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.child import START_ALLOWANCE, Request, decode_request, encode_answer
 from npu_feature_discovery.sinks.node_feature import NAME as NODE_FEATURE
 
@@ -13,10 +14,9 @@ from npu_feature_discovery.sinks.node_feature import NAME as NODE_FEATURE
 def main() -> None:
     """Do what is asked, and say what became of it. Anything unforeseen is a traceback and no answer."""
     request = decode_request(sys.stdin.buffer.read())
-    # Ends this process also where nobody is left to do it: its limit does not depend on who started it.
-    signal.setitimer(signal.ITIMER_REAL, request.access.timeout + START_ALLOWANCE)
     answer: Outcome | SinkError
     try:
+        _raise_after(request.access.timeout + START_ALLOWANCE)
         answer = _perform(request)
     except SinkError as error:
         answer = error
@@ -25,9 +25,20 @@ def main() -> None:
 
 def _perform(request: Request) -> Outcome:
     api = Api(request.access)
+    _raise_after(request.access.timeout)
     if request.target.sink == NODE_FEATURE:
         return node_feature.perform(api, request)
     return node_labels.perform(api, request)
+
+
+def _raise_after(seconds: float) -> None:
+    """Bound all that follows: an answer that trickles in keeps within every limit of a single read."""
+
+    def out_of_time(*_: object) -> NoReturn:
+        raise SinkError(FailureReason.TIMEOUT, f"not done within {seconds:g} s")
+
+    signal.signal(signal.SIGALRM, out_of_time)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 if __name__ == "__main__":

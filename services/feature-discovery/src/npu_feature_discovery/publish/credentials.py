@@ -44,6 +44,8 @@ def _load_kubeconfig(made: Any, path: str) -> None:  # noqa: ANN401
 
     try:
         load_kube_config(path, client_configuration=made, persist_config=False)
+    except SinkError:  # out of time
+        raise
     except Exception as error:  # what a wrong file makes the loader raise is not a closed set
         text = f"cannot use the kubeconfig {path}: {_one_line(error)}"
         raise SinkError(FailureReason.CONFIGURATION, text) from error
