@@ -67,7 +67,7 @@ class Api:
             SinkError: TIMEOUT, UNREACHABLE, TLS or CONFIGURATION, if there is no answer.
         """
         from kubernetes.client import ApiException  # noqa: PLC0415
-        from urllib3.exceptions import HTTPError, LocationValueError, SSLError  # noqa: PLC0415
+        from urllib3.exceptions import HTTPError, LocationValueError, NewConnectionError, SSLError  # noqa: PLC0415
         from urllib3.exceptions import TimeoutError as OutOfTime  # noqa: PLC0415
 
         call, host = exchange.call, self._client.configuration.host
@@ -75,6 +75,8 @@ class Api:
             return self._transfer(exchange)
         except LocationValueError as error:
             raise SinkError(FailureReason.CONFIGURATION, f"{host} is no address of an API server: {error}") from error
+        except NewConnectionError as error:  # which counts as one that came too late, too
+            raise _unreachable(call, host, error) from error
         except OutOfTime as error:
             text = f"{call}: no answer from {host} within {self._timeout:g} s"
             raise SinkError(FailureReason.TIMEOUT, text) from error
@@ -82,8 +84,7 @@ class Api:
             text = f"{call}: no trust in {host}: {_one_line(error)}"
             raise SinkError(FailureReason.TLS, text) from error
         except (HTTPError, OSError) as error:
-            text = f"{call}: cannot reach {host}: {_one_line(error)}"
-            raise SinkError(FailureReason.UNREACHABLE, text) from error
+            raise _unreachable(call, host, error) from error
 
     def _transfer(self, exchange: Exchange) -> Answer:
         remaining = self._deadline - time.monotonic()
@@ -101,6 +102,10 @@ class Api:
         )
         response = self._client.call_api(*request, _request_timeout=remaining)
         return Answer(response.status, response.read(), response.getheader("Retry-After"))
+
+
+def _unreachable(call: Call, host: str, error: Exception) -> SinkError:
+    return SinkError(FailureReason.UNREACHABLE, f"{call}: cannot reach {host}: {_one_line(error)}")
 
 
 def _one_line(error: Exception) -> str:

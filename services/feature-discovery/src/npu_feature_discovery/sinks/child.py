@@ -139,8 +139,8 @@ class Child:
         Raises:
             SinkError: if it was not possible, in the child's words or for what became of the child.
         """
-        process = self._start(request)
         limit = request.access.timeout + START_ALLOWANCE
+        process = self._start(request)
         try:
             data, _ = process.communicate(encode_request(request), limit)
         except subprocess.TimeoutExpired as error:
