@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from npu_feature_discovery.labels import Labels
-from npu_feature_discovery.sinks import Outcome
+from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.api_sink import TRUSTED_FOR, ApiSink
 from npu_feature_discovery.sinks.child import ApiAccess, Target
 from npu_feature_discovery.sinks.node_feature import NodeFeatureSink
@@ -191,7 +193,7 @@ def test_an_answer_lost_on_its_way_is_found_done_the_next_time(
     api_server: StandInApiServer, node_feature: NodeFeatureSink
 ) -> None:
     api_server.fail(Fault(method="POST", drop=True))
-    with pytest.raises(Exception, match="cannot reach"):
+    with pytest.raises(SinkError, match="cannot reach"):
         node_feature.publish(ONE)
     assert node_feature.publish(ONE) is Outcome.UNCHANGED
     assert _published(api_server, node_feature) == ONE
@@ -262,11 +264,15 @@ def test_a_node_is_asked_for_its_metadata_alone_and_patched_by_its_uid(
 def test_a_node_that_goes_while_it_is_labelled_does_not_come_back(
     api_server: StandInApiServer, node_labels: NodeLabelsSink
 ) -> None:
-    api_server.fail(Fault(method="GET"))
-    node_labels.publish(ONE)
     key = Key(NODES, "", "node-1")
-    with api_server.lock:
-        uid = api_server.store.get(key).content["metadata"]["uid"]
-        api_server.store.delete(key)
-        with pytest.raises(Exception, match="uid mismatch"):
-            api_server.store.apply(key, {"metadata": {"uid": uid}}, "npu-feature-discovery", force=True)
+    api_server.fail(Fault(method="PATCH", delay=0.5))
+    with ThreadPoolExecutor() as pool:
+        publication = pool.submit(node_labels.publish, ONE)
+        while "PATCH" not in _methods(api_server) and not publication.done():
+            time.sleep(0.01)
+        with api_server.lock:
+            api_server.store.delete(key)
+        with pytest.raises(SinkError, match="uid mismatch") as caught:
+            publication.result()
+    assert caught.value.reason is FailureReason.CONFLICT
+    assert api_server.store.find(key) is None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,21 @@ def _children() -> set[int]:
     return {int(pid) for task in tasks for pid in (task / "children").read_text(encoding="ascii").split()}
 
 
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def _state(process: Path) -> str:
+    return (process / "stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 class Publication:
     """A publication under way on a thread of its own."""
 
@@ -67,10 +83,7 @@ def stuck(api_server: StandInApiServer, sink: NodeLabelsSink) -> Iterator[Public
     """A publication that waits for an answer."""
     api_server.fail(Fault(delay=60))
     publication = Publication(sink)
-    end = time.monotonic() + PATIENCE
-    while not api_server.asked and time.monotonic() < end:
-        time.sleep(0.01)
-    assert api_server.asked
+    wait_until(lambda: bool(api_server.asked))
     yield publication
     sink.close()
     publication.reason()
@@ -87,6 +100,31 @@ def test_closing_ends_a_publication_under_way_at_once_and_leaves_no_process(
     assert time.monotonic() - begin < 1
     assert before
     assert _children() == set()
+
+
+def test_closing_ends_what_a_kubeconfig_started_as_well(tmp_path: Path) -> None:
+    started, config = tmp_path / "started", tmp_path / "config"
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": "/bin/sh",
+        "args": ["-c", f"echo $$ > {started}.part; mv {started}.part {started}; exec sleep 60"],
+        "interactiveMode": "Never",
+    }
+    parts = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"exec": plugin}}],
+    }
+    config.write_text(json.dumps(parts), encoding="utf-8")
+    sink = NodeLabelsSink(ApiAccess(str(config), "", 30.0), "node-1")
+    publication = Publication(sink)
+    wait_until(started.exists)
+    process = Path("/proc", started.read_text(encoding="ascii").strip())
+    assert process.exists()
+    sink.close()
+    assert publication.reason() is FailureReason.CLOSED
+    wait_until(lambda: not process.exists() or _state(process) == "Z")
 
 
 def test_nothing_is_published_after_closing_but_what_is_there_can_be_removed(
@@ -129,16 +167,13 @@ def test_what_breaks_in_the_child_is_told_on_standard_error() -> None:
 
 def test_a_publication_leaves_no_process_and_no_descriptor(api_server: StandInApiServer, sink: NodeLabelsSink) -> None:
     sink.publish(LABELS)
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = _descriptors()
     for _ in range(3):
         sink.forget()
         sink.publish(LABELS)
     assert _children() == set()
     # The server's own connections come and go by themselves.
-    end = time.monotonic() + PATIENCE
-    while len(list(Path("/proc/self/fd").iterdir())) > before and time.monotonic() < end:
-        time.sleep(0.01)
-    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+    wait_until(lambda: _descriptors() <= before)
     assert len(api_server.asked) == 5
 
 

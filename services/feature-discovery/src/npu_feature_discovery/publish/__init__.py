@@ -4,6 +4,6 @@ Started by :mod:`npu_feature_discovery.sinks.child`; nothing imports it, for it 
 ``kubernetes`` client. Of that it uses configuration, authentication and transport alone: the typed APIs and their
 models would cost another 0.4 CPU seconds and 20 MB for the three objects this program knows.
 
-A publication with one GET and one write costs about 0.35 CPU seconds and 47 MB while it lasts; see
+A publication, one GET and one write, costs 0.31 CPU seconds and 46 MB while it lasts; see
 docs/adr/0012-api-sinks-in-a-child.md.
 """
