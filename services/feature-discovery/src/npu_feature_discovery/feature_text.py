@@ -56,8 +56,7 @@ def parse(content: bytes) -> FeatureText | None:
 def _parse_lines(lines: list[str]) -> FeatureText:
     expires = None
     if lines and lines[0].startswith(_EXPIRY):
-        time = lines[0].removeprefix(_EXPIRY).removesuffix("Z")
-        expires = datetime.fromisoformat(time).replace(tzinfo=UTC)
+        expires = datetime.fromisoformat(lines[0].removeprefix(_EXPIRY)).replace(tzinfo=UTC)
         lines = lines[1:]
     labels = {key: value for key, _, value in (line.partition("=") for line in lines)}
     return FeatureText(labels, expires)

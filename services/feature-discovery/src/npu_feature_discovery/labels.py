@@ -159,6 +159,7 @@ def _of_cards(devices: tuple[Device, ...], mixed: Mixed) -> Iterator[tuple[str, 
     yield from _of_versions("driver", [device.driver for device in devices if device.driver], mixed)
     yield from _of_versions("firmware", [device.firmware for device in devices if device.firmware], mixed)
     yield from _product_counts(devices)
+    # Last, so that it stands even if a product is called "pe".
     yield "npu.pe.count", str(sum(device.spec.pe_count for device in devices))
 
 
@@ -190,7 +191,7 @@ def _product_counts(devices: tuple[Device, ...]) -> Iterator[tuple[str, str]]:
     counts = Counter(sanitise(device.product) for device in devices if device.product)
     for product, count in counts.items():
         name = _product_count(product)
-        if product != UNKNOWN and name not in _SPECS and len(name) <= MAX_LENGTH:
+        if product != UNKNOWN and len(name) <= MAX_LENGTH:
             yield name, str(count)
 
 
