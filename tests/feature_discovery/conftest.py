@@ -22,7 +22,8 @@ def api_server(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterato
         server.store.namespaces.add("npu")
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "127.0.0.1")
         yield server
 
 

@@ -79,17 +79,25 @@ class Answer:
             return None
         return f"{details.get('kind')} {details['name']}"
 
+    def confirm(self, call: Call) -> None:
+        """Take this for a write that is done.
+
+        Raises:
+            SinkError: if it is a refusal.
+        """
+        if not self.ok:
+            raise refusal(self, call)
+
     def document(self, call: Call) -> Mapping[str, Any]:
-        """The object answered with.
+        """The object answered with, which has ``metadata`` at least.
 
         Raises:
             SinkError: if it is a refusal, or no object.
         """
-        if not self.ok:
-            raise refusal(self, call)
+        self.confirm(call)
         parsed = self._parsed()
-        if not parsed:
-            raise SinkError(FailureReason.SERVER_ERROR, f"{call}: the API server answers what is no JSON object")
+        if not isinstance(parsed.get("metadata"), Mapping):
+            raise SinkError(FailureReason.SERVER_ERROR, f"{call}: the API server answers what is no object")
         return parsed
 
     def message(self) -> str:

@@ -109,5 +109,7 @@ def _unreachable(call: Call, host: str, error: Exception) -> SinkError:
 
 
 def _one_line(error: Exception) -> str:
-    said = getattr(error, "reason", None) or error
-    return " ".join(str(said).split())
+    """The client's errors say it in parts: what happened, and what made it happen."""
+    reason = getattr(error, "reason", None)
+    said = map(str, error.args) if reason is None else [str(reason)]
+    return " ".join(" ".join(said).split()) or type(error).__name__

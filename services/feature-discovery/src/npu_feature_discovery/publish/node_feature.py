@@ -81,7 +81,7 @@ class NodeFeature:
         answer = self._api.send(Exchange(call, "DELETE", _OBJECT, self._names()))
         if answer.not_found:
             return Outcome.ABSENT
-        answer.document(call)
+        answer.confirm(call)
         return Outcome.REMOVED
 
     def _publish_once(self, labels: Labels) -> Outcome:
@@ -105,7 +105,7 @@ class NodeFeature:
             text = f"{call}: there is no such namespace: {answer.message()}"
             raise SinkError(FailureReason.CONFIGURATION, text)
         _expect_installed(answer)
-        answer.document(call)
+        answer.confirm(call)
         return Outcome.CREATED
 
     def _replace(self, found: Mapping[str, Any], labels: Labels) -> Outcome:
@@ -116,7 +116,7 @@ class NodeFeature:
         if found.get("spec") == _spec(labels) and metadata.get("labels") == marked:
             return Outcome.UNCHANGED
         made = {**found, "metadata": {**metadata, "labels": marked}, "spec": _spec(labels)}
-        self._api.send(Exchange(call, "PUT", _OBJECT, self._names(), body=made)).document(call)
+        self._api.send(Exchange(call, "PUT", _OBJECT, self._names(), body=made)).confirm(call)
         return Outcome.UPDATED
 
     def _metadata_labels(self) -> Mapping[str, str]:

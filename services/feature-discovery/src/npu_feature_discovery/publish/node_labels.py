@@ -74,7 +74,7 @@ class _Node:
             content_type=APPLY,
             accept=METADATA,
         )
-        self._api.send(exchange).document(call)
+        self._api.send(exchange).confirm(call)
 
 
 def _ours(metadata: Mapping[str, Any]) -> Iterator[str]:
