@@ -163,7 +163,7 @@ _WORK = (
     Family(
         "furiosa_npu_core_utilization",
         Kind.GAUGE,
-        "Share of a second in which a task ran, by cores, in percent.",
+        "Share of the time between two looks in which a task ran, by cores, in percent.",
         reported(partial(values.utilization, 100)),
         "perf_regs, metrics",
         _CORE,
@@ -172,7 +172,7 @@ _WORK = (
     Family(
         "furiosa_npu_core_utilization_ratio",
         Kind.GAUGE,
-        "Share of a second in which a task ran, by cores, 0 to 1.",
+        "Share of the time between two looks in which a task ran, by cores, 0 to 1.",
         reported(partial(values.utilization, 1)),
         "perf_regs, metrics",
         _CORE,
@@ -182,7 +182,7 @@ _WORK = (
     Family(
         "furiosa_npu_core_computing_ratio",
         Kind.GAUGE,
-        "Share of that task time in which the tensor unit computed, by cores, 0 to 1; the rest moved data.",
+        "Share of the tasks' time in which the tensor unit computed, by cores, 0 to 1; the rest moved data.",
         reported(values.computing),
         "perf_regs",
         _CORE,

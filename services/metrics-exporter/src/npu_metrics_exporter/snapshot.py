@@ -3,7 +3,7 @@
 Values and pure transitions; the collector makes the looks and replaces its snapshot by what these return.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -32,6 +32,9 @@ class CardStatus(StrEnum):
     REJECTED = "rejected"
     """It is listed, and is no card of ours."""
 
+
+_Channel = tuple[str, str, int]
+"""Chip, quantity and channel: what a sensor is, whatever it is called."""
 
 _LISTED = frozenset({CardStatus.PRESENT, CardStatus.FAILED})
 
@@ -220,10 +223,20 @@ def _aged(card: CardState, oldest: float) -> CardState:
 
 def _seen(before: frozenset[Sensor], readings: Readings) -> frozenset[Sensor]:
     """The channels ever seen, each under its latest label."""
-    by_channel = {(each.chip, each.quantity, each.channel): each for each in before}
-    by_channel |= {(each.chip, each.quantity, each.channel): each for each in _sensors(readings)}
-    return frozenset(by_channel.values())
+    now = {_channel(sensor): sensor for sensor in readings.sensors}
+    chips = {sensor.chip for sensor in now.values()}
+    earlier = {_channel(sensor): sensor for sensor in before if not _is_there_by_another_name(sensor, now, chips)}
+    return frozenset((earlier | now).values())
 
 
-def _sensors(readings: Readings) -> Iterable[Sensor]:
-    return (reading.sensor for reading in readings.values)
+def _is_there_by_another_name(sensor: Sensor, now: Mapping[_Channel, Sensor], chips: Container[str]) -> bool:
+    """Whether the chip's name could be read then and not now, or the other way round."""
+    if sensor.chip in chips:
+        return False
+    if sensor.chip:
+        return replace(sensor, chip="") in now.values()
+    return any(replace(each, chip="") == sensor for each in now.values())
+
+
+def _channel(sensor: Sensor) -> _Channel:
+    return (sensor.chip, sensor.quantity, sensor.channel)
