@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from contract.configured import free_port
 from contract.process import ServiceProcess, environment_of
 from npu_core.testing import CardPlan, FakeHost
 from standins.pod_teller import PodTeller
@@ -199,11 +199,3 @@ def fetch(port: int, path: str, headers: Mapping[str, str]) -> Reply:
         connection.close()
     named = {name.lower(): value for name, value in answer.getheaders()}
     return Reply(answer.status, named, body, time.monotonic() - begun)
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
