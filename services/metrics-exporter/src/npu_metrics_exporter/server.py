@@ -103,13 +103,13 @@ class Server:
         self._lost.set()
 
     def _make_room(self) -> bool:
-        idle = [each for each in self._connections() if each.is_idle and not each.transport.is_closing()]
+        idle = [each for each in self._open() if each.is_idle and not each.transport.is_closing()]
         if not idle:
             return False
         min(idle, key=lambda each: each.last_used).transport.abort()
         return True
 
-    def _connections(self) -> Iterator[Connection]:
+    def _open(self) -> Iterator[Connection]:
         return (each for each in self._state.connections if isinstance(each, Connection))
 
     async def _connect(self, client: socket.socket) -> None:
