@@ -24,7 +24,8 @@ _NOT_IN_A_WORD = re.compile(r"[^a-z0-9]+")
 _WITHOUT_HOLDER = frozenset({"furiosa_npu_info", POD_INFO.name})
 """Families whose series stay the same whoever holds the card, in every mode."""
 
-Labels = Mapping[str, str]
+Labels = dict[str, str]
+"""Those of one series; never changed once made, so several may be the same one."""
 
 
 def families(snapshot: Snapshot, pods: PodMap, policy: ExportPolicy, budget: "Budget") -> Iterator[Metric]:
@@ -68,9 +69,9 @@ def _metric(family: Family, rows: Iterable[Iterable[tuple[Labels, float]]], budg
 
 
 def _distinct(budget: Budget, rows: Iterable[tuple[Labels, float]]) -> Iterator[tuple[Labels, float]]:
-    seen: set[tuple[tuple[str, str], ...]] = set()
+    seen: set[frozenset[tuple[str, str]]] = set()
     for labels, value in rows:
-        identity = tuple(sorted(labels.items()))
+        identity = frozenset(labels.items())
         if identity in seen:
             budget.repeated += 1
             continue
@@ -84,7 +85,7 @@ def _within(budget: Budget, rows: Iterable[tuple[Labels, float]], name: str) -> 
             budget.capped += 1
             continue
         budget.left -= 1
-        yield Series(name, dict(labels), value)
+        yield Series(name, labels, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class _Card:
     def _labels(self, family: Family, common: Labels, each: Value, keys: frozenset[str]) -> Labels:
         own = {**each.labels, "node": self.policy.node} if "node" in family.labels else each.labels
         holder = {} if family.name in _WITHOUT_HOLDER else self._holder(each.labels.get("core"))
-        return {**common, **self._chosen({**own, **holder}, keys)} if own or holder else common
+        return common | self._chosen({**own, **holder}, keys) if own or holder else common
 
     def pod_series(self) -> Iterator[tuple[Labels, float]]:
         keys = _keys(POD_INFO, arch_needed=self.arch_needed)
