@@ -54,4 +54,4 @@ def test_the_documented_cap_is_the_one_in_use() -> None:
 
 def test_every_name_in_the_running_text_is_exported() -> None:
     known = {family.sample for family in (*TABLE, POD_INFO)} | {own.full_name for own in OWN} | {COLLECT_DURATION}
-    assert set(re.findall(r"\bfurio" + r"sa_npu_[a-z_]+[a-z]\b", TEXT)) <= known
+    assert set(re.findall(r"\bfuriosa_npu_[a-z_]+[a-z]\b", TEXT)) <= known
