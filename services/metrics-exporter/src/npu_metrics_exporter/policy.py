@@ -84,9 +84,7 @@ class ExportPolicy:
         return _passes(label, self.include_sensors, self.exclude_sensors)
 
     def wants_label(self, name: str) -> bool:
-        """Whether series keep the label called ``name``."""
-        if name in IDENTITY_LABELS:
-            return True
+        """Whether series keep the label called ``name``, where it is not needed to tell them apart."""
         return name not in self.drop and (self.keep is None or name in self.keep)
 
 

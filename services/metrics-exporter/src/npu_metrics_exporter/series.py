@@ -16,7 +16,7 @@ from npu_core.cores import CoreRange
 from npu_core.sensors import Sensor, distinct_labels
 from npu_metrics_exporter.families import COMMON_LABELS, POD_INFO, POD_LABELS, TABLE, Family
 from npu_metrics_exporter.podmap import Container, PodMap
-from npu_metrics_exporter.policy import ExportPolicy, PodLabels, SensorLabels
+from npu_metrics_exporter.policy import IDENTITY_LABELS, ExportPolicy, PodLabels, SensorLabels
 from npu_metrics_exporter.snapshot import CardState, Snapshot
 from npu_metrics_exporter.values import Named, Value
 
@@ -132,8 +132,8 @@ class _Card:
 
 def _keys(family: Family, *, arch_needed: bool) -> frozenset[str]:
     """The labels without which two series of the family could not be told apart."""
-    parts = {"core", "label", *(POD_LABELS if family is POD_INFO else ())} & set(family.labels)
-    return frozenset({"device", *parts, *(("arch",) if arch_needed else ())})
+    parts = {"core", *(POD_LABELS if family is POD_INFO else ())} & set(family.labels)
+    return frozenset({*IDENTITY_LABELS, *parts, *(("arch",) if arch_needed else ())})
 
 
 def _cards(snapshot: Snapshot, pods: PodMap, policy: ExportPolicy) -> list[_Card]:
