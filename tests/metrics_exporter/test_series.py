@@ -18,7 +18,7 @@ from npu_core.cores import CoreRange
 from npu_core.counters import Clock, ErrorCounter, PeCounters, Utilization
 from npu_core.device import ComponentVersion, Device, PciAddress
 from npu_core.sensors import Quantity, Reading, Readings, Sensor
-from npu_metrics_exporter.families import RESERVED_LABELS, TABLE
+from npu_metrics_exporter.families import LABELS, TABLE
 from npu_metrics_exporter.podmap import PodMap
 from npu_metrics_exporter.policy import ExportPolicy, PodLabels, SensorLabels, Units
 from npu_metrics_exporter.series import Budget, families
@@ -319,7 +319,7 @@ def test_only_some_labels_can_be_kept() -> None:
 
 
 def test_labels_that_tell_series_apart_cannot_be_dropped() -> None:
-    policy = ExportPolicy(drop=RESERVED_LABELS)
+    policy = ExportPolicy(drop=LABELS)
     assert lines(snapshot(FULL), TEMPERATURE, policy) == [
         '{device="npu0",label="Average"} 45000',
         '{device="npu0",label="Peak"} 45000',
@@ -472,7 +472,7 @@ def pod_maps() -> st.SearchStrategy[PodMap]:
 
 
 def policies() -> st.SearchStrategy[ExportPolicy]:
-    chosen = st.frozensets(st.sampled_from(sorted(RESERVED_LABELS)))
+    chosen = st.frozensets(st.sampled_from(sorted(LABELS)))
     return st.builds(
         ExportPolicy,
         units=st.sampled_from(Units),

@@ -273,7 +273,5 @@ POD_INFO = Family(
 )
 """The one family whose values come from the kubelet and not from the card."""
 
-RESERVED_LABELS = frozenset(
-    {*COMMON_LABELS, *POD_LABELS, *(label for family in (*TABLE, POD_INFO) for label in family.labels)}
-)
-"""Labels with a meaning of their own, which no static label may be called."""
+LABELS = frozenset({*COMMON_LABELS, *POD_LABELS, *(label for family in (*TABLE, POD_INFO) for label in family.labels)})
+"""Every label that some series has by itself."""

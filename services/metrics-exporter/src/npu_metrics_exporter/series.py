@@ -5,7 +5,7 @@ Two series never have the same name and labels: Prometheus would refuse the whol
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from prometheus_client.metrics_core import Metric
