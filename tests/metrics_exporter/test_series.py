@@ -345,6 +345,12 @@ def test_series_beyond_the_cap_are_dropped_and_counted_and_life_comes_first() ->
     assert (budget.capped, budget.repeated, budget.dropped) == (total - 2, 0, total - 2)
 
 
+def test_a_family_is_made_when_it_is_asked_for() -> None:
+    budget = Budget(100)
+    made = families(snapshot(FULL), PodMap(), ExportPolicy(), budget)
+    assert [(next(made).name, budget.left) for _ in range(2)] == [("furiosa_npu_alive", 99), ("furiosa_npu_info", 98)]
+
+
 def test_a_series_that_would_be_there_twice_is_there_once_and_counted() -> None:
     budget = Budget(100)
     whole = snapshot(replace(report(), errors=(ErrorCounter("a", 1), ErrorCounter("a", 2))))
