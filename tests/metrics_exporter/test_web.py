@@ -6,17 +6,17 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
-from metrics_exporter.serving import FakeSource, exposition, read_all, serving, wait_until
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from metrics_exporter.serving import FakeSource, exposition, read_all, serving, wait_until
 from npu_metrics_exporter.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
 
 def names(text: str) -> set[str]:
-    return {family.name for family in parse_text(text)}
+    return {family.name for family in parse_text(text)}  # type: ignore[no-untyped-call]
 
 
 def test_a_scrape_that_asks_for_nothing_special_gets_plain_text() -> None:
