@@ -22,7 +22,7 @@ from npu_feature_discovery.sinks.feature_file import FeatureFileSink
 KILLS = 500
 ROUNDS_OF_THE_SERVICE = 3
 START = (0.05, 0.6)
-"""Seconds from a start of the service to its end, as chance has it: from before it has looked to after it has written."""
+"""Seconds from a start of the service to its end, by chance: from before it has looked to after it has written."""
 ENOUGH_READS = 10
 """Looks of the reader between two kills, at the least, taken together."""
 SHORT = {"beta.furiosa.ai/npu.count": "0"}
