@@ -1,29 +1,17 @@
 """The real device plugin, as a process, on a simulated host."""
 
-import asyncio
-import os
-import signal
-import sys
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
+from contract.process import STOPPED, ServiceProcess, environment_of
 from npu_core.testing import FakeHost
 
-STOPPED = 2.0
-"""Seconds from a signal to the end of the process."""
-_STOP_DEADLINE = 10.0
+__all__ = ["STOPPED", "PluginProcess"]
 
 
-class PluginProcess:
-    """``k8s-device-plugin`` as operators run it. Used as ``async with PluginProcess(host, plugin_dir) as plugin:``.
-
-    A process that still runs at the end of the block must stop clean, in time, and without having logged a traceback.
-
-    Attributes:
-        log: what it wrote so far, a line each.
-    """
+class PluginProcess(ServiceProcess):
+    """``k8s-device-plugin``. Used as ``async with PluginProcess(host, plugin_dir) as plugin:``."""
 
     def __init__(
         self,
@@ -33,12 +21,8 @@ class PluginProcess:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """A plugin that looks at ``host`` and registers in ``plugin_dir``; an option of ``options`` comes last."""
-        self.log: list[str] = []
-        self._arguments = ["--interval", "1", "--plugin-dir", str(plugin_dir), *options]
-        self._environment = _environment(host) | dict(environment or {})
-        self._process: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._logged = asyncio.Event()
+        arguments = ["--interval", "1", "--plugin-dir", str(plugin_dir), *options]
+        super().__init__("npu_device_plugin", arguments, environment_of(host) | dict(environment or {}))
 
     @classmethod
     def configured(cls, host: FakeHost, config_file: Path, environment: Mapping[str, str] | None = None) -> Self:
@@ -46,103 +30,3 @@ class PluginProcess:
         plugin = cls(host, config_file.parent, (), environment)
         plugin._arguments = ["--config-file", str(config_file)]  # its own constructor
         return plugin
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if not self.running:
-            return
-        asked = time.monotonic()
-        status = await self.stop()
-        took = time.monotonic() - asked
-        # A test that has failed already is to say its own reason.
-        if kind is None:
-            assert status == 0, f"it ended with status {status}"
-            assert took < STOPPED, f"it took {took:.1f} s to end"
-            assert not [line for line in self.log if line.startswith("Traceback")], "it logged a traceback"
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._process is not None and self._process.returncode is None
-
-    async def start(self) -> None:
-        """Start it."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "npu_device_plugin",
-            *self._arguments,
-            env=self._environment,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        self._reader = asyncio.create_task(self._read_log())
-
-    async def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ask it to end, and wait until it has; returns its exit status.
-
-        Raises:
-            TimeoutError: if it does not end, in which case it is killed.
-        """
-        assert self._process is not None
-        self._process.send_signal(number)
-        try:
-            status = await asyncio.wait_for(self._process.wait(), _STOP_DEADLINE)
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
-            raise
-        finally:
-            if self._reader is not None:
-                await self._reader
-        return status
-
-    async def wait(self) -> int:
-        """Wait until it ends by itself; returns its exit status."""
-        assert self._process is not None
-        assert self._reader is not None
-        await self._reader
-        return await self._process.wait()
-
-    def logged(self, text: str) -> list[str]:
-        """The lines so far that contain ``text``."""
-        return [line for line in self.log if text in line]
-
-    async def until_logged(self, text: str, within: float, *, times: int = 1) -> str:
-        """Wait for that many lines that contain ``text``; returns the last one of them.
-
-        Raises:
-            AssertionError: if there are fewer after ``within`` seconds.
-        """
-        try:
-            async with asyncio.timeout(within):
-                while len(lines := self.logged(text)) < times:
-                    await self._logged.wait()
-        except TimeoutError:
-            raise AssertionError(f"not logged {times} times within {within} s: {text!r}") from None
-        return lines[times - 1]
-
-    async def _read_log(self) -> None:
-        assert self._process is not None
-        assert self._process.stderr is not None
-        async for line in self._process.stderr:
-            text = line.decode().rstrip()
-            # pytest shows this with a test that failed.
-            sys.stderr.write(f"plugin {self.pid}: {text}\n")
-            self.log.append(text)
-            self._logged.set()
-            self._logged = asyncio.Event()
-
-
-def _environment(host: FakeHost) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("NPU_") and name != "NODE_NAME"}
-    return kept | {"NPU_SYSFS": host.sysfs, "NPU_DEVFS": host.devfs, "PYTHONWARNINGS": "error"}

@@ -137,7 +137,7 @@ def _failures(card: str, attributes: mgmt.Attributes) -> Iterator[Unreadable]:
     """
     errors = {name: value for name, value in attributes.items() if isinstance(value, HostError)}
     if len(errors) == len(attributes) and all(error.reason is Reason.MISSING for error in errors.values()):
-        yield Unreadable(card, "management attributes", Reason.MISSING, "none of them exists")
+        yield Unreadable(card, mgmt.EVERY_ATTRIBUTE, Reason.MISSING, "none of them exists")
     for name, error in errors.items():
         if error.reason is not Reason.MISSING:
             yield Unreadable.of(card, name, error)

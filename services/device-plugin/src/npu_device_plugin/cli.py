@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from npu_core.errors import HostError, SettingsError
+from npu_core.service.lifetime import release_signals
 from npu_core.service.settings import environment_name
 from npu_device_plugin import __version__, check
 from npu_device_plugin.settings import OPTIONS, Settings, load
-from npu_device_plugin.signals import release_signals
 
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None)
 

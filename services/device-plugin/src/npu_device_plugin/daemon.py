@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 from npu_core.errors import SettingsError
 from npu_core.service import logs
+from npu_core.service.lifetime import END_SIGNALS, hold_signals, release_signals
 from npu_device_plugin import __version__
 from npu_device_plugin.app import DevicePlugin
 from npu_device_plugin.reload import Reloader
 from npu_device_plugin.settings import Settings
-from npu_device_plugin.signals import END_SIGNALS, hold_signals, release_signals
 from npu_device_plugin.telemetry import Telemetry
 
 _log = logs.EventLog(__name__)

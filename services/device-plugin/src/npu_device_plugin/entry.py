@@ -1,6 +1,6 @@
 """Where the process begins."""
 
-from npu_device_plugin.signals import hold_signals
+from npu_core.service.lifetime import hold_signals
 
 
 def main() -> None:

@@ -1,6 +1,10 @@
-"""Node labels for FuriosaAI NPUs, through Node Feature Discovery.
+"""The feature discovery: keeps the labels of a node true to the NPUs it has.
 
-So far it can only look at the host (``npu-feature-discovery check``); it does not yet publish labels.
+Who does what: :mod:`~npu_feature_discovery.settings` what the operator wants;
+:mod:`~npu_feature_discovery.looking` reads the host; :mod:`~npu_feature_discovery.decision` what to believe of it;
+:mod:`~npu_feature_discovery.labels` what that makes the labels; :mod:`~npu_feature_discovery.sinks` where they go;
+:mod:`~npu_feature_discovery.publisher` going there again; :mod:`~npu_feature_discovery.loop` one after the other;
+:mod:`~npu_feature_discovery.app` all of it together.
 """
 
 __version__ = "0.1.0"

@@ -1,23 +1,91 @@
-"""What the labels will be made of: the machine and its cards, as one look finds them."""
+"""``npu-feature-discovery check``: which labels this host would have, whence, and what NFD would drop."""
 
-from npu_core.device import Device
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from npu_core.device import Rejected
+from npu_core.errors import Unreadable
 from npu_core.host import Host
+from npu_feature_discovery.labels import LabelOrigin, describe
+from npu_feature_discovery.looking import Looker
+from npu_feature_discovery.nfd_rules import Dropped, NfdVersion, dropped
+from npu_feature_discovery.settings import Settings
+from npu_feature_discovery.sinks.feature_file import utc_now
 
 
-def describe(host: Host) -> str:
-    """The facts that node labels are made of, a line each.
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look at the host gives.
+
+    Attributes:
+        labels: each with its value and the files that say it.
+        version: of NFD, whose rules were asked; None without NFD.
+        dropped: what that version would not publish.
+        rejected: what looks like a card and is none of ours.
+        unreadable: attributes of cards that could not be read.
+    """
+
+    labels: tuple[LabelOrigin, ...]
+    version: NfdVersion | None
+    dropped: tuple[Dropped, ...]
+    rejected: tuple[Rejected, ...]
+    unreadable: tuple[Unreadable, ...]
+
+
+def examine(settings: Settings, version: NfdVersion, extra_label_ns: Collection[str] = ()) -> Finding:
+    """Look at the host once; a card that hangs is waited for no longer than the service would.
+
+    Args:
+        settings: of the service.
+        version: of the cluster's Node Feature Discovery.
+        extra_label_ns: namespaces that its master was told to take.
 
     Raises:
-        HostError: if the host cannot be read.
+        HostError: if the host cannot be listed.
     """
-    inventory, machine = host.inventory(), host.machine()
-    lines = [f"machine: {machine.vendor or 'unknown vendor'}, {machine.name or 'unknown name'}"]
-    lines.append(f"cards: {len(inventory.devices)}")
-    lines.extend(_card(device) for device in inventory.devices)
-    lines.extend(f"  {card.name} ({card.arch}) is left out: {card.reason}" for card in inventory.rejected)
+    look = Looker(Host(settings.sysfs, settings.devfs)).look()
+    labels = describe(look.facts, settings.mixed, settings.extra_labels, sysfs=settings.sysfs)
+    by_nfd = settings.uses_nfd
+    expires = None if settings.expiry is None else utc_now() + settings.expiry
+    said = {label.key: label.value for label in labels}
+    return Finding(
+        labels=labels,
+        version=version if by_nfd else None,
+        dropped=dropped(said, version, extra_label_ns=extra_label_ns, expires=expires) if by_nfd else (),
+        rejected=look.rejected,
+        unreadable=tuple(item for device in look.facts.devices for item in device.unreadable),
+    )
+
+
+def as_json(finding: Finding) -> str:
+    """The finding for programs."""
+    return json.dumps(
+        {
+            "labels": [{"key": each.key, "value": each.value, "source": each.source} for each in finding.labels],
+            "nfd": {
+                "version": None if finding.version is None else str(finding.version),
+                "dropped": [{"key": each.key, "reason": each.reason} for each in finding.dropped],
+            },
+            "rejected": [{"card": card.name, "family": card.arch, "reason": card.reason} for card in finding.rejected],
+            "unreadable": [
+                {"card": item.card, "attribute": item.subject, "reason": item.reason, "detail": item.detail}
+                for item in finding.unreadable
+            ],
+        },
+        indent=2,
+    )
+
+
+def as_text(finding: Finding) -> str:
+    """The finding for people."""
+    said = [f"{label.key}={label.value}" for label in finding.labels]
+    width = max(map(len, said), default=0)
+    lines = [f"{text:<{width}}  {label.source}" for text, label in zip(said, finding.labels, strict=True)]
+    if finding.version is not None:
+        count = len(finding.dropped)
+        lines.append(f"NFD {finding.version} drops {count or 'none'} of them{':' if count else ''}")
+        lines.extend(f"  {each.key}: {each.reason}" for each in finding.dropped)
+    lines.extend(f"not counted: {card.name} ({card.arch}): {card.reason}" for card in finding.rejected)
+    lines.extend(f"unreadable: {item}" for item in finding.unreadable)
     return "\n".join(lines)
-
-
-def _card(device: Device) -> str:
-    product, driver = device.product or "unknown product", device.driver or "unknown"
-    return f"  {device.name}: {product} ({device.arch}), driver {driver}"

@@ -26,6 +26,9 @@ IDENTITY_ATTRIBUTES = (
 )
 """What is read to tell what a card is. Everything in it may be missing or empty on some driver."""
 
+EVERY_ATTRIBUTE = "management attributes"
+"""What is said to be unreadable where no attribute of a card could be read at all."""
+
 PLATFORM = "FuriosaAI"
 """``platform_type`` of the vendor's own boards. Development boards of other makers say something else."""
 

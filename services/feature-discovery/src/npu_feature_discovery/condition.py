@@ -1,0 +1,55 @@
+"""The discovery at one moment, as a value: is it alive, is it doing its job."""
+
+from dataclasses import dataclass
+
+from npu_feature_discovery.labels import Labels
+
+LOOK_PATIENCE = 30.0
+"""Seconds that the loop may be at one look and one write. It turns every second, and a card that hangs holds it for
+two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The discovery at one moment, as far as anybody outside is concerned.
+
+    Attributes:
+        heartbeat_age: seconds since the loop last turned.
+        patience: seconds after which a loop that does not turn counts as hung.
+        labels: what the last look makes it publish; None while nothing is known.
+        cards: how many cards the last good look found; None before it.
+        stuck: cards that a read has not come back from.
+        look_failure: why the last look failed; empty if it did not.
+        publish_failure: why publishing failed last; empty if it did not.
+        published: whether the labels are where they belong, as far as the last attempt tells.
+    """
+
+    heartbeat_age: float
+    patience: float
+    labels: Labels | None = None
+    cards: int | None = None
+    stuck: int = 0
+    look_failure: str = ""
+    publish_failure: str = ""
+    published: bool = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process does anything at all."""
+        return self.heartbeat_age < self.patience
+
+    @property
+    def ready(self) -> bool:
+        """Whether the labels are published and say what is true now."""
+        return not self.objection
+
+    @property
+    def objection(self) -> str:
+        """Why it is not ready, in words; empty if it is."""
+        if not self.alive:
+            return f"the loop has not turned for {self.heartbeat_age:.0f} s"
+        if self.look_failure:
+            return f"cannot look at the host: {self.look_failure}"
+        if self.publish_failure:
+            return f"cannot publish: {self.publish_failure}"
+        return "" if self.published else "the labels are not published yet"

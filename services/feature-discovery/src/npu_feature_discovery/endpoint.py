@@ -1,0 +1,74 @@
+"""The discovery's own HTTP endpoint, on a thread of its own: only where it was asked for, and loaded only then."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+from npu_core.service.logs import EventLog
+from npu_core.service.probe import Answer, Probe, Route
+from npu_core.service.settings import Address
+from npu_feature_discovery.condition import Condition
+from npu_feature_discovery.telemetry import Telemetry
+
+_log = EventLog(__name__)
+_LISTEN_AGAIN = 10.0
+"""Seconds between two attempts to get the address."""
+
+
+def start(address: Address, condition: Callable[[], Condition], telemetry: Telemetry) -> None:
+    """Answer at the address for as long as the process lives; returns at once."""
+    probe = Probe(routes(condition, telemetry))
+    threading.Thread(target=_run, args=(probe, address), name="endpoint", daemon=True).start()
+
+
+def routes(condition: Callable[[], Condition], telemetry: Telemetry) -> dict[str, Route]:
+    """The endpoint's pages."""
+    return {
+        "/healthz": lambda: _health(condition()),
+        "/readyz": lambda: _readiness(condition()),
+        "/metrics": lambda: _metrics(condition(), telemetry),
+    }
+
+
+def _run(probe: Probe, address: Address) -> None:
+    try:
+        asyncio.run(_serve(probe, address))
+    except Exception as error:  # noqa: BLE001  # the labels matter more than this
+        _log.exception("the endpoint has ended", error)
+
+
+async def _serve(probe: Probe, address: Address) -> None:
+    """Listen now, or as soon as the address can be had: no reason to leave the node without labels."""
+    told = ""
+    while True:
+        try:
+            await probe.serve(address.host, address.port)
+        except OSError as error:
+            if str(error) != told:
+                told = str(error)
+                _log.error("cannot listen", address=address, reason=told)
+            await asyncio.sleep(_LISTEN_AGAIN)
+            continue
+        _log.info("listening", address=address)
+        await asyncio.Event().wait()
+
+
+def _health(condition: Condition) -> Answer:
+    return Answer("alive\n") if condition.alive else _unavailable(condition.objection)
+
+
+def _readiness(condition: Condition) -> Answer:
+    return Answer("the labels are published\n") if condition.ready else _unavailable(condition.objection)
+
+
+def _unavailable(why: str) -> Answer:
+    return Answer(f"{why}\n", HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _metrics(condition: Condition, telemetry: Telemetry) -> Answer:
+    # Not loaded before the first scrape: it weighs more than the rest of the discovery's own code.
+    from npu_feature_discovery.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415
+
+    return Answer(exposition(condition, telemetry, time.time()), content_type=CONTENT_TYPE)

@@ -1,0 +1,211 @@
+"""The labels of a node: what they are called, what they say and where it comes from.
+
+Source: the ten labels without a group are those of the vendor's specification, under its own prefix.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import takewhile
+
+from npu_core.arch import Arch, arch_spec
+from npu_core.device import ComponentVersion, Device
+from npu_core.machine import Machine
+from npu_feature_discovery.label_value import MAX_LENGTH, UNKNOWN, sanitise
+
+Labels = Mapping[str, str]
+"""Full key to value, all of them valid, in key order."""
+
+PREFIX = "beta.furiosa.ai/"
+"""What every key begins with. No label of anybody else does."""
+
+JOINER = "_"
+"""Stands between the values of a mixed node: ``warboy_warboyB0``."""
+
+_PRODUCT = "<product>"
+
+
+class Mixed(StrEnum):
+    """What a label says whose cards do not agree."""
+
+    JOIN = "join"
+    """Every value once, in order: ``warboy_warboyB0``. Left out if that is no value or could be read in two ways."""
+
+    OMIT = "omit"
+    """Nothing: the label is left out."""
+
+
+class Extra(StrEnum):
+    """Labels that the specification does not have, by group; each has to be asked for."""
+
+    FIRMWARE = "firmware"
+    PRODUCT_COUNT = "product-count"
+    PE_COUNT = "pe-count"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSpec:
+    """A row of :data:`TABLE`.
+
+    Attributes:
+        name: the key after :data:`PREFIX`.
+        source: the file that says it; ``{sysfs}`` is the root, ``{card}`` a card's management directory.
+        meaning: a phrase for people.
+        group: which extra it belongs to; None for those of the specification, which are always on.
+    """
+
+    name: str
+    source: str
+    meaning: str
+    group: Extra | None = None
+
+    @property
+    def key(self) -> str:
+        """The full key."""
+        return PREFIX + self.name
+
+
+_PRODUCT_SOURCE = "{card}/device_type, {card}/soc_rev"
+_VERSION_SOURCE = "{card}/version"
+_FIRMWARE_SOURCE = "{card}/fw_version"
+
+TABLE: tuple[LabelSpec, ...] = (
+    LabelSpec("npu.count", "{card}", "cards in the node, dead ones too"),
+    LabelSpec("npu.product", _PRODUCT_SOURCE, "product code of the cards"),
+    LabelSpec("npu.family", "{card}", "architecture of the cards"),
+    LabelSpec("machine.vendor", "{sysfs}/class/dmi/id/sys_vendor", "maker of the machine"),
+    LabelSpec("machine.name", "{sysfs}/class/dmi/id/product_name", "product name of the machine"),
+    LabelSpec("driver.version", _VERSION_SOURCE, "version of the driver, as it gives it"),
+    LabelSpec("driver.version.major", _VERSION_SOURCE, "its first number"),
+    LabelSpec("driver.version.minor", _VERSION_SOURCE, "its second number"),
+    LabelSpec("driver.version.patch", _VERSION_SOURCE, "its third number"),
+    LabelSpec("driver.reference", _VERSION_SOURCE, "commit that the driver was built from"),
+    LabelSpec("firmware.version", _FIRMWARE_SOURCE, "version of the firmware, as it gives it", Extra.FIRMWARE),
+    LabelSpec("firmware.version.major", _FIRMWARE_SOURCE, "its first number", Extra.FIRMWARE),
+    LabelSpec("firmware.version.minor", _FIRMWARE_SOURCE, "its second number", Extra.FIRMWARE),
+    LabelSpec("firmware.version.patch", _FIRMWARE_SOURCE, "its third number", Extra.FIRMWARE),
+    LabelSpec("firmware.reference", _FIRMWARE_SOURCE, "commit that the firmware was built from", Extra.FIRMWARE),
+    LabelSpec("npu.<product>.count", _PRODUCT_SOURCE, "cards of this product", Extra.PRODUCT_COUNT),
+    LabelSpec("npu.pe.count", "{card}", "processing elements of all cards together", Extra.PE_COUNT),
+)
+"""Every label there can be. docs/labels.md has the same rows."""
+
+_SPECS = {spec.name: spec for spec in TABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the labels of a node are made of.
+
+    Attributes:
+        devices: the cards in the node, whether they work or not.
+        machine: what the firmware says of the machine; None if that could not be read.
+    """
+
+    devices: tuple[Device, ...] = ()
+    machine: Machine | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelOrigin:
+    """One label with where it comes from.
+
+    Attributes:
+        key: full key.
+        value: its value.
+        source: the files that say it, as paths; ``*`` stands for any card's number.
+    """
+
+    key: str
+    value: str
+    source: str
+
+
+def labels_of(facts: Facts, mixed: Mixed = Mixed.JOIN, extras: Iterable[Extra] = ()) -> Labels:
+    """The labels of a node with these facts. Total: every key and value is valid, whatever the cards say.
+
+    What is not known has no label, but for the machine, whose labels then say ``unknown``. A card that does not say
+    leaves the word to those that do. A node without cards has a count of 0 and the machine's labels, no others.
+    """
+    groups = {None, *extras}
+    found = dict(_of_machine(facts.machine or Machine()))
+    found["npu.count"] = str(len(facts.devices))
+    found.update(_of_cards(facts.devices, mixed))
+    return {PREFIX + name: found[name] for name in sorted(found) if _spec_of(name).group in groups}
+
+
+def describe(
+    facts: Facts, mixed: Mixed = Mixed.JOIN, extras: Iterable[Extra] = (), *, sysfs: str = "/sys"
+) -> tuple[LabelOrigin, ...]:
+    """The labels of :func:`labels_of`, in the same order, each with the files below ``sysfs`` that say it."""
+    families = sorted({device.arch for device in facts.devices})
+    return tuple(
+        LabelOrigin(key, value, _source(_spec_of(key.removeprefix(PREFIX)), families, sysfs))
+        for key, value in labels_of(facts, mixed, extras).items()
+    )
+
+
+def _of_machine(machine: Machine) -> Iterator[tuple[str, str]]:
+    yield "machine.vendor", sanitise(machine.vendor or UNKNOWN)
+    yield "machine.name", sanitise(machine.name or UNKNOWN)
+
+
+def _of_cards(devices: tuple[Device, ...], mixed: Mixed) -> Iterator[tuple[str, str]]:
+    if not devices:
+        return
+    yield from _agreed("npu.product", (device.product for device in devices), mixed)
+    yield from _agreed("npu.family", (device.arch.value for device in devices), mixed)
+    yield from _of_versions("driver", [device.driver for device in devices if device.driver], mixed)
+    yield from _of_versions("firmware", [device.firmware for device in devices if device.firmware], mixed)
+    yield from _product_counts(devices)
+    # Last, so that it stands even if a product is called "pe".
+    yield "npu.pe.count", str(sum(device.spec.pe_count for device in devices))
+
+
+def _of_versions(part: str, versions: list[ComponentVersion], mixed: Mixed) -> Iterator[tuple[str, str]]:
+    yield from _agreed(f"{part}.version", (version.number for version in versions), mixed)
+    yield from _agreed(f"{part}.reference", (version.reference for version in versions), mixed)
+    for name in takewhile(lambda name: _number(versions, name) is not None, ("major", "minor", "patch")):
+        yield f"{part}.version.{name}", str(_number(versions, name))
+
+
+def _number(versions: list[ComponentVersion], name: str) -> int | None:
+    """What every version has for its ``major``, ``minor`` or ``patch``; None if they differ."""
+    numbers: set[int | None] = {getattr(version, name) for version in versions}
+    return numbers.pop() if len(numbers) == 1 else None
+
+
+def _agreed(name: str, texts: Iterable[str | None], mixed: Mixed) -> Iterator[tuple[str, str]]:
+    """The label ``name`` of what all cards say, or what ``mixed`` wants if they differ; nothing if none says it."""
+    values = sorted({sanitise(text) for text in texts if text} - {UNKNOWN})
+    if len(values) == 1:
+        yield name, values[0]
+    elif values and mixed is Mixed.JOIN and not any(JOINER in value for value in values):
+        joined = JOINER.join(values)
+        if len(joined) <= MAX_LENGTH:
+            yield name, joined
+
+
+def _product_counts(devices: tuple[Device, ...]) -> Iterator[tuple[str, str]]:
+    counts = Counter(sanitise(device.product) for device in devices if device.product)
+    for product, count in counts.items():
+        name = _product_count(product)
+        if product != UNKNOWN and len(name) <= MAX_LENGTH:
+            yield name, str(count)
+
+
+def _product_count(product: str) -> str:
+    return f"npu.{product}.count"
+
+
+def _spec_of(name: str) -> LabelSpec:
+    return _SPECS.get(name) or _SPECS[_product_count(_PRODUCT)]
+
+
+def _source(spec: LabelSpec, families: list[Arch], sysfs: str) -> str:
+    if "{card}" not in spec.source:
+        return spec.source.format(sysfs=sysfs)
+    rows = map(arch_spec, families or Arch)
+    cards = (f"{sysfs}/class/{row.sysfs_class}/{row.sysfs_prefix}npu*{row.mgmt_suffix}" for row in rows)
+    return ", ".join(spec.source.format(card=card) for card in cards)

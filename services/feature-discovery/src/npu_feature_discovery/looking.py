@@ -1,0 +1,172 @@
+"""Looking at the host: every read on a thread that may be lost, so that a card that hangs costs the others nothing."""
+
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeVar
+
+from npu_core.arch import Arch
+from npu_core.device import Device, FoundCard, Rejected
+from npu_core.errors import HostError, ReadFailedError, StuckError, Unreadable
+from npu_core.host import Host
+from npu_core.machine import Machine
+from npu_core.parse.mgmt import EVERY_ATTRIBUTE
+from npu_core.service.device_threads import DeviceThreads
+from npu_core.service.logs import EventLog
+from npu_feature_discovery.labels import Facts
+
+T = TypeVar("T")
+CardKey = tuple[Arch, int]
+Sight = frozenset[tuple[CardKey, bool]]
+"""Which cards are listed, and whether each has a management directory."""
+
+_log = EventLog(__name__)
+READ_DEADLINE = 2.0
+"""Seconds that reading all cards may take. A card that has not answered then counts as stuck."""
+_LISTING = "listing"
+_MACHINE = "machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at a host found.
+
+    Attributes:
+        facts: what labels are made of. A card that hangs is among the devices, with nothing but its place.
+        rejected: what looks like a card and is none of ours.
+        sight: what :meth:`Looker.glance` would have given.
+    """
+
+    facts: Facts
+    rejected: tuple[Rejected, ...] = ()
+    sight: Sight = frozenset()
+
+
+class Looker:
+    """Looks at one host. For one thread."""
+
+    def __init__(
+        self, host: Host, clock: Callable[[], float] = time.monotonic, deadline: float = READ_DEADLINE
+    ) -> None:
+        """A looker at ``host``.
+
+        Args:
+            host: the host.
+            clock: seconds that do not go back.
+            deadline: seconds that reading all cards may take.
+        """
+        self._host = host
+        self._clock = clock
+        self._deadline = deadline
+        self._threads = DeviceThreads(clock)
+        self._keys: frozenset[CardKey] = frozenset()
+        self._told: dict[Hashable, str] = {}
+
+    def glance(self) -> Sight:
+        """Which cards are listed, without asking any of them anything.
+
+        Raises:
+            HostError: if the host cannot be listed.
+        """
+        return _sight(self._find())
+
+    def look(self) -> Look:
+        """List the cards and read what each is. Takes about the deadline at most.
+
+        Raises:
+            HostError: if the host cannot be listed: "cannot tell" is not "there is none".
+        """
+        found = self._find()
+        self._forget_others(found)
+        ends = self._clock() + self._deadline
+        machine = self._begin(_MACHINE, self._host.machine)
+        reading = [(card, self._begin(card.key, self._identification(card))) for card in found]
+        identified = [self._identified(card, begun, ends) for card, begun in reading]
+        rejected = tuple(card for card in identified if isinstance(card, Rejected))
+        devices = tuple(card for card in identified if isinstance(card, Device))
+        self._tell_rejected(found, identified)
+        return Look(Facts(devices, self._machine(machine, ends)), rejected, _sight(found))
+
+    def stuck(self) -> frozenset[CardKey]:
+        """The cards that a read has not come back from. A look waits for the others until it is over."""
+        return frozenset(key for key in self._keys if self._threads.busy(key) is not None)
+
+    def _find(self) -> tuple[FoundCard, ...]:
+        return self._end(self._begin(_LISTING, self._host.find), self._clock() + self._deadline)
+
+    def _identification(self, card: FoundCard) -> Callable[[], Device | Rejected]:
+        return lambda: self._host.identify(card)
+
+    def _identified(
+        self, card: FoundCard, begun: "Future[Device | Rejected] | HostError", ends: float
+    ) -> Device | Rejected:
+        try:
+            identified = self._end(begun, ends)
+        except StuckError as error:
+            if self._news(card.key, "stuck"):
+                _log.warning("card does not answer", card=card.name, family=card.arch, reason=error.detail)
+            return _bare(card, error)
+        except Exception as error:  # noqa: BLE001  # one strange card must not cost the others
+            if self._news(card.key, repr(error)):
+                _log.exception("a look at a card failed", error, card=card.name, family=card.arch)
+            return _bare(card, ReadFailedError(f"a look at it failed: {error!r}"))
+        if self._told.get(card.key) == "stuck":
+            _log.info("card answers again", card=card.name, family=card.arch)
+        if isinstance(identified, Device):
+            self._news(card.key, "")
+        return identified
+
+    def _machine(self, begun: "Future[Machine] | HostError", ends: float) -> Machine | None:
+        try:
+            machine = self._end(begun, ends)
+        except HostError as error:
+            if self._news(_MACHINE, str(error)):
+                _log.warning("cannot read what machine this is", reason=error)
+            return None
+        self._news(_MACHINE, "")
+        return machine
+
+    def _begin(self, key: Hashable, work: Callable[[], T]) -> "Future[T] | HostError":
+        try:
+            return self._threads.start(key, work)
+        except StuckError as error:
+            return error
+
+    def _end(self, begun: "Future[T] | HostError", ends: float) -> T:
+        if isinstance(begun, HostError):
+            raise begun
+        try:
+            return begun.result(max(0.0, ends - self._clock()))
+        except TimeoutError:
+            raise StuckError(f"no answer within {self._deadline:g} s") from None
+
+    def _forget_others(self, found: tuple[FoundCard, ...]) -> None:
+        keys = frozenset(card.key for card in found)
+        for key in self._keys - keys:
+            self._threads.forget(key)
+            self._told.pop(key, None)
+        self._keys = keys
+
+    def _tell_rejected(self, found: tuple[FoundCard, ...], identified: list[Device | Rejected]) -> None:
+        for card, result in zip(found, identified, strict=True):
+            if isinstance(result, Rejected) and self._news(card.key, result.reason):
+                _log.warning("card not counted", card=result.name, family=result.arch, reason=result.reason)
+
+    def _news(self, key: Hashable, text: str) -> bool:
+        """Whether ``text`` is not what was told of ``key`` last."""
+        news = self._told.get(key, "") != text
+        self._told[key] = text
+        return news
+
+
+def _sight(found: tuple[FoundCard, ...]) -> Sight:
+    return frozenset((card.key, card.managed) for card in found)
+
+
+def _bare(card: FoundCard, error: HostError) -> Device | Rejected:
+    """A card that was listed and not read: it counts, if it is more than device files."""
+    if not card.managed:
+        return Rejected(card.name, card.arch, error.detail)
+    unread = Unreadable.of(card.name, EVERY_ATTRIBUTE, error)
+    return Device(card.index, card.arch, files=card.files, unreadable=(unread,))

@@ -1,0 +1,210 @@
+"""The service's work: look, decide, publish, wait; and again, whatever happened."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from npu_core.errors import HostError
+from npu_core.service.logs import EventLog
+from npu_feature_discovery.back_off import BackOff, chance
+from npu_feature_discovery.condition import Condition
+from npu_feature_discovery.decision import Memory
+from npu_feature_discovery.labels import Facts, Labels
+from npu_feature_discovery.looking import CardKey, Looker, Sight
+from npu_feature_discovery.publisher import Publisher
+from npu_feature_discovery.telemetry import Telemetry
+
+_log = EventLog(__name__)
+PULSE = 1.0
+"""Seconds between two glances at which cards there are."""
+SECOND_LOOK = 2.0
+"""Seconds from a look that found something else than the one before to the next: drivers take a moment to load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the host is looked at.
+
+    Attributes:
+        interval: seconds between two looks while nothing changes; may be infinite.
+        patience: seconds after which a loop that does not turn counts as hung.
+    """
+
+    interval: float
+    patience: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a glance can tell; None where the host cannot be listed."""
+
+    sight: Sight | None = None
+    stuck: frozenset[CardKey] = frozenset()
+
+
+class Discovery:
+    """Keeps the labels of one node true.
+
+    One thread runs it; :meth:`stop`, :meth:`look_again` and :meth:`condition` are for any other.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  # its parts and their pace
+        self,
+        looker: Looker,
+        publisher: Publisher,
+        labels_of: Callable[[Facts], Labels],
+        telemetry: Telemetry,
+        pace: Pace,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """A discovery that has not looked yet.
+
+        Args:
+            looker: looks at the host.
+            publisher: publishes.
+            labels_of: the labels that some facts make.
+            telemetry: where looks are counted.
+            pace: how often it looks.
+            clock: seconds that do not go back.
+        """
+        self._looker = looker
+        self._publisher = publisher
+        self._labels_of = labels_of
+        self._telemetry = telemetry
+        self._pace = pace
+        self._clock = clock
+        self._stopped = False
+        self._asked = False
+        self._wake = threading.Event()
+        self._memory = Memory()
+        self._labels: Labels | None = None
+        self._seen = _Seen()
+        self._changed = False
+        self._due = clock()
+        self._back_off = BackOff()
+        self._fault = ""
+        self._heartbeat = clock()
+        self._stuck = 0
+
+    def run(self) -> None:
+        """Work until :meth:`stop`. Never raises: what is unforeseen is logged, counted and tried again."""
+        while not self._stopped:
+            self.turn()
+            self._wake.wait(min(PULSE, max(0.0, self._due - self._clock())))
+            self._wake.clear()
+
+    def once(self) -> bool:
+        """Look, again at once if that found no card, and publish; whether the labels are published."""
+        self._look()
+        if self._memory.unsettled and not self._stopped:
+            self._look()
+        return self._memory.failed is None and not self._fault and self._publish()
+
+    def turn(self) -> None:
+        """One turn of the loop: whatever is due now."""
+        if self._asked:
+            self._asked = False
+            self._publisher.hurry()
+            self._due = self._clock()
+        looked = self._clock() >= self._due or self._glance() != self._seen
+        if looked:
+            self._look()
+        if (looked or self._publisher.owes()) and not self._stopped:
+            self._publish()
+        self._heartbeat = self._clock()
+
+    def stop(self) -> None:
+        """Let :meth:`run` end after the turn it is at."""
+        self._stopped = True
+        self._wake.set()
+
+    def look_again(self) -> None:
+        """Look and publish now, and trust nothing that was published before."""
+        _log.info("asked to look again")
+        self._asked = True
+        self._wake.set()
+
+    def condition(self) -> Condition:
+        """How it stands now."""
+        memory = self._memory
+        return Condition(
+            heartbeat_age=self._clock() - self._heartbeat,
+            patience=self._pace.patience,
+            labels=self._labels,
+            cards=None if memory.facts is None else len(memory.facts.devices),
+            stuck=self._stuck,
+            look_failure=self._fault or memory.failed or "",
+            publish_failure=self._publisher.failure,
+            published=self._publisher.published,
+        )
+
+    def _publish(self) -> bool:
+        return self._labels is not None and self._publisher.publish(self._labels)
+
+    def _glance(self) -> _Seen:
+        try:
+            return _Seen(self._looker.glance(), self._looker.stuck())
+        except HostError:
+            return _Seen()  # the next look says why
+        except Exception as error:  # noqa: BLE001  # a look may do better
+            self._report(error)
+            return _Seen()
+
+    def _look(self) -> None:
+        begun = self._clock()
+        try:
+            self._take(self._looked())
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not cost the node its labels
+            self._report(error)
+            self._retry()
+        else:
+            self._fault = ""
+        self._stuck = len(self._seen.stuck)
+        self._telemetry.look_seconds = self._clock() - begun
+
+    def _looked(self) -> Facts | HostError:
+        try:
+            look = self._looker.look()
+        except HostError as error:
+            self._seen, self._changed = _Seen(), False
+            return error
+        seen = _Seen(look.sight, self._looker.stuck())
+        self._changed = seen != self._seen
+        self._seen = seen
+        return look.facts
+
+    def _take(self, look: Facts | HostError) -> None:
+        before, self._memory = self._memory, self._memory.after(look)
+        if self._memory.failed is not None:
+            self._telemetry.failures["look"] += 1
+            if self._memory.failed != before.failed:
+                _log.error("cannot look at the host", reason=self._memory.failed)
+            self._retry()
+            return
+        if before.failed is not None:
+            _log.info("can look at the host again")
+        self._back_off = BackOff()
+        unsettled = self._memory.unsettled or self._changed
+        self._due = self._clock() + (min(self._pace.interval, SECOND_LOOK) if unsettled else self._pace.interval)
+        self._tell_count(before.facts, self._memory.facts)
+        if self._memory.facts is not None:
+            self._labels = self._labels_of(self._memory.facts)
+
+    def _tell_count(self, before: Facts | None, after: Facts | None) -> None:
+        if after is None or (before is not None and len(before.devices) == len(after.devices)):
+            return
+        if after.devices:
+            _log.info("cards found", cards=len(after.devices))
+        else:
+            _log.warning("no NPU found, waiting for one")
+
+    def _retry(self) -> None:
+        self._back_off = self._back_off.after_failure()
+        self._due = self._clock() + min(self._pace.interval, self._back_off.wait(chance()))
+
+    def _report(self, error: Exception) -> None:
+        self._telemetry.failures["unforeseen"] += 1
+        if repr(error) != self._fault:
+            self._fault = repr(error)
+            _log.exception("a look failed as none should", error)

@@ -1,0 +1,66 @@
+"""How the client gets to know the API server and proves who we are."""
+
+from typing import Any
+
+from npu_feature_discovery.sinks import FailureReason, SinkError
+from npu_feature_discovery.sinks.child import ApiAccess
+
+_TOKEN = "BearerToken"  # noqa: S105  # the client's name for the way to authenticate
+
+
+def configuration(access: ApiAccess) -> Any:  # noqa: ANN401  # the client has no types worth the name
+    """A ``kubernetes.client.Configuration``, from a kubeconfig or the pod's service account, read just now.
+
+    Raises:
+        SinkError: CONFIGURATION, if a file is missing or not what it should be.
+    """
+    from kubernetes.client import Configuration  # noqa: PLC0415  # not loaded before it is used
+
+    made = Configuration()
+    # Whoever waits for us decides when to try again; the client would only take longer to say what is wrong.
+    made.retries = False
+    if access.kubeconfig is None:
+        _load_service_account(made, access.service_account_dir)
+    else:
+        _load_kubeconfig(made, access.kubeconfig)
+    _check_token(made, access)
+    return made
+
+
+def _load_service_account(made: Any, directory: str) -> None:  # noqa: ANN401
+    from kubernetes.config import ConfigException  # noqa: PLC0415
+    from kubernetes.config.incluster_config import InClusterConfigLoader  # noqa: PLC0415
+
+    loader = InClusterConfigLoader(f"{directory}/token", f"{directory}/ca.crt", try_refresh_token=False)
+    try:
+        loader.load_and_set(made)
+    except (ConfigException, OSError, ValueError) as error:
+        text = f"cannot use the service account in {directory}: {error}"
+        raise SinkError(FailureReason.CONFIGURATION, text) from error
+
+
+def _load_kubeconfig(made: Any, path: str) -> None:  # noqa: ANN401
+    from kubernetes.config import load_kube_config  # noqa: PLC0415
+
+    try:
+        load_kube_config(path, client_configuration=made, persist_config=False)
+    except SinkError:  # out of time
+        raise
+    except Exception as error:  # what a wrong file makes the loader raise is not a closed set
+        text = f"cannot use the kubeconfig {path}: {_one_line(error)}"
+        raise SinkError(FailureReason.CONFIGURATION, text) from error
+
+
+def _check_token(made: Any, access: ApiAccess) -> None:  # noqa: ANN401
+    """A token that does not fit a header must not get so far: the message of that error would show it."""
+    token = made.api_key.get(_TOKEN)
+    if token is None:
+        return
+    made.api_key[_TOKEN] = token.strip()
+    if not (token.isascii() and token.strip().isprintable()):
+        where = access.kubeconfig or f"{access.service_account_dir}/token"
+        raise SinkError(FailureReason.CONFIGURATION, f"{where} holds no token: there are characters that none has")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,57 @@
+"""What both sinks behind the API server share: when to ask it at all."""
+
+import time
+from collections.abc import Callable
+
+from npu_feature_discovery.labels import Labels
+from npu_feature_discovery.sinks import Outcome
+from npu_feature_discovery.sinks.child import Action, ApiAccess, Child, Request, Target
+
+TRUSTED_FOR = 600.0
+"""Seconds for which what was published is taken to be still there. Then the next publication looks: somebody may have
+deleted it, as whoever installs NFD anew does with all NodeFeatures. A look is one GET."""
+
+
+class ApiSink:
+    """Publishes through a short-lived child, and asks nothing of the API server while nothing changes.
+
+    Args:
+        access: how the API server is reached.
+        target: what is written to.
+        clock: monotonic time in seconds.
+    """
+
+    def __init__(self, access: ApiAccess, target: Target, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name = target.sink
+        self._access = access
+        self._target = target
+        self._clock = clock
+        self._child = Child()
+        self._published: Labels | None = None
+        self._published_at = 0.0
+
+    def publish(self, labels: Labels) -> Outcome:
+        """See :meth:`npu_feature_discovery.sinks.Sink.publish`."""
+        now = self._clock()
+        if self._published == labels and now - self._published_at < TRUSTED_FOR:
+            return Outcome.UNCHANGED
+        self.forget()
+        outcome = self._run(Action.PUBLISH, labels)
+        self._published, self._published_at = dict(labels), now
+        return outcome
+
+    def remove(self) -> Outcome:
+        """See :meth:`npu_feature_discovery.sinks.Sink.remove`."""
+        self.forget()
+        return self._run(Action.REMOVE, {})
+
+    def forget(self) -> None:
+        """See :meth:`npu_feature_discovery.sinks.Sink.forget`."""
+        self._published = None
+
+    def close(self) -> None:
+        """See :meth:`npu_feature_discovery.sinks.Sink.close`."""
+        self._child.close()
+
+    def _run(self, action: Action, labels: Labels) -> Outcome:
+        return self._child.run(Request(action, self._access, self._target, labels))

@@ -1,0 +1,196 @@
+"""The parent's side of a publication through the API server: one short-lived process for each.
+
+The client for the API server is heavy; it lives in that process (:mod:`npu_feature_discovery.publish`) alone. Request
+and answer are a JSON object each, over its standard input and output; what it has to complain about goes to ours.
+
+What it costs: see docs/adr/0012-api-sinks-in-a-child.md.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from enum import StrEnum
+
+from npu_feature_discovery.labels import Labels
+from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
+
+START_ALLOWANCE = 5.0
+"""Seconds that the process has beyond the API's time limit, to start and to end. A busy node starts it slowly."""
+
+_PROGRAM = ("-P", "-m", "npu_feature_discovery.publish")
+
+
+class Action(StrEnum):
+    """What the child is to do."""
+
+    PUBLISH = "publish"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiAccess:
+    """How the API server is reached.
+
+    Attributes:
+        kubeconfig: a kubeconfig file; None takes the pod's service account and ``KUBERNETES_SERVICE_HOST``, ``_PORT``.
+        service_account_dir: where the service account's ``token`` and ``ca.crt`` are. Read afresh each time, so that a
+            rotated token is taken up.
+        timeout: seconds that all requests of one publication may take together.
+    """
+
+    kubeconfig: str | None
+    service_account_dir: str
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is written to.
+
+    Attributes:
+        sink: ``node-feature`` or ``node-labels``.
+        node: the node's name.
+        namespace: the NodeFeature's namespace; None for a node's own labels.
+    """
+
+    sink: str
+    node: str
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One job for a child."""
+
+    action: Action
+    access: ApiAccess
+    target: Target
+    labels: Labels
+
+
+def encode_request(request: Request) -> bytes:
+    """The request as the child reads it."""
+    access, target = request.access, request.target
+    return json.dumps(
+        {
+            "action": request.action,
+            "kubeconfig": access.kubeconfig,
+            "serviceAccountDir": access.service_account_dir,
+            "timeout": access.timeout,
+            "sink": target.sink,
+            "node": target.node,
+            "namespace": target.namespace,
+            "labels": dict(request.labels),
+        }
+    ).encode()
+
+
+def decode_request(data: bytes) -> Request:
+    """The inverse of :func:`encode_request`.
+
+    Raises:
+        ValueError, KeyError: if it is none.
+    """
+    given = json.loads(data)
+    access = ApiAccess(given["kubeconfig"], given["serviceAccountDir"], given["timeout"])
+    target = Target(given["sink"], given["node"], given["namespace"])
+    return Request(Action(given["action"]), access, target, given["labels"])
+
+
+def encode_answer(answer: Outcome | SinkError) -> bytes:
+    """What became of a request, as the parent reads it."""
+    if isinstance(answer, Outcome):
+        return json.dumps({"outcome": answer}).encode()
+    failed = {"reason": answer.reason, "message": answer.message, "retryAfter": answer.retry_after}
+    return json.dumps({"failed": failed}).encode()
+
+
+def decode_answer(data: bytes) -> Outcome | SinkError:
+    """The inverse of :func:`encode_answer`.
+
+    Raises:
+        ValueError, KeyError, TypeError: if it is none.
+    """
+    given = json.loads(data)
+    if "outcome" in given:
+        return Outcome(given["outcome"])
+    failed = given["failed"]
+    return SinkError(FailureReason(failed["reason"]), str(failed["message"]), retry_after=failed["retryAfter"])
+
+
+class Child:
+    """Runs one process at a time. One thread runs; :meth:`close` is for any other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._closed = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self, request: Request) -> Outcome:
+        """Have this done.
+
+        After :meth:`close` nothing is published any more, but removing is still possible: it is what a clean-up at
+        the end of the service asks for.
+
+        Raises:
+            SinkError: if it was not possible, in the child's words or for what became of the child.
+        """
+        limit = request.access.timeout + START_ALLOWANCE
+        process = self._start(request)
+        try:
+            data, _ = process.communicate(encode_request(request), limit)
+        except subprocess.TimeoutExpired as error:
+            raise SinkError(FailureReason.TIMEOUT, f"publishing took longer than {limit:g} s and was ended") from error
+        finally:
+            self._end(process)
+        return self._outcome(process, data)
+
+    def close(self) -> None:
+        """End the process that runs, if any, and let none publish any more."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                _kill(self._process)
+
+    def _start(self, request: Request) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._closed and request.action is Action.PUBLISH:
+                raise SinkError(FailureReason.CLOSED, "nothing is published any more: the service ends")
+            try:
+                # A group of its own, so that what a kubeconfig's credential plugin starts ends with it.
+                self._process = subprocess.Popen(  # noqa: S603  # this program's own
+                    [sys.executable, *_PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+                )
+            except OSError as error:
+                raise SinkError(FailureReason.CHILD_FAILED, f"cannot start a process to publish: {error}") from error
+            return self._process
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            _kill(process)
+            self._process = None
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _outcome(self, process: subprocess.Popen[bytes], data: bytes) -> Outcome:
+        if self._closed and process.returncode == -signal.SIGKILL:
+            raise SinkError(FailureReason.CLOSED, "ended while publishing: the service ends")
+        try:
+            answer = decode_answer(data)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            text = f"the process that publishes ended with status {process.returncode} and no answer"
+            raise SinkError(FailureReason.CHILD_FAILED, text) from error
+        if isinstance(answer, SinkError):
+            raise answer
+        return answer
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)

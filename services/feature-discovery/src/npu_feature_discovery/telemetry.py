@@ -1,0 +1,23 @@
+"""What the discovery counts about itself: plain numbers, kept whether or not anybody scrapes them."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Telemetry:
+    """Everything counted since the start.
+
+    Attributes:
+        publishes: attempts to publish that succeeded, by outcome.
+        failures: by reason: those of the sink, ``look`` where the host could not be read, ``unforeseen``.
+        changes: how often what is published became something else.
+        last_success: seconds since the epoch when the labels were last known to be published; None if never.
+        look_seconds: how long the last look at the host took; None before the first.
+    """
+
+    publishes: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    changes: int = 0
+    last_success: float | None = None
+    look_seconds: float | None = None

@@ -1,0 +1,169 @@
+"""A service of ours as a process, and what it logs."""
+
+import asyncio
+import os
+import signal
+import stat
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Self
+
+from npu_core.testing import FakeHost
+
+STOPPED = 2.0
+"""Seconds from a signal to the end of the process."""
+_STOP_DEADLINE = 10.0
+
+
+class ServiceProcess:
+    """One of our services as operators run it. Used as ``async with ... as service:``.
+
+    A process that still runs at the end of the block must stop clean, in time, and without having logged a traceback.
+
+    Attributes:
+        log: what it wrote so far, a line each.
+    """
+
+    def __init__(
+        self, module: str, arguments: Iterable[str], environment: Mapping[str, str], run_as: int | None = None
+    ) -> None:
+        """A process that is not started yet.
+
+        Args:
+            module: the service's, as ``python -m`` takes it.
+            arguments: its command line.
+            environment: all of its environment; see :func:`environment_of`.
+            run_as: user and group of a process that may do nothing but what they may; None for ours. Needs root.
+        """
+        self.log: list[str] = []
+        self._module = module
+        self._arguments = list(arguments)
+        self._environment = dict(environment)
+        self._run_as = run_as
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._logged = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self.running:
+            return
+        asked = time.monotonic()
+        status = await self.stop()
+        took = time.monotonic() - asked
+        # A test that has failed already is to say its own reason.
+        if kind is None:
+            assert status == 0, f"it ended with status {status}"
+            assert took < STOPPED, f"it took {took:.1f} s to end"
+            assert not [line for line in self.log if line.startswith("Traceback")], "it logged a traceback"
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def sockets(self) -> list[str]:
+        """The sockets it has open, as /proc names them."""
+        links = [str(entry.readlink()) for entry in Path(f"/proc/{self.pid}/fd").iterdir()]
+        return [link for link in links if link.startswith("socket:")]
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Start it."""
+        self._process = await asyncio.create_subprocess_exec(
+            *(_as_user(self._run_as) if self._run_as is not None else ()),
+            sys.executable,
+            "-m",
+            self._module,
+            *self._arguments,
+            env=self._environment,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self._reader = asyncio.create_task(self._read_log())
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to end, and wait until it has; returns its exit status.
+
+        Raises:
+            TimeoutError: if it does not end, in which case it is killed.
+        """
+        assert self._process is not None
+        self._process.send_signal(number)
+        try:
+            status = await asyncio.wait_for(self._process.wait(), _STOP_DEADLINE)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+            raise
+        finally:
+            if self._reader is not None:
+                await self._reader
+        return status
+
+    def hang_up(self) -> None:
+        """Ask it to look at everything anew."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
+    async def wait(self) -> int:
+        """Wait until it ends by itself; returns its exit status."""
+        assert self._process is not None
+        assert self._reader is not None
+        await self._reader
+        return await self._process.wait()
+
+    def logged(self, text: str) -> list[str]:
+        """The lines so far that contain ``text``."""
+        return [line for line in self.log if text in line]
+
+    async def until_logged(self, text: str, within: float, *, times: int = 1) -> str:
+        """Wait for that many lines that contain ``text``; returns the last one of them.
+
+        Raises:
+            AssertionError: if there are fewer after ``within`` seconds.
+        """
+        try:
+            async with asyncio.timeout(within):
+                while len(lines := self.logged(text)) < times:
+                    await self._logged.wait()
+        except TimeoutError:
+            raise AssertionError(f"not logged {times} times within {within} s: {text!r}") from None
+        return lines[times - 1]
+
+    async def _read_log(self) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        async for line in self._process.stderr:
+            text = line.decode().rstrip()
+            # pytest shows this with a test that failed.
+            sys.stderr.write(f"{self._module} {self.pid}: {text}\n")
+            self.log.append(text)
+            self._logged.set()
+            self._logged = asyncio.Event()
+
+
+def _as_user(number: int) -> list[str]:
+    """What a command line begins with to give up every right; but for reading, where Python itself is out of reach."""
+    command = ["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups", "--no-new-privs"]
+    places = (Path(sys.executable).resolve(), Path(os.__file__), Path(__file__))
+    if all(parent.stat().st_mode & stat.S_IXOTH for place in places for parent in place.parents):
+        return [*command, "--bounding-set=-all", "--inh-caps=-all"]
+    read = "-all,+dac_read_search"
+    return [*command, f"--bounding-set={read}", f"--inh-caps={read}", f"--ambient-caps={read}"]
+
+
+def environment_of(host: FakeHost) -> dict[str, str]:
+    """This process's environment, without settings of ours but for where the host is."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NPU_") and name != "NODE_NAME"}
+    return kept | {"NPU_SYSFS": host.sysfs, "NPU_DEVFS": host.devfs, "PYTHONWARNINGS": "error"}

@@ -1,0 +1,206 @@
+"""The discovery ends at once and leaves the labels in place, whatever it was doing."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from contract.discovery import PATIENCE, LabelledNode
+from contract.process import STOPPED
+from npu_core.arch import Arch
+from npu_core.testing import warboy
+
+can_become_nobody = os.geteuid() == 0 and shutil.which("setpriv") is not None
+needs_root = pytest.mark.skipif(not can_become_nobody, reason="only root can become somebody else")
+NOBODY = 65532
+TOO_HEAVY = {"asyncio", "typer", "click", "pydantic", "kubernetes", "grpc", "prometheus_client", "yaml", "uvloop"}
+
+
+@pytest_asyncio.fixture
+async def node() -> AsyncIterator[LabelledNode]:
+    """A machine with two Warboy cards; the discovery does not run yet."""
+    async with LabelledNode(warboy(0), warboy(1)) as node:
+        yield node
+
+
+def holds_back(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return bool(int(status.partition("SigBlk:")[2].split()[0], 16) & 1 << (number - 1))
+
+
+def mapped_by(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+
+
+def user_of(path: Path) -> int:
+    return path.stat().st_uid
+
+
+async def ends_clean(node: LabelledNode, number: int = signal.SIGTERM) -> None:
+    """In time, with status 0."""
+    asked = time.monotonic()
+    assert await node.discovery.stop(number) == 0
+    assert time.monotonic() - asked < STOPPED
+    assert "stopped" in node.discovery.log[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+async def test_a_signal_ends_it_and_the_labels_stay(node: LabelledNode, number: signal.Signals) -> None:
+    await node.up()
+    before = node.file.read_bytes()
+    await ends_clean(node, number)
+    assert node.file.read_bytes() == before
+
+
+async def test_the_labels_go_with_it_where_that_is_wanted(node: LabelledNode) -> None:
+    await node.up("--cleanup-on-exit")
+    await ends_clean(node)
+    assert list(node.features_d.iterdir()) == []
+
+
+async def test_it_ends_with_a_card_that_hangs(node: LabelledNode) -> None:
+    await node.up("--interval", "0.1")
+    node.host.card(Arch.WARBOY, 0).hang("device_type")
+    await node.discovery.until_logged("card does not answer", PATIENCE)
+    assert node.labels()["npu.count"] == "2"
+    await ends_clean(node)
+
+
+async def test_it_ends_in_the_middle_of_its_first_look_at_a_card_that_hangs(node: LabelledNode) -> None:
+    node.host.card(Arch.WARBOY, 1).hang("version")
+    await node.start()
+    await node.discovery.until_logged("starting", PATIENCE)
+    await asyncio.sleep(0.3)
+    await ends_clean(node)
+
+
+async def test_it_ends_while_there_is_no_directory_to_write_to(node: LabelledNode) -> None:
+    node.features_d.rmdir()
+    await node.start()
+    await node.discovery.until_logged("cannot publish", PATIENCE)
+    await ends_clean(node)
+
+
+async def test_a_signal_before_it_listens_is_not_lost(node: LabelledNode) -> None:
+    await node.start()
+    await node.until(lambda: holds_back(node.discovery.pid, signal.SIGTERM))
+    assert await node.discovery.stop() == 0
+
+
+async def test_a_card_that_hangs_and_comes_back_keeps_its_labels_meanwhile(node: LabelledNode) -> None:
+    await node.up("--interval", "0.1")
+    before = node.labels()
+    card = node.host.card(Arch.WARBOY, 0)
+    card.hang("soc_rev")
+    await node.discovery.until_logged("card does not answer", PATIENCE)
+    assert node.labels() == before
+    card.set_attribute("soc_rev", "B0")
+    await node.discovery.until_logged("card answers again", PATIENCE)
+    assert node.labels() == before
+
+
+# -- what rests ----------------------------------------------------------------------------------------------------
+
+
+async def test_the_resting_process_has_mapped_no_library_that_it_has_no_use_for(node: LabelledNode) -> None:
+    await node.up()
+    mapped = mapped_by(node.discovery.pid)
+    assert "python" in mapped
+    assert [
+        name for name in (*TOO_HEAVY, "_ssl", "_hashlib", "libcrypto", "cygrpc", "pydantic_core") if name in mapped
+    ] == []
+
+
+async def test_the_resting_process_has_loaded_no_module_that_it_has_no_use_for(node: LabelledNode) -> None:
+    # What runs is the daemon's own main function, in a process that says at its end what it has loaded.
+    program = (
+        "import sys, npu_feature_discovery.daemon as daemon\n"
+        "from npu_core.service.lifetime import WITH_HANGUP, hold_signals\n"
+        "hold_signals(WITH_HANGUP)\n"
+        "status = daemon.main(sys.argv[1:])\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
+        "sys.exit(status)\n"
+    )
+    given = f'{{"output-file": "{node.file}", "sysfs": "{node.host.sysfs}", "devfs": "{node.host.devfs}"}}'
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-c", program, given, stdout=asyncio.subprocess.PIPE
+    )
+    await node.until_labelled(npu_count="2")
+    process.send_signal(signal.SIGTERM)
+    output, _ = await process.communicate()
+    modules = set(output.decode().split())
+    assert process.returncode == 0
+    assert "npu_feature_discovery" in modules
+    assert modules & (TOO_HEAVY | {"random", "hashlib", "ssl", "subprocess", "tempfile", "argparse"}) == set()
+
+
+@needs_root
+async def test_as_nobody_with_only_its_directory_to_write_to_it_does_all_it_has_to(node: LabelledNode) -> None:
+    os.chown(node.features_d, NOBODY, NOBODY)
+    await node.start(run_as=NOBODY)
+    await node.discovery.until_logged("published", PATIENCE)
+    assert user_of(Path(f"/proc/{node.discovery.pid}")) == NOBODY
+    assert user_of(node.file) == NOBODY
+    node.host.plug(warboy(2))
+    await node.until_labelled(npu_count="3")
+    node.discovery.hang_up()
+    await ends_clean(node)
+
+
+@needs_root
+async def test_as_nobody_it_takes_over_from_root(node: LabelledNode) -> None:
+    await node.up()
+    await ends_clean(node)
+    os.chown(node.features_d, NOBODY, NOBODY)
+    node.host.plug(warboy(2))
+    await node.start(run_as=NOBODY)
+    await node.until_labelled(npu_count="3")
+    assert user_of(node.file) == NOBODY
+
+
+@needs_root
+async def test_a_directory_that_it_may_not_write_to_is_told_once_and_waited_for(node: LabelledNode) -> None:
+    await node.start("--interval", "0.1", run_as=NOBODY)
+    line = await node.discovery.until_logged("cannot publish", PATIENCE)
+    assert str(node.features_d) in line
+    assert "EACCES" in line
+    await asyncio.sleep(2.0)
+    assert len(node.discovery.logged("cannot publish")) == 1
+    os.chown(node.features_d, NOBODY, NOBODY)
+    await node.until_labelled(npu_count="2")
+    assert node.discovery.logged("can publish again")
+
+
+async def test_a_directory_that_is_not_there_is_waited_for(node: LabelledNode) -> None:
+    node.features_d.rmdir()
+    await node.start("--interval", "0.1")
+    assert str(node.features_d) in await node.discovery.until_logged("cannot publish", PATIENCE)
+    node.features_d.mkdir()
+    await node.until_labelled(npu_count="2")
+
+
+async def test_a_link_in_the_place_of_the_file_is_replaced_and_not_followed(node: LabelledNode) -> None:
+    elsewhere = node.home / "elsewhere"
+    elsewhere.write_text("precious\n")
+    node.file.symlink_to(elsewhere)
+    await node.up()
+    assert elsewhere.read_text() == "precious\n"
+    assert not node.file.is_symlink()
+    assert node.labels()["npu.count"] == "2"
+
+
+async def test_what_a_killed_instance_left_behind_is_swept(node: LabelledNode) -> None:
+    await node.up()
+    scratch = node.features_d / ".furiosa-npu-feature-discovery"
+    await node.discovery.stop(signal.SIGKILL)
+    (scratch / "furiosa-npu-feature-discovery-0123456789ab").write_text("half a fi")
+    await node.start()
+    await node.discovery.until_logged("already published", PATIENCE)
+    assert list(scratch.iterdir()) == []

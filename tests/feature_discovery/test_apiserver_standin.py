@@ -1,0 +1,277 @@
+"""The stand-in API server, asked with nothing but http.client."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from standins.apiserver import Authority, Fault, StandInApiServer
+
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+NODE = "/api/v1/nodes/node-1"
+FEATURES = "/apis/nfd.k8s-sigs.io/v1alpha1/namespaces/npu/nodefeatures"
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401  # whatever JSON there is
+        return json.loads(self.body)
+
+
+class Client:
+    def __init__(self, server: StandInApiServer, authority: Authority, token: str = "first-token") -> None:  # noqa: S107
+        self._port = server.port
+        self._context = ssl.create_default_context(cafile=str(authority.certificate))
+        self.token = token
+
+    def __call__(self, method: str, path: str, body: object = None, **headers: str) -> Reply:
+        connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._context, timeout=10)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            given = {"Authorization": f"Bearer {self.token}", "User-Agent": "somebody/1", **named}
+            connection.request(method, path, None if body is None else json.dumps(body), given)
+            answer = connection.getresponse()
+            return Reply(answer.status, dict(answer.headers), answer.read())
+        finally:
+            connection.close()
+
+    def apply(self, path: str, manager: str, labels: dict[str, str], *, force: bool = False, **metadata: str) -> Reply:
+        query = f"fieldManager={manager}" + ("&force=true" if force else "")
+        given = {"metadata": {**metadata, "labels": labels}} if labels else {"metadata": metadata}
+        return self("PATCH", f"{path}?{query}", given, Content_Type=APPLY)
+
+
+@pytest.fixture
+def client(api_server: StandInApiServer, authority: Authority) -> Client:
+    return Client(api_server, authority)
+
+
+def _labels(reply: Reply) -> dict[str, str]:
+    labels: dict[str, str] = reply.json["metadata"].get("labels", {})
+    return labels
+
+
+def _owned(reply: Reply, manager: str) -> set[str]:
+    return {
+        key.removeprefix("f:")
+        for entry in reply.json["metadata"]["managedFields"]
+        if entry["manager"] == manager
+        for key in entry["fieldsV1"]["f:metadata"]["f:labels"]
+    }
+
+
+def _feature(name: str = "f", **spec: object) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+# Who may ask what
+
+
+def test_a_token_that_is_not_known_is_refused(client: Client) -> None:
+    client.token = "FIRST-TOKEN"  # noqa: S105
+    assert client("GET", NODE).status == 401
+
+
+def test_a_client_with_another_authority_does_not_trust_the_certificate(
+    api_server: StandInApiServer, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    stranger = Client(api_server, Authority(tmp_path_factory.mktemp("stranger")))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        stranger("GET", NODE)
+
+
+def test_a_verb_that_is_not_allowed_is_refused_by_its_name(api_server: StandInApiServer, client: Client) -> None:
+    api_server.allowed = {("get", "nodes")}
+    assert client("GET", NODE).status == 200
+    refused = client.apply(NODE, "us", {"a": "1"})
+    assert (refused.status, refused.json["reason"]) == (403, "Forbidden")
+    assert 'cannot patch resource "nodes"' in refused.json["message"]
+
+
+def test_applying_what_is_not_there_takes_the_verb_create(api_server: StandInApiServer, client: Client) -> None:
+    api_server.allowed = {("patch", "nodes")}
+    assert client.apply("/api/v1/nodes/another", "us", {"a": "1"}).status == 403
+    api_server.allowed.add(("create", "nodes"))
+    assert client.apply("/api/v1/nodes/another", "us", {"a": "1"}).status == 201
+
+
+# What is not there
+
+
+def test_a_missing_object_is_named_and_a_resource_not_installed_is_not(
+    api_server: StandInApiServer, client: Client
+) -> None:
+    missing = client("GET", f"{FEATURES}/f")
+    assert (missing.status, missing.json["details"]["name"]) == (404, "f")
+    api_server.installed = False
+    assert (client("GET", f"{FEATURES}/f").status, client("GET", f"{FEATURES}/f").body) == (
+        404,
+        b"404 page not found\n",
+    )
+
+
+def test_nothing_is_created_in_a_namespace_that_is_not_there(client: Client) -> None:
+    reply = client("POST", FEATURES.replace("/npu/", "/elsewhere/"), _feature())
+    assert (reply.status, reply.json["details"]) == (404, {"name": "elsewhere", "kind": "namespaces"})
+
+
+# Whole objects
+
+
+def test_an_object_is_created_once(client: Client) -> None:
+    assert client("POST", FEATURES, _feature(labels={"a": "1"})).status == 201
+    again = client("POST", FEATURES, _feature())
+    assert (again.status, again.json["reason"]) == (409, "AlreadyExists")
+
+
+def test_an_update_needs_the_version_it_was_made_from(client: Client) -> None:
+    first = client("POST", FEATURES, _feature(labels={"a": "1"})).json
+    assert client("PUT", f"{FEATURES}/f", _feature()).status == 422
+    changed = client("PUT", f"{FEATURES}/f", {**first, "spec": {"labels": {"a": "2"}}})
+    assert (changed.status, changed.json["metadata"]["uid"]) == (200, first["metadata"]["uid"])
+    late = client("PUT", f"{FEATURES}/f", {**first, "spec": {}})
+    assert (late.status, late.json["reason"]) == (409, "Conflict")
+
+
+def test_a_write_that_changes_nothing_makes_no_new_version(client: Client) -> None:
+    first = client("POST", FEATURES, _feature(labels={"a": "1"})).json
+    same = client("PUT", f"{FEATURES}/f", first).json
+    assert same["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+
+
+def test_a_merge_patch_changes_and_takes_away_and_leaves_the_rest(client: Client) -> None:
+    patch = {"metadata": {"labels": {"a": "1", "kubernetes.io/hostname": None}}}
+    assert _labels(client("PATCH", NODE, patch, Content_Type=MERGE)) == {"a": "1"}
+
+
+def test_a_deleted_object_is_gone(client: Client) -> None:
+    client("POST", FEATURES, _feature())
+    assert client("DELETE", f"{FEATURES}/f").status == 200
+    assert client("DELETE", f"{FEATURES}/f").status == 404
+
+
+def test_an_object_with_a_finalizer_stays_while_it_is_being_deleted(client: Client) -> None:
+    client("POST", FEATURES, {"metadata": {"name": "f", "finalizers": ["example.com/hold"]}})
+    client("DELETE", f"{FEATURES}/f")
+    assert "deletionTimestamp" in client("GET", f"{FEATURES}/f").json["metadata"]
+
+
+def test_a_label_that_is_none_is_refused(client: Client) -> None:
+    assert client.apply(NODE, "us", {"a": "not valid."}).status == 422
+
+
+def test_metadata_alone_can_be_asked_for(client: Client) -> None:
+    asked = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    reply = client("GET", NODE, Accept=asked).json
+    assert (reply["kind"], set(reply)) == ("PartialObjectMetadata", {"apiVersion", "kind", "metadata"})
+
+
+# Server-side apply
+
+
+def test_applying_needs_a_manager(client: Client) -> None:
+    assert client("PATCH", NODE, {}, Content_Type=APPLY).status == 400
+
+
+def test_what_is_applied_is_owned_and_the_rest_stays(client: Client) -> None:
+    reply = client.apply(NODE, "us", {"a": "1", "b": "2"})
+    assert _labels(reply) == {"kubernetes.io/hostname": "node-1", "a": "1", "b": "2"}
+    assert (_owned(reply, "us"), _owned(reply, "kubelet")) == ({"a", "b"}, {"kubernetes.io/hostname"})
+
+
+def test_what_is_no_longer_applied_goes_away(client: Client) -> None:
+    client.apply(NODE, "us", {"a": "1", "b": "2"})
+    assert _labels(client.apply(NODE, "us", {"b": "2"})) == {"kubernetes.io/hostname": "node-1", "b": "2"}
+    assert _labels(client.apply(NODE, "us", {})) == {"kubernetes.io/hostname": "node-1"}
+
+
+def test_what_somebody_else_owns_too_stays_when_it_is_no_longer_applied(client: Client) -> None:
+    client.apply(NODE, "us", {"a": "1"})
+    client.apply(NODE, "they", {"a": "1"})
+    left = client.apply(NODE, "us", {})
+    assert _labels(left)["a"] == "1"
+    assert _owned(left, "they") == {"a"}
+
+
+def test_applying_another_value_than_the_owners_is_a_conflict_unless_it_is_forced(client: Client) -> None:
+    client.apply(NODE, "they", {"a": "1"})
+    refused = client.apply(NODE, "us", {"a": "2"})
+    assert refused.status == 409
+    assert 'conflict with "they": .metadata.labels.a' in refused.json["message"]
+    forced = client.apply(NODE, "us", {"a": "2"}, force=True)
+    assert (_labels(forced)["a"], _owned(forced, "us")) == ("2", {"a"})
+    assert "they" not in {entry["manager"] for entry in forced.json["metadata"]["managedFields"]}
+
+
+def test_whoever_writes_another_value_over_an_applied_one_owns_it_then(client: Client) -> None:
+    client.apply(NODE, "us", {"a": "1"})
+    reply = client("PATCH", NODE, {"metadata": {"labels": {"a": "2"}}}, Content_Type=MERGE)
+    assert _owned(reply, "somebody") == {"a"}
+    assert "us" not in {entry["manager"] for entry in reply.json["metadata"]["managedFields"]}
+
+
+def test_applying_the_same_again_makes_no_new_version(client: Client) -> None:
+    first, second = (client.apply(NODE, "us", {"a": "1"}).json["metadata"] for _ in range(2))
+    assert first["resourceVersion"] == second["resourceVersion"]
+
+
+def test_applying_with_a_uid_creates_nothing_and_touches_no_namesake(client: Client) -> None:
+    assert client.apply("/api/v1/nodes/another", "us", {"a": "1"}, uid="u-1").status == 409
+    assert client.apply(NODE, "us", {"a": "1"}, uid="u-1").status == 422
+
+
+# Faults, and what was asked
+
+
+def test_a_fault_befalls_as_many_requests_of_its_method_as_it_says(
+    api_server: StandInApiServer, client: Client
+) -> None:
+    api_server.fail(Fault(method="GET", status=429, headers={"Retry-After": "7"}, times=2))
+    assert client.apply(NODE, "us", {"a": "1"}).status == 200
+    replies = [client("GET", NODE) for _ in range(3)]
+    assert [reply.status for reply in replies] == [429, 429, 200]
+    assert replies[0].headers["Retry-After"] == "7"
+
+
+def test_a_dropped_connection_answers_nothing_but_what_was_asked_is_done(
+    api_server: StandInApiServer, client: Client
+) -> None:
+    api_server.fail(Fault(drop=True))
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError, ssl.SSLEOFError)):
+        client.apply(NODE, "us", {"a": "1"})
+    assert api_server.node_labels("node-1")["a"] == "1"
+
+
+def test_a_truncated_answer_ends_half_way(api_server: StandInApiServer, client: Client) -> None:
+    api_server.fail(Fault(truncate=True))
+    with pytest.raises(http.client.IncompleteRead):
+        client("GET", NODE)
+
+
+def test_a_slow_answer_comes_after_its_time_and_holds_up_nobody_else(
+    api_server: StandInApiServer, client: Client
+) -> None:
+    api_server.fail(Fault(delay=0.3))
+    begin = time.monotonic()
+    assert client("GET", NODE).status == 200
+    assert time.monotonic() - begin >= 0.3
+
+
+def test_what_was_asked_is_kept(api_server: StandInApiServer, client: Client) -> None:
+    client.apply(NODE, "us", {"a": "1"})
+    asked = api_server.asked[-1]
+    assert (asked.method, asked.path, asked.query, asked.status) == ("PATCH", NODE, {"fieldManager": "us"}, 200)
+    assert asked.headers["content-type"] == APPLY
+    assert json.loads(asked.body) == {"metadata": {"labels": {"a": "1"}}}

@@ -1,0 +1,104 @@
+"""From a host's files to its labels: the specification's ten, and what no fault of one file can change."""
+
+from pathlib import Path
+
+import pytest
+
+from feature_discovery.facts import short
+from npu_core.host import Host
+from npu_core.parse.mgmt import IDENTITY_ATTRIBUTES
+from npu_core.testing import EACCES, EIO, ENODEV, FakeHost, Fault, FaultyFS, garbage, rngd, warboy
+from npu_feature_discovery.decision import Memory
+from npu_feature_discovery.labels import Extra, Facts, Labels, labels_of
+
+FAULTS = {"EIO": EIO, "EACCES": EACCES, "ENODEV": ENODEV, "garbage": garbage()}
+
+
+def look(host: Host) -> Facts:
+    return Facts(host.inventory().devices, host.machine())
+
+
+def labels(host: Host) -> dict[str, str]:
+    return short(labels_of(look(host)))
+
+
+def test_the_ten_labels_come_from_the_files_of_the_host(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0, driver="1.3.0, 57ac7b0"), vendor="Dell Inc.", machine="PowerEdge R750")
+    assert labels(host.open()) == {
+        "driver.reference": "57ac7b0",
+        "driver.version": "1.3.0",
+        "driver.version.major": "1",
+        "driver.version.minor": "3",
+        "driver.version.patch": "0",
+        "machine.name": "PowerEdge-R750",
+        "machine.vendor": "Dell-Inc",
+        "npu.count": "1",
+        "npu.family": "warboy",
+        "npu.product": "warboyB0",
+    }
+
+
+def test_two_families_of_one_host_are_both_said(tmp_path: Path) -> None:
+    found = labels(FakeHost(tmp_path, warboy(0), warboy(10), rngd(0)).open())
+    assert (found["npu.count"], found["npu.product"], found["npu.family"]) == ("3", "rngd_warboyB0", "renegade_warboy")
+
+
+def test_a_dead_card_counts(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), warboy(1))
+    before = labels(host.open())
+    host.cards[1].die()
+    assert labels(host.open()) == before
+
+
+def test_the_count_follows_a_card_that_is_lost_and_comes_back(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), warboy(1))
+    counts = [labels(host.open())["npu.count"]]
+    host.cards[1].disappear()
+    counts.append(labels(host.open())["npu.count"])
+    host.cards[1].reappear()
+    counts.append(labels(host.open())["npu.count"])
+    assert counts == ["2", "1", "2"]
+
+
+def test_a_host_without_the_firmware_s_strings_is_unknown(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path)
+    host.set_machine(None, None)
+    assert labels(host.open()) == {"npu.count": "0", "machine.vendor": "unknown", "machine.name": "unknown"}
+
+
+def before_and_with(root: Path, pattern: str, fault: Fault) -> tuple[Labels, Labels]:
+    """Labels of a host, and of the same one when the files that match ``pattern`` have become unreadable."""
+    host, fs = FakeHost(root, warboy(0), rngd(0)), FaultyFS()
+    memory = Memory().after(look(host.open(fs)))
+    fs.put(pattern, fault)
+    later = memory.after(look(host.open(fs)))
+    assert memory.facts is not None
+    assert later.facts is not None
+    assert any(card.unreadable for card in later.facts.devices)
+    return labels_of(memory.facts, extras=Extra), labels_of(later.facts, extras=Extra)
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=list(FAULTS))
+@pytest.mark.parametrize("attribute", [*IDENTITY_ATTRIBUTES, "*"])
+def test_an_attribute_that_becomes_unreadable_changes_no_label(tmp_path: Path, attribute: str, fault: Fault) -> None:
+    before, after = before_and_with(tmp_path, f"*/npu0_mgmt/{attribute}", fault)
+    assert after == before
+
+
+def test_a_management_directory_that_is_suddenly_empty_changes_no_label(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), warboy(1))
+    memory = Memory().after(look(host.open()))
+    for attribute in IDENTITY_ATTRIBUTES:
+        (tmp_path / "sys/class/npu_mgmt/npu0_mgmt" / attribute).unlink()
+    later = memory.after(look(host.open()))
+    assert later.facts is not None
+    assert later.facts.devices[0].unreadable
+    assert memory.facts is not None
+    assert labels_of(later.facts, extras=Extra) == labels_of(memory.facts, extras=Extra)
+
+
+def test_an_attribute_that_was_never_readable_costs_its_labels_only(tmp_path: Path) -> None:
+    host, fs = FakeHost(tmp_path, warboy(0)), FaultyFS()
+    whole = labels(host.open(fs))
+    fs.put("*/npu0_mgmt/version", EIO)
+    assert labels(host.open(fs)) == {key: whole[key] for key in whole if not key.startswith("driver.")}
