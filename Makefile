@@ -24,8 +24,8 @@ $(VENV)/.ready: requirements/dev.txt $(PACKAGES:%=%/pyproject.toml)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps $(PACKAGES:%=--editable %)
 	@touch $@
 
-demo: setup ## the device plugin at work on a simulated node (KEEP=1 stays up)
-	@PYTHONPATH=tests $(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
+demo: setup ## the services at work on a simulated node (KEEP=1 stays up)
+	@PYTHONPATH=tests:scripts $(BIN)/python -m demo $(if $(KEEP),--keep)
 
 test: setup ## the default test suite
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
