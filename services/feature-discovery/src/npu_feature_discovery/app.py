@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +29,8 @@ _CUT_OFF = 0.3
 _CLEAN_UP_FILE = 0.5
 _CLEAN_UP_API = 10.0
 """Seconds that taking the labels away at the end may take. Only those who want that have to wait for it."""
+_STANDARD_OUTPUT = 1
+"""Its descriptor: where it is closed, Python has no object for it."""
 _WORK_ENDED = signal.SIGUSR1
 """Wakes the thread that waits for signals."""
 
@@ -189,4 +190,4 @@ def _api_sink(settings: Settings) -> Sink:
 
 def _print(text: bytes) -> None:
     # One system call, so that a reader of a pipe gets it whole.
-    os.write(sys.stdout.fileno(), text)
+    os.write(_STANDARD_OUTPUT, text)
