@@ -12,6 +12,7 @@ from npu_core.service.lifetime import END_SIGNALS
 from npu_core.service.logs import EventLog
 from npu_feature_discovery.back_off import chance
 from npu_feature_discovery.condition import LOOK_PATIENCE
+from npu_feature_discovery.heritage import with_heritage
 from npu_feature_discovery.labels import Facts, Labels, labels_of
 from npu_feature_discovery.looking import Looker
 from npu_feature_discovery.loop import Discovery, Pace
@@ -162,9 +163,10 @@ class _Worker:
             signal.pthread_kill(self._waiting, _WORK_ENDED)
 
 
-def labels_for(settings: Settings, facts: Facts) -> Labels:
-    """The labels that some facts make under these settings."""
-    return labels_of(facts, settings.mixed, settings.extra_labels)
+def labels_for(settings: Settings, facts: Facts, before: Labels) -> Labels:
+    """The labels that some facts make under these settings, where ``before`` was published when the process started."""
+    labels = labels_of(facts, settings.mixed, settings.extra_labels)
+    return with_heritage(labels, before, facts, settings.extra_labels)
 
 
 def sink_of(settings: Settings) -> Sink:

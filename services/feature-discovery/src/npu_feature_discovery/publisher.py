@@ -70,6 +70,10 @@ class Publisher:
             self._succeed(labels, outcome)
         return self.published
 
+    def known(self) -> Labels:
+        """What is published, as far as the sink can tell without asking anybody."""
+        return self._sink.known()
+
     def hurry(self) -> None:
         """Publish at the next chance, and trust nothing that was published before."""
         self._not_before = 0.0

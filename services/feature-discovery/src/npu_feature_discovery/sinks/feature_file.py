@@ -100,11 +100,15 @@ class FeatureFileSink:
         Raises:
             SinkError: as :meth:`remove`.
         """
+        return self.remove() if self.known() else Outcome.ABSENT
+
+    def known(self) -> Labels:
+        """See :class:`~npu_feature_discovery.sinks.Sink`. Nothing if there is anything in the file but our labels."""
         content = self._content()
         text = None if content is None else parse(content)
         if text is None or not all(key.startswith(PREFIX) for key in text.labels):
-            return Outcome.ABSENT
-        return self.remove()
+            return {}
+        return text.labels
 
     def forget(self) -> None:
         """See :class:`~npu_feature_discovery.sinks.Sink`. There is nothing to forget."""
@@ -235,6 +239,10 @@ class StandardOutputSink:
     def remove(self) -> Outcome:
         """See :class:`~npu_feature_discovery.sinks.Sink`. What was printed stays printed."""
         return Outcome.ABSENT
+
+    def known(self) -> Labels:
+        """See :class:`~npu_feature_discovery.sinks.Sink`."""
+        return self._written or {}
 
     def forget(self) -> None:
         """See :class:`~npu_feature_discovery.sinks.Sink`."""
