@@ -76,3 +76,10 @@ async def test_an_api_server_that_is_not_there_is_said_once_and_does_not_keep_it
         await node.start(*options, environment=nowhere)
         await node.discovery.until_logged("cannot publish", PATIENCE)
         assert await node.discovery.stop() == 0
+
+
+async def test_an_address_that_can_be_none_is_told_and_costs_no_label() -> None:
+    async with LabelledNode(warboy(0)) as node:
+        await node.up("--listen-address", "a..b:6256")
+        assert "a..b:6256" in await node.discovery.until_logged("cannot listen", PATIENCE)
+        assert node.discovery.logged("the endpoint has ended") == []

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from npu_core.testing import FakeHost, FaultyFS
+from npu_feature_discovery.heritage import with_heritage
 from npu_feature_discovery.labels import PREFIX, Facts, Labels, labels_of
 from npu_feature_discovery.looking import Looker
 from npu_feature_discovery.loop import Discovery, Pace
@@ -59,6 +60,9 @@ class ObedientSink:
     def remove(self) -> Outcome:
         return Outcome.ABSENT
 
+    def known(self) -> Labels:
+        return self.published[-1] if self.published else {}
+
     def forget(self) -> None:
         self.forgotten += 1
 
@@ -92,9 +96,9 @@ class Rig:
         pace = Pace(interval, PATIENCE)
         self.discovery = Discovery(looker, publisher, self._labels_of, self.telemetry, pace, self.clock)
 
-    def _labels_of(self, facts: Facts) -> Labels:
+    def _labels_of(self, facts: Facts, before: Labels) -> Labels:
         self.facts.append(facts)
-        return labels_of(facts)
+        return with_heritage(labels_of(facts), before, facts)
 
     def turns(self, count: int, every: float = 1.0) -> None:
         """So many turns of the loop, with time passing after each."""

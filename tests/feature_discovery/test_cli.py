@@ -204,6 +204,12 @@ def test_check_tells_what_a_version_of_nfd_would_drop(host: FakeHost, arguments:
     assert told in run("check", *arguments, **seeing(host)).stdout.splitlines()
 
 
+def test_check_tells_that_an_older_nfd_would_not_let_the_labels_expire(host: FakeHost) -> None:
+    ended = run("check", "--nfd-version", "v0.11", **seeing(host), NPU_EXPIRY="240", NPU_NFD_VERSION="v0.14")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "  # +expiry-time: v0.11 knows no comments: the labels would not expire (v0.14 does)" in ended.stdout
+
+
 def test_check_says_nothing_of_nfd_where_there_is_none(host: FakeHost) -> None:
     assert "NFD" not in run("--sink", "node-labels", "check", NODE_NAME="here", **seeing(host)).stdout
 
@@ -241,3 +247,17 @@ def test_check_of_a_host_without_cards_is_no_failure(tmp_path: Path) -> None:
     ended = run("check", **seeing(FakeHost(tmp_path)))
     assert ended.returncode == 0
     assert "beta.furiosa.ai/npu.count=0 " in ended.stdout
+
+
+def test_labels_that_cannot_be_printed_are_a_failure_in_words(host: FakeHost) -> None:
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$0" --print >&-', PROGRAM],  # noqa: S607  # the system's own
+        env=os.environ | seeing(host),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert 'reason="standard output: Bad file descriptor"' in ended.stderr
+    assert "Traceback" not in ended.stderr

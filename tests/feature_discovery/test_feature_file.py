@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -239,3 +240,65 @@ def test_a_reader_of_standard_output_that_went_away_is_a_failure() -> None:
 
     with pytest.raises(SinkError, match="standard output: Broken pipe"):
         StandardOutputSink(broken).publish(ONE)
+
+
+# -- what stands in the way -------------------------------------------------------------------------------------------
+
+
+def failure(sink: FeatureFileSink) -> str:
+    with pytest.raises(SinkError) as caught:
+        sink.publish(ONE)
+    return caught.value.message
+
+
+def test_a_failure_that_stays_the_same_is_said_in_the_same_words(path: Path) -> None:
+    path.mkdir()
+    sink = FeatureFileSink(str(path))
+    assert failure(sink) == failure(sink) == f"{path}: EISDIR (Is a directory)"
+
+
+def test_a_scratch_file_that_cannot_be_made_is_a_failure_of_its_directory(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, make = FeatureFileSink(str(path)), os.open
+
+    def full(name: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+        return make(name, flags, mode)
+
+    monkeypatch.setattr(os, "open", full)
+    told = f"{path.parent / SCRATCH_DIR}: ENOSPC (No space left on device)"
+    assert failure(sink) == failure(sink) == told
+
+
+def test_a_link_in_the_place_of_the_scratch_directory_leads_nobody_away(path: Path) -> None:
+    elsewhere = path.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").touch()
+    scratch = path.parent / SCRATCH_DIR
+    for take in (FeatureFileSink.remove, lambda sink: sink.publish(ONE)):
+        scratch.symlink_to(elsewhere)
+        take(FeatureFileSink(str(path)))
+        assert list(elsewhere.iterdir()) == [elsewhere / "precious"]
+        assert not scratch.is_symlink()
+    assert path.read_bytes() == render(ONE)
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to(path.name), os.mkfifo])
+def test_what_is_no_directory_makes_way_for_the_scratch_directory(path: Path, make: Callable[[Path], object]) -> None:
+    make(path.parent / SCRATCH_DIR)
+    assert FeatureFileSink(str(path)).publish(ONE) is Outcome.CREATED
+    assert stat.S_ISDIR((path.parent / SCRATCH_DIR).lstat().st_mode)
+
+
+def test_a_file_that_cannot_be_read_is_written_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = FeatureFileSink(str(path))
+    sink.publish(ONE)
+
+    def broken(descriptor: int, length: int) -> bytes:
+        raise OSError(errno.EIO, f"{length} bytes of {descriptor}")
+
+    monkeypatch.setattr(os, "read", broken)
+    assert sink.remove_if_ours() is Outcome.ABSENT
+    assert sink.publish(TWO) is Outcome.UPDATED

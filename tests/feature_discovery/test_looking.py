@@ -1,6 +1,7 @@
 """Looks at a host: what they give where a card hangs, is strange, or is none."""
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,3 +143,20 @@ def test_a_card_that_is_gone_is_no_longer_stuck(looker: Looker, hung: Blocked, h
     looker.look()
     assert looker.stuck() == frozenset()
     hung.release()
+
+
+def test_a_system_that_refuses_threads_costs_no_card(looker: Looker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError(f"can't start new thread {thread.name}")
+
+    looker.glance()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    look = looker.look()
+    assert [(card.key, card.product) for card in look.facts.devices] == [
+        ((Arch.WARBOY, 0), None),
+        ((Arch.WARBOY, 1), None),
+        ((Arch.RENEGADE, 0), None),
+    ]
+    assert look.facts.machine is None
+    monkeypatch.undo()
+    assert all(card.product for card in looker.look().facts.devices)

@@ -10,6 +10,7 @@ import pytest
 from feature_discovery.rigs import INTERVAL, PATIENCE, Rig, unreachable
 from npu_core.arch import Arch
 from npu_core.testing import EACCES, EIO, Blocked, FakeHost, warboy
+from npu_feature_discovery.labels import Facts, labels_of
 
 A_WHILE = 10.0
 
@@ -267,3 +268,20 @@ def test_once_publishes_nothing_where_it_cannot_look(rig: Rig) -> None:
     rig.fs.put("*/sys", EIO)
     assert not rig.discovery.once()
     assert rig.sink.attempts == 0
+
+
+def test_a_card_replaced_by_one_that_hangs_inherits_nothing_once_this_process_knew_the_first(
+    rig: Rig, host: FakeHost
+) -> None:
+    rig.sink.published.append(labels_of(Facts(host.open().inventory().devices, host.open().machine())))
+    rig.turns(2)
+    assert rig.last("npu.product", "driver.version") == ("warboyB0", "1.9.2")
+    rig.fs.put("*/npu1_mgmt/version", EIO)
+    rig.fs.put("*/npu0_mgmt/version", EIO)
+    for card in host.cards:
+        card.disappear()
+    rig.turns(4, every=60.0)
+    for card in host.cards:
+        card.reappear()
+    rig.turns(2)
+    assert rig.last("npu.count", "npu.product", "driver.version") == ("2", "warboyB0", None)

@@ -6,7 +6,7 @@ import pytest
 
 from feature_discovery.rigs import Clock, ObedientSink, unreachable
 from npu_core.service.logs import _FIELDS
-from npu_feature_discovery.publisher import Publisher
+from npu_feature_discovery.publisher import LONGEST_ASKED_FOR, Publisher
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.telemetry import Telemetry
 
@@ -105,3 +105,12 @@ def test_what_another_sink_left_and_cannot_be_removed_is_said_and_no_failure(cap
     publisher = Publisher(ObedientSink(), Telemetry(), supersede=supersede)
     assert publisher.publish(A)
     assert caplog.messages == ["cannot remove what another sink left behind"]
+
+
+def test_nobody_makes_it_wait_for_ever() -> None:
+    clock, sink = Clock(), ObedientSink(failing=unreachable(retry_after=1e12))
+    publisher = Publisher(sink, Telemetry(), clock)
+    assert not publisher.publish(A)
+    sink.failing = None
+    clock.pass_(LONGEST_ASKED_FOR)
+    assert publisher.publish(A)
