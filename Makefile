@@ -1,7 +1,8 @@
 # One verb each. `make demo` and `make test` set themselves up: they need Python >= 3.11, make and git.
 PYTHON ?= $(shell scripts/find-python)
 VENV := .venv
-WORKERS ?= 2
+# Tests mostly wait for processes: two workers a core.
+WORKERS ?= 4
 BIN := $(VENV)/bin
 PACKAGES := libs/npu-core services/device-plugin services/feature-discovery services/metrics-exporter
 # Tests write whole hosts, file by file: in memory where there is room, that takes a tenth of the time.
