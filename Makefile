@@ -1,7 +1,8 @@
 # One verb each. `make demo` and `make test` set themselves up: they need Python >= 3.11, make and git.
 PYTHON ?= $(shell scripts/find-python)
 VENV := .venv
-WORKERS ?= 2
+# Tests mostly wait for processes: two workers a core.
+WORKERS ?= 4
 BIN := $(VENV)/bin
 PACKAGES := libs/npu-core services/device-plugin services/feature-discovery services/metrics-exporter
 # Tests write whole hosts, file by file: in memory where there is room, that takes a tenth of the time.
@@ -24,8 +25,8 @@ $(VENV)/.ready: requirements/dev.txt $(PACKAGES:%=%/pyproject.toml)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps $(PACKAGES:%=--editable %)
 	@touch $@
 
-demo: setup ## the device plugin at work on a simulated node (KEEP=1 stays up)
-	@PYTHONPATH=tests $(BIN)/python scripts/demo.py $(if $(KEEP),--keep)
+demo: setup ## the services at work on a simulated node (KEEP=1 stays up)
+	@PYTHONPATH=tests:scripts $(BIN)/python -m demo $(if $(KEEP),--keep)
 
 test: setup ## the default test suite
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)

@@ -101,6 +101,11 @@ class LabelledNode:
             while not holds():  # noqa: ASYNC110  # files tell nobody that they change
                 await asyncio.sleep(_BETWEEN_LOOKS)
 
+    def written(self) -> tuple[int, int]:
+        """Differs for every feature file that was ever written, and for nothing else: not for one that was read."""
+        status = self.file.stat()
+        return status.st_ino, status.st_mtime_ns
+
     def mode(self) -> int:
         """Of the feature file."""
         return stat.S_IMODE(self.file.stat().st_mode)

@@ -68,6 +68,11 @@ class ServiceProcess:
         assert self._process is not None
         return self._process.pid
 
+    def sockets(self) -> list[str]:
+        """The sockets it has open, as /proc names them."""
+        links = [str(entry.readlink()) for entry in Path(f"/proc/{self.pid}/fd").iterdir()]
+        return [link for link in links if link.startswith("socket:")]
+
     @property
     def running(self) -> bool:
         """Whether it was started and has not ended."""

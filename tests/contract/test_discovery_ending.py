@@ -106,6 +106,20 @@ async def test_a_card_that_hangs_and_comes_back_keeps_its_labels_meanwhile(node:
     assert node.labels() == before
 
 
+async def test_a_restart_while_every_card_hangs_costs_no_label(node: LabelledNode) -> None:
+    await node.up()
+    before = node.labels()
+    await node.discovery.stop(signal.SIGKILL)
+    for card in node.host.cards:
+        card.hang("soc_rev")
+    await node.start("--interval", "0.1")
+    await node.discovery.until_logged("already published", PATIENCE)
+    assert node.labels() == before
+    for card in node.host.cards:
+        card.set_attribute("soc_rev", "A0")
+    await node.until_labelled(npu_product="warboy")
+
+
 # -- what rests ----------------------------------------------------------------------------------------------------
 
 

@@ -252,6 +252,23 @@ async def test_a_torn_checkpoint_keeps_nothing_from_being_offered(machine: Machi
     assert len(there.node.plugin.logged("cannot read the kubelet's checkpoint")) == 1
 
 
+async def test_a_card_that_comes_while_the_kubelet_lets_the_plugin_wait_is_in_the_first_list(machine: Machine) -> None:
+    there = await machine(warboy(0), warboy(1))
+    card = there.node.host.card(Arch.WARBOY, 0)
+    card.disappear()
+    await there.node.kubelet.start()
+    await there.node.kubelet.set_pod_resources(PodResourcesBehaviour(delay=3600.0))
+    there.configure("disabledDevices: [{devName: npu1, nodeName: here}]")
+    await there.start_plugin()
+    await there.node.plugin.until_logged("card found card=npu1", PATIENCE)
+
+    card.reappear()
+    await there.node.offers("npu0pe0-1")
+
+    [first] = there.lists()
+    assert [device.id for device in first.devices if device.health == "Healthy"] == ["npu0pe0-1"]
+
+
 async def test_at_a_start_a_slow_answer_is_waited_for(machine: Machine) -> None:
     there = await machine(warboy(0))
     await there.up()

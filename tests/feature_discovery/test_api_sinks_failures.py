@@ -158,6 +158,16 @@ def test_after_a_failure_the_next_publication_asks_again(
     assert node_labels.publish(OTHER_LABELS) is Outcome.UPDATED
 
 
+def test_after_a_failure_that_may_have_been_none_the_labels_of_before_are_not_trusted(
+    api_server: StandInApiServer, node_labels: NodeLabelsSink
+) -> None:
+    node_labels.publish(LABELS)
+    api_server.fail(Fault(method="PATCH", drop=True))
+    with pytest.raises(SinkError):
+        node_labels.publish(OTHER_LABELS)
+    assert node_labels.publish(LABELS) is Outcome.UPDATED
+
+
 # The way there
 
 

@@ -1,17 +1,38 @@
-"""The ``npu-feature-discovery`` command, as far as it goes: its version, and one look at a host."""
+"""The ``npu-feature-discovery`` command as operators run it."""
 
+import json
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
 
 from npu_core.arch import Arch
 from npu_core.testing import FakeHost, rngd, warboy
 from npu_feature_discovery import __version__
+from npu_feature_discovery.labels import Extra
+from npu_feature_discovery.plain_options import FLAGS, OPTIONS
 
 PATIENCE = 30
+ANSWER_OF_CHECK = 6.0
+"""Seconds: twice the deadline of a look, and the start of the program."""
 PROGRAM = Path(sys.executable).with_name("npu-feature-discovery")
+LABELS = """\
+beta.furiosa.ai/driver.reference=3def9c2
+beta.furiosa.ai/driver.version=1.9.2
+beta.furiosa.ai/driver.version.major=1
+beta.furiosa.ai/driver.version.minor=9
+beta.furiosa.ai/driver.version.patch=2
+beta.furiosa.ai/machine.name=PowerEdge-R750
+beta.furiosa.ai/machine.vendor=Dell-Inc
+beta.furiosa.ai/npu.count=1
+beta.furiosa.ai/npu.family=warboy
+beta.furiosa.ai/npu.product=warboyB0
+"""
 
 
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -26,6 +47,18 @@ def seeing(host: FakeHost) -> Mapping[str, str]:
     return {"NPU_SYSFS": host.sysfs, "NPU_DEVFS": host.devfs}
 
 
+@pytest.fixture
+def host(tmp_path: Path) -> FakeHost:
+    return FakeHost(tmp_path / "host", warboy(0))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The feature file, in a directory of its own."""
+    (tmp_path / "features.d").mkdir()
+    return tmp_path / "features.d/furiosa-npu-feature-discovery"
+
+
 def test_the_version_is_the_packages() -> None:
     ended = run("--version")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"npu-feature-discovery {__version__}\n", "")
@@ -37,47 +70,194 @@ def test_the_module_is_the_same_program() -> None:
     assert ended.stdout == f"npu-feature-discovery {__version__}\n"
 
 
-def test_help_tells_of_check() -> None:
+def test_help_has_every_option_with_its_environment_variable() -> None:
     ended = run("--help")
+    told = dict(re.findall(r"--([a-z-]+) [^[]*\[env:\s+(NPU_[A-Z_]+)\]", ended.stdout))
     assert ended.returncode == 0
+    assert told == {option: "NPU_" + option.upper().replace("-", "_") for option in OPTIONS}
     assert "check" in ended.stdout
 
 
-def test_an_option_that_there_is_not_is_a_wrong_use() -> None:
-    assert run("--nonsense").returncode == 2
+def test_help_has_every_group_of_labels() -> None:
+    told = re.sub(r"\s+", " ", run("--help").stdout)
+    assert ", ".join(sorted(Extra)) in told or all(group in told for group in Extra)
+
+
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["--oneshot", "--nonsense"], ["--interval"]])
+def test_an_option_that_there_is_not_is_a_wrong_use(arguments: list[str]) -> None:
+    ended = run(*arguments)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [[], ["--oneshot"], ["--remove"], ["check"]])
+def test_wrong_settings_are_all_told_and_nothing_is_done(command: list[str]) -> None:
+    ended = run("--interval", "soon", "--sysfs", "sys", *command, NPU_MIXED="both")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines() == [
+        "command line: --interval is 'soon': expected a number of seconds from 0.1 to 86400, or infinite",
+        "environment: NPU_MIXED is 'both': expected one of join, omit",
+        "command line: --sysfs is 'sys': expected an absolute path",
+    ]
+
+
+def test_every_option_reaches_the_setting_of_its_name() -> None:
+    wrong = {option: f"no/{option}/" for option in OPTIONS if option not in {*FLAGS, "namespace"}}
+    arguments = [word for option, text in wrong.items() for word in (f"--{option}", text)]
+    told = re.findall(r"^command line: --([a-z-]+) is 'no/([a-z-]+)/'", run(*arguments, "check").stderr, re.MULTILINE)
+    assert sorted(told) == sorted((option, option) for option in wrong)
+
+
+def test_flags_reach_the_settings_by_the_library_too() -> None:
+    ended = run("--remove", "--log-level", "info", "--log-level", "info", "--print", "--oneshot")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("command line: --remove is 'true': expected neither --oneshot nor --print")
+
+
+# -- once -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("twice", [[], ["--log-level", "info", "--log-level", "info"]], ids=["plain", "by the library"])
+def test_oneshot_publishes_and_ends(host: FakeHost, file: Path, twice: list[str]) -> None:
+    ended = run("--oneshot", "--output-file", str(file), *twice, **seeing(host))
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert file.read_text() == LABELS
+    before = file.stat()
+    assert run("--output-file", str(file), *twice, NPU_ONESHOT="true", **seeing(host)).returncode == 0
+    assert file.stat().st_ino == before.st_ino
+
+
+def test_oneshot_that_cannot_publish_says_why_and_fails(host: FakeHost, tmp_path: Path) -> None:
+    ended = run("--oneshot", "--output-file", f"{tmp_path}/nowhere/file", **seeing(host))
+    assert ended.returncode == 1
+    assert f"{tmp_path}/nowhere is no directory" in ended.stderr
+
+
+def test_oneshot_that_cannot_look_leaves_the_file_and_fails(file: Path, tmp_path: Path) -> None:
+    file.write_text("beta.furiosa.ai/npu.count=3\n")
+    ended = run("--oneshot", "--output-file", str(file), "--sysfs", f"{tmp_path}/sys", "--devfs", f"{tmp_path}/dev")
+    assert ended.returncode == 1
+    assert "cannot look at the host" in ended.stderr
+    assert file.read_text() == "beta.furiosa.ai/npu.count=3\n"
+
+
+def test_oneshot_of_a_host_without_cards_counts_none(tmp_path: Path, file: Path) -> None:
+    host = FakeHost(tmp_path / "empty")
+    assert run("--oneshot", "--output-file", str(file), **seeing(host)).returncode == 0
+    assert "npu.count=0\n" in file.read_text()
+
+
+def test_print_prints_and_publishes_nothing(host: FakeHost, file: Path) -> None:
+    ended = run("--print", "--output-file", str(file), "--log-level", "warning", **seeing(host))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, LABELS, "")
+    assert not file.exists()
+
+
+def test_the_output_file_may_be_standard_output(host: FakeHost) -> None:
+    assert run("--oneshot", "--output-file", "-", **seeing(host)).stdout == LABELS
+
+
+def test_remove_takes_the_file_away_and_is_content_where_there_is_none(host: FakeHost, file: Path) -> None:
+    run("--oneshot", "--output-file", str(file), **seeing(host))
+    assert run("--remove", "--output-file", str(file)).returncode == 0
+    assert list(file.parent.iterdir()) == []
+    ended = run("--remove", "--output-file", str(file))
+    assert ended.returncode == 0
+    assert "nothing to remove" in ended.stderr
+
+
+def test_remove_that_cannot_says_so_and_fails(file: Path) -> None:
+    file.mkdir()
+    ended = run("--remove", "--output-file", str(file))
+    assert ended.returncode == 1
+    assert "cannot remove the labels" in ended.stderr
+
+
+# -- check ------------------------------------------------------------------------------------------------------------
+
+
+def test_check_tells_each_label_and_the_file_it_comes_from(host: FakeHost) -> None:
+    ended = run("check", **seeing(host))
+    lines = dict(
+        re.split(r" {2,}", line, maxsplit=1) for line in ended.stdout.splitlines() if "=" in line and "  " in line
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "".join(f"{label}\n" for label in lines if "=" in label and "/" in label) == LABELS
+    assert lines["beta.furiosa.ai/machine.vendor=Dell-Inc"] == f"{host.sysfs}/class/dmi/id/sys_vendor"
+    assert lines["beta.furiosa.ai/driver.version=1.9.2"] == f"{host.sysfs}/class/npu_mgmt/npu*_mgmt/version"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--nfd-version", "v0.11"], "NFD v0.11 drops 10 of them:"),
+        (["--nfd-version", "v0.11", "--extra-label-ns", "a.b,beta.furiosa.ai"], "NFD v0.11 drops none of them"),
+        (["--nfd-version", "0.13.1"], "NFD v0.13.1 drops none of them"),
+        (["--nfd-version", "v0.19"], "NFD v0.19 drops none of them"),
+        ([], "NFD v0.11 drops 10 of them:"),
+    ],
+)
+def test_check_tells_what_a_version_of_nfd_would_drop(host: FakeHost, arguments: list[str], told: str) -> None:
+    assert told in run("check", *arguments, **seeing(host)).stdout.splitlines()
+
+
+def test_check_tells_that_an_older_nfd_would_not_let_the_labels_expire(host: FakeHost) -> None:
+    ended = run("check", "--nfd-version", "v0.11", **seeing(host), NPU_EXPIRY="240", NPU_NFD_VERSION="v0.14")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "  # +expiry-time: v0.11 knows no comments: the labels would not expire (v0.14 does)" in ended.stdout
+
+
+def test_check_says_nothing_of_nfd_where_there_is_none(host: FakeHost) -> None:
+    assert "NFD" not in run("--sink", "node-labels", "check", NODE_NAME="here", **seeing(host)).stdout
+
+
+def test_check_tells_programs_the_same(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), rngd(0), warboy(3, driver=""))
+    host.card(Arch.WARBOY, 3).set_attribute("platform_type", "VITIS")
+    ended = run("check", "--nfd-version", "v0.14", "--output", "json", **seeing(host))
+    document = json.loads(ended.stdout)
+    labels = {label["key"].partition("/")[2]: label["value"] for label in document["labels"]}
+    assert (labels["npu.count"], labels["npu.family"]) == ("2", "renegade_warboy")
+    assert document["nfd"] == {"version": "v0.14", "dropped": []}
+    assert document["rejected"] == [
+        {"card": "npu3", "family": "warboy", "reason": "platform_type is 'VITIS', expected 'FuriosaAI'"}
+    ]
+    assert document["unreadable"] == []
+
+
+def test_check_answers_although_a_card_hangs(host: FakeHost) -> None:
+    host.cards[0].hang("soc_rev")
+    begun = time.monotonic()
+    ended = run("check", **seeing(host))
+    assert time.monotonic() - begun < ANSWER_OF_CHECK
+    assert ended.returncode == 0
+    assert "unreadable: npu0 management attributes: no answer within 2 s" in ended.stdout
 
 
 def test_check_of_a_host_that_is_not_there_fails(tmp_path: Path) -> None:
-    ended = run("check", "--sysfs", f"{tmp_path}/sys", "--devfs", f"{tmp_path}/dev")
+    ended = run("--sysfs", f"{tmp_path}/sys", "--devfs", f"{tmp_path}/dev", "check")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == f"cannot read the host: {tmp_path}/sys: ENOENT (No such file or directory)\n"
 
 
-def test_check_tells_what_labels_are_made_of(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0), rngd(0), warboy(3, driver=""), vendor="Supermicro", machine="SYS-421GE")
-    host.card(Arch.WARBOY, 3).set_attribute("device_type", "Warboy")
-    ended = run("check", **seeing(host))
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.splitlines() == [
-        "machine: Supermicro, SYS-421GE",
-        "cards: 3",
-        "  npu0: warboyB0 (warboy), driver 1.9.2, 3def9c2",
-        "  npu3: warboyB0 (warboy), driver unknown",
-        "  npu0: rngd (renegade), driver 2026.1.2, e28c5c0",
-    ]
-
-
-def test_check_tells_what_is_left_out_and_what_the_machine_does_not_say(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0), vendor="", machine="")
-    host.set_machine(None, None)
-    host.card(Arch.WARBOY, 0).set_attribute("platform_type", "VITIS")
-    assert run("check", **seeing(host)).stdout.splitlines() == [
-        "machine: unknown vendor, unknown name",
-        "cards: 0",
-        "  npu0 (warboy) is left out: platform_type is 'VITIS', expected 'FuriosaAI'",
-    ]
-
-
-def test_a_host_without_cards_is_no_failure(tmp_path: Path) -> None:
+def test_check_of_a_host_without_cards_is_no_failure(tmp_path: Path) -> None:
     ended = run("check", **seeing(FakeHost(tmp_path)))
-    assert (ended.returncode, ended.stdout) == (0, "machine: Dell Inc., PowerEdge R750\ncards: 0\n")
+    assert ended.returncode == 0
+    assert "beta.furiosa.ai/npu.count=0 " in ended.stdout
+
+
+def test_labels_that_cannot_be_printed_are_a_failure_in_words(host: FakeHost) -> None:
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$0" --print >&-', PROGRAM],  # noqa: S607  # the system's own
+        env=os.environ | seeing(host),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert 'reason="standard output: Bad file descriptor"' in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -97,10 +97,15 @@ class DevicePlugin:
                 await self._scanner.enumerate_cards()
             else:
                 await self._scanner.look()
+            seen = self._clock()
             new = await self._name_new_families()
             if new or self._waiting or self._keeper.in_the_dark or now - asked >= self.settings.interval:
                 asked = now
                 await self._keeper.ask()
+            if self._clock() - seen > PULSE:
+                # The kubelet let us wait: what was seen of the cards is old.
+                await self._scanner.enumerate_cards()
+                await self._name_new_families()
             self._publish()
             self._heartbeat, self._looked = self._clock(), True
             self._say_once_if_there_is_nothing()

@@ -2,6 +2,7 @@
 
 Who does what: :mod:`~npu_feature_discovery.settings` what the operator wants;
 :mod:`~npu_feature_discovery.looking` reads the host; :mod:`~npu_feature_discovery.decision` what to believe of it;
+:mod:`~npu_feature_discovery.heritage` what stays of the process before;
 :mod:`~npu_feature_discovery.labels` what that makes the labels; :mod:`~npu_feature_discovery.sinks` where they go;
 :mod:`~npu_feature_discovery.publisher` going there again; :mod:`~npu_feature_discovery.loop` one after the other;
 :mod:`~npu_feature_discovery.app` all of it together.

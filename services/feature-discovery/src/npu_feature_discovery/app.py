@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from npu_core.service.lifetime import END_SIGNALS
 from npu_core.service.logs import EventLog
 from npu_feature_discovery.back_off import chance
 from npu_feature_discovery.condition import LOOK_PATIENCE
+from npu_feature_discovery.heritage import with_heritage
 from npu_feature_discovery.labels import Facts, Labels, labels_of
 from npu_feature_discovery.looking import Looker
 from npu_feature_discovery.loop import Discovery, Pace
@@ -30,6 +30,8 @@ _CUT_OFF = 0.3
 _CLEAN_UP_FILE = 0.5
 _CLEAN_UP_API = 10.0
 """Seconds that taking the labels away at the end may take. Only those who want that have to wait for it."""
+_STANDARD_OUTPUT = 1
+"""Its descriptor: where it is closed, Python has no object for it."""
 _WORK_ENDED = signal.SIGUSR1
 """Wakes the thread that waits for signals."""
 
@@ -161,9 +163,10 @@ class _Worker:
             signal.pthread_kill(self._waiting, _WORK_ENDED)
 
 
-def labels_for(settings: Settings, facts: Facts) -> Labels:
-    """The labels that some facts make under these settings."""
-    return labels_of(facts, settings.mixed, settings.extra_labels)
+def labels_for(settings: Settings, facts: Facts, before: Labels) -> Labels:
+    """The labels that some facts make under these settings, where ``before`` was published when the process started."""
+    labels = labels_of(facts, settings.mixed, settings.extra_labels)
+    return with_heritage(labels, before, facts, settings.extra_labels)
 
 
 def sink_of(settings: Settings) -> Sink:
@@ -189,4 +192,4 @@ def _api_sink(settings: Settings) -> Sink:
 
 def _print(text: bytes) -> None:
     # One system call, so that a reader of a pipe gets it whole.
-    os.write(sys.stdout.fileno(), text)
+    os.write(_STANDARD_OUTPUT, text)

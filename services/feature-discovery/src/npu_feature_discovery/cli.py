@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -164,11 +165,13 @@ def check_host(
     from npu_feature_discovery import check  # noqa: PLC0415  # whoever publishes has no use for it
 
     given: dict[str, str] = context.obj
-    settings = _settings(given | ({} if nfd_version is None else {"nfd-version": nfd_version}))
+    settings = _settings(given)
+    # Not the version that the file is written for: the question is what another one would make of it.
+    asked = settings if nfd_version is None else _settings({"nfd-version": nfd_version}, {})
     # What the looker would log is in the answer.
     logging.getLogger().addHandler(logging.NullHandler())
     try:
-        finding = check.examine(settings, settings.nfd_version, [name for name in extra_label_ns.split(",") if name])
+        finding = check.examine(settings, asked.nfd_version, [name for name in extra_label_ns.split(",") if name])
     except HostError as error:
         print(f"cannot read the host: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
@@ -179,9 +182,9 @@ def _text(value: str | bool | None) -> str:
     return "true" if value is True else str(value)
 
 
-def _settings(given: dict[str, str]) -> Settings:
+def _settings(given: dict[str, str], environment: Mapping[str, str] = os.environ) -> Settings:
     try:
-        return load(given, os.environ)
+        return load(given, environment)
     except SettingsError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error

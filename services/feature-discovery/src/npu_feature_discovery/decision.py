@@ -15,9 +15,10 @@ from npu_feature_discovery.labels import Facts
 EMPTY_LOOKS = 2
 """Looks in a row without a card after which the node has none. The driver may just be loaded anew."""
 
-_PRODUCT_FROM = frozenset({"device_type", "soc_rev"})
-_DRIVER_FROM = frozenset({"version"})
-_FIRMWARE_FROM = frozenset({"fw_version"})
+PRODUCT_FROM = frozenset({"device_type", "soc_rev"})
+DRIVER_FROM = frozenset({"version"})
+FIRMWARE_FROM = frozenset({"fw_version"})
+"""Attributes that a fact of a card is told by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,9 @@ def _with_memory(device: Device, before: Device | None) -> Device:
         return device
     return replace(
         device,
-        product=before.product if _cannot_tell(device, _PRODUCT_FROM) else device.product,
-        driver=before.driver if _cannot_tell(device, _DRIVER_FROM) else device.driver,
-        firmware=before.firmware if _cannot_tell(device, _FIRMWARE_FROM) else device.firmware,
+        product=before.product if cannot_tell(device, PRODUCT_FROM) else device.product,
+        driver=before.driver if cannot_tell(device, DRIVER_FROM) else device.driver,
+        firmware=before.firmware if cannot_tell(device, FIRMWARE_FROM) else device.firmware,
     )
 
 
@@ -78,7 +79,8 @@ def _is_another(device: Device, before: Device) -> bool:
     return any(now is not None and then is not None and now != then for now, then in identities)
 
 
-def _cannot_tell(device: Device, attributes: frozenset[str]) -> bool:
+def cannot_tell(device: Device, attributes: frozenset[str]) -> bool:
+    """Whether one of these attributes of the card could not be read: its silence then means nothing."""
     return any(
         item.reason is Reason.STUCK or item.subject == EVERY_ATTRIBUTE or item.subject in attributes
         for item in device.unreadable

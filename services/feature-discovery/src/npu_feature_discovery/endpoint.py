@@ -45,7 +45,7 @@ async def _serve(probe: Probe, address: Address) -> None:
     while True:
         try:
             await probe.serve(address.host, address.port)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
             if str(error) != told:
                 told = str(error)
                 _log.error("cannot listen", address=address, reason=told)

@@ -44,6 +44,17 @@ class Extra(StrEnum):
     PE_COUNT = "pe-count"
 
 
+class LabelSource(StrEnum):
+    """The files that say what a label says; see :attr:`LabelSpec.source`."""
+
+    CARD = "{card}"
+    PRODUCT = "{card}/device_type, {card}/soc_rev"
+    DRIVER = "{card}/version"
+    FIRMWARE = "{card}/fw_version"
+    MACHINE_VENDOR = "{sysfs}/class/dmi/id/sys_vendor"
+    MACHINE_NAME = "{sysfs}/class/dmi/id/product_name"
+
+
 @dataclass(frozen=True, slots=True)
 class LabelSpec:
     """A row of :data:`TABLE`.
@@ -56,7 +67,7 @@ class LabelSpec:
     """
 
     name: str
-    source: str
+    source: LabelSource
     meaning: str
     group: Extra | None = None
 
@@ -66,28 +77,24 @@ class LabelSpec:
         return PREFIX + self.name
 
 
-_PRODUCT_SOURCE = "{card}/device_type, {card}/soc_rev"
-_VERSION_SOURCE = "{card}/version"
-_FIRMWARE_SOURCE = "{card}/fw_version"
-
 TABLE: tuple[LabelSpec, ...] = (
-    LabelSpec("npu.count", "{card}", "cards in the node, dead ones too"),
-    LabelSpec("npu.product", _PRODUCT_SOURCE, "product code of the cards"),
-    LabelSpec("npu.family", "{card}", "architecture of the cards"),
-    LabelSpec("machine.vendor", "{sysfs}/class/dmi/id/sys_vendor", "maker of the machine"),
-    LabelSpec("machine.name", "{sysfs}/class/dmi/id/product_name", "product name of the machine"),
-    LabelSpec("driver.version", _VERSION_SOURCE, "version of the driver, as it gives it"),
-    LabelSpec("driver.version.major", _VERSION_SOURCE, "its first number"),
-    LabelSpec("driver.version.minor", _VERSION_SOURCE, "its second number"),
-    LabelSpec("driver.version.patch", _VERSION_SOURCE, "its third number"),
-    LabelSpec("driver.reference", _VERSION_SOURCE, "commit that the driver was built from"),
-    LabelSpec("firmware.version", _FIRMWARE_SOURCE, "version of the firmware, as it gives it", Extra.FIRMWARE),
-    LabelSpec("firmware.version.major", _FIRMWARE_SOURCE, "its first number", Extra.FIRMWARE),
-    LabelSpec("firmware.version.minor", _FIRMWARE_SOURCE, "its second number", Extra.FIRMWARE),
-    LabelSpec("firmware.version.patch", _FIRMWARE_SOURCE, "its third number", Extra.FIRMWARE),
-    LabelSpec("firmware.reference", _FIRMWARE_SOURCE, "commit that the firmware was built from", Extra.FIRMWARE),
-    LabelSpec("npu.<product>.count", _PRODUCT_SOURCE, "cards of this product", Extra.PRODUCT_COUNT),
-    LabelSpec("npu.pe.count", "{card}", "processing elements of all cards together", Extra.PE_COUNT),
+    LabelSpec("npu.count", LabelSource.CARD, "cards in the node, dead ones too"),
+    LabelSpec("npu.product", LabelSource.PRODUCT, "product code of the cards"),
+    LabelSpec("npu.family", LabelSource.CARD, "architecture of the cards"),
+    LabelSpec("machine.vendor", LabelSource.MACHINE_VENDOR, "maker of the machine"),
+    LabelSpec("machine.name", LabelSource.MACHINE_NAME, "product name of the machine"),
+    LabelSpec("driver.version", LabelSource.DRIVER, "version of the driver, as it gives it"),
+    LabelSpec("driver.version.major", LabelSource.DRIVER, "its first number"),
+    LabelSpec("driver.version.minor", LabelSource.DRIVER, "its second number"),
+    LabelSpec("driver.version.patch", LabelSource.DRIVER, "its third number"),
+    LabelSpec("driver.reference", LabelSource.DRIVER, "commit that the driver was built from"),
+    LabelSpec("firmware.version", LabelSource.FIRMWARE, "version of the firmware, as it gives it", Extra.FIRMWARE),
+    LabelSpec("firmware.version.major", LabelSource.FIRMWARE, "its first number", Extra.FIRMWARE),
+    LabelSpec("firmware.version.minor", LabelSource.FIRMWARE, "its second number", Extra.FIRMWARE),
+    LabelSpec("firmware.version.patch", LabelSource.FIRMWARE, "its third number", Extra.FIRMWARE),
+    LabelSpec("firmware.reference", LabelSource.FIRMWARE, "commit that the firmware was built from", Extra.FIRMWARE),
+    LabelSpec("npu.<product>.count", LabelSource.PRODUCT, "cards of this product", Extra.PRODUCT_COUNT),
+    LabelSpec("npu.pe.count", LabelSource.CARD, "processing elements of all cards together", Extra.PE_COUNT),
 )
 """Every label there can be. docs/labels.md has the same rows."""
 
@@ -144,6 +151,15 @@ def describe(
         LabelOrigin(key, value, _source(_spec_of(key.removeprefix(PREFIX)), families, sysfs))
         for key, value in labels_of(facts, mixed, extras).items()
     )
+
+
+def spec_of(key: str) -> LabelSpec | None:
+    """The row that a full key belongs to; None if it is none of ours."""
+    name = key.removeprefix(PREFIX)
+    if name == key:
+        return None
+    is_count = name.startswith("npu.") and name.endswith(".count")
+    return _SPECS.get(name) or (_SPECS[_product_count(_PRODUCT)] if is_count else None)
 
 
 def _of_machine(machine: Machine) -> Iterator[tuple[str, str]]:

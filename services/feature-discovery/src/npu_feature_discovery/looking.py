@@ -132,6 +132,8 @@ class Looker:
             return self._threads.start(key, work)
         except StuckError as error:
             return error
+        except RuntimeError as error:  # the system refuses threads; the next look may get one
+            return StuckError(f"nothing to read it with: {error}")
 
     def _end(self, begun: "Future[T] | HostError", ends: float) -> T:
         if isinstance(begun, HostError):

@@ -53,7 +53,7 @@ class Discovery:
         self,
         looker: Looker,
         publisher: Publisher,
-        labels_of: Callable[[Facts], Labels],
+        labels_of: Callable[[Facts, Labels], Labels],
         telemetry: Telemetry,
         pace: Pace,
         clock: Callable[[], float] = time.monotonic,
@@ -63,7 +63,7 @@ class Discovery:
         Args:
             looker: looks at the host.
             publisher: publishes.
-            labels_of: the labels that some facts make.
+            labels_of: the labels that some facts make, where others were published when the process started.
             telemetry: where looks are counted.
             pace: how often it looks.
             clock: seconds that do not go back.
@@ -79,6 +79,7 @@ class Discovery:
         self._wake = threading.Event()
         self._memory = Memory()
         self._labels: Labels | None = None
+        self._before: Labels | None = None
         self._seen = _Seen()
         self._changed = False
         self._due = clock()
@@ -189,7 +190,15 @@ class Discovery:
         self._due = self._clock() + (min(self._pace.interval, SECOND_LOOK) if unsettled else self._pace.interval)
         self._tell_count(before.facts, self._memory.facts)
         if self._memory.facts is not None:
-            self._labels = self._labels_of(self._memory.facts)
+            self._labels = self._labelled(self._memory.facts)
+
+    def _labelled(self, facts: Facts) -> Labels:
+        if self._before is None:
+            self._before = self._publisher.known()
+        labels = self._labels_of(facts, self._before)
+        if self._before and labels == self._labels_of(facts, {}):
+            self._before = {}  # whatever is unknown from now on, this process knew it itself
+        return labels
 
     def _tell_count(self, before: Facts | None, after: Facts | None) -> None:
         if after is None or (before is not None and len(before.devices) == len(after.devices)):

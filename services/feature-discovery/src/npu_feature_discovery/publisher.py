@@ -10,6 +10,8 @@ from npu_feature_discovery.sinks import FailureReason, Outcome, Sink, SinkError
 from npu_feature_discovery.telemetry import Telemetry
 
 _log = EventLog(__name__)
+LONGEST_ASKED_FOR = 600.0
+"""Seconds that the other side can make us wait at most: a slip of a proxy must not cost the node its labels."""
 
 
 class Publisher:
@@ -68,6 +70,10 @@ class Publisher:
             self._succeed(labels, outcome)
         return self.published
 
+    def known(self) -> Labels:
+        """What is published, as far as the sink can tell without asking anybody."""
+        return self._sink.known()
+
     def hurry(self) -> None:
         """Publish at the next chance, and trust nothing that was published before."""
         self._not_before = 0.0
@@ -76,7 +82,7 @@ class Publisher:
 
     def _fail(self, error: SinkError) -> None:
         self._back_off = self._back_off.after_failure()
-        wait = max(self._back_off.wait(chance()), error.retry_after or 0.0)
+        wait = max(self._back_off.wait(chance()), min(error.retry_after or 0.0, LONGEST_ASKED_FOR))
         self._not_before = self._clock() + wait
         self._telemetry.failures[error.reason] += 1
         self.published = False

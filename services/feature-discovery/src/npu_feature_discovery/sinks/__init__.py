@@ -84,6 +84,10 @@ class Sink(Protocol):
         """
         ...
 
+    def known(self) -> Labels:
+        """What is published by this process or one before, as far as that can be told without asking anybody."""
+        ...
+
     def forget(self) -> None:
         """Do not trust what was published before: the next :meth:`publish` looks."""
         ...

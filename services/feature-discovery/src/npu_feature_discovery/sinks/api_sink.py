@@ -45,6 +45,10 @@ class ApiSink:
         self.forget()
         return self._run(Action.REMOVE, {})
 
+    def known(self) -> Labels:
+        """See :meth:`npu_feature_discovery.sinks.Sink.known`. Only the API server could tell."""
+        return self._published or {}
+
     def forget(self) -> None:
         """See :meth:`npu_feature_discovery.sinks.Sink.forget`."""
         self._published = None

@@ -100,11 +100,15 @@ class FeatureFileSink:
         Raises:
             SinkError: as :meth:`remove`.
         """
+        return self.remove() if self.known() else Outcome.ABSENT
+
+    def known(self) -> Labels:
+        """See :class:`~npu_feature_discovery.sinks.Sink`. Nothing if there is anything in the file but our labels."""
         content = self._content()
         text = None if content is None else parse(content)
         if text is None or not all(key.startswith(PREFIX) for key in text.labels):
-            return Outcome.ABSENT
-        return self.remove()
+            return {}
+        return text.labels
 
     def forget(self) -> None:
         """See :class:`~npu_feature_discovery.sinks.Sink`. There is nothing to forget."""
@@ -124,6 +128,8 @@ class FeatureFileSink:
             if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != MODE:
                 return None
             return os.read(descriptor, MAX_BYTES + 1)
+        except OSError:
+            return None
         finally:
             os.close(descriptor)
 
@@ -146,7 +152,7 @@ class FeatureFileSink:
             self._write_once(content)
 
     def _write_once(self, content: bytes) -> None:
-        if not _is_there(self._scratch_dir):
+        if not self._has_scratch_dir():
             os.mkdir(self._scratch_dir, _SCRATCH_MODE)
         # Two instances may write at once, as while one takes over from another: each into a file of its own.
         scratch = f"{self._scratch_dir}/{self._file_name}-{os.urandom(6).hex()}"
@@ -165,7 +171,7 @@ class FeatureFileSink:
 
     def _sweep(self) -> None:
         """Remove what a killed instance left behind."""
-        if _is_there(self._scratch_dir):
+        if self._has_scratch_dir():
             for name in os.listdir(self._scratch_dir):
                 _unlink(f"{self._scratch_dir}/{name}")
 
@@ -173,6 +179,16 @@ class FeatureFileSink:
         self._sweep()
         if _is_there(self._scratch_dir):
             os.rmdir(self._scratch_dir)
+
+    def _has_scratch_dir(self) -> bool:
+        """Whether it is there. What is no directory is removed: a link would have others' files swept."""
+        try:
+            mode = os.lstat(self._scratch_dir).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        if not stat.S_ISDIR(mode):
+            os.unlink(self._scratch_dir)
+        return stat.S_ISDIR(mode)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -186,7 +202,12 @@ class FeatureFileSink:
         code = errno.errorcode.get(error.errno or 0, "unknown error")
         if reason is FailureReason.NO_DIRECTORY and not os.path.isdir(self._directory):
             return SinkError(reason, f"{self._directory} is no directory: is Node Feature Discovery's mounted there?")
-        return SinkError(reason, f"{error.filename or self.path}: {code} ({error.strerror or error})")
+        return SinkError(reason, f"{self._place(error)}: {code} ({error.strerror or error})")
+
+    def _place(self, error: OSError) -> str:
+        """Where it happened. A scratch file's name is never the same, so it would be news each time."""
+        place = str(error.filename2 or error.filename or self.path)
+        return self._scratch_dir if place.startswith(f"{self._scratch_dir}/") else place
 
 
 class StandardOutputSink:
@@ -218,6 +239,10 @@ class StandardOutputSink:
     def remove(self) -> Outcome:
         """See :class:`~npu_feature_discovery.sinks.Sink`. What was printed stays printed."""
         return Outcome.ABSENT
+
+    def known(self) -> Labels:
+        """See :class:`~npu_feature_discovery.sinks.Sink`."""
+        return self._written or {}
 
     def forget(self) -> None:
         """See :class:`~npu_feature_discovery.sinks.Sink`."""

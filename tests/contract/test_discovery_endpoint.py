@@ -1,0 +1,85 @@
+"""The endpoint of the real discovery: off by default, and true to what happens."""
+
+import asyncio
+import socket
+import urllib.error
+import urllib.request
+
+import pytest
+
+from contract.configured import free_port
+from contract.discovery import PATIENCE, LabelledNode
+from npu_core.testing import warboy
+
+
+def get(port: int, page: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}", timeout=5.0) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+async def until(port: int, page: str, status: int, text: str = "") -> str:
+    """Wait until a page answers like this; returns it."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            got, body = await asyncio.to_thread(get, port, page)
+            if got == status and text in body:
+                return body
+            await asyncio.sleep(0.05)
+
+
+async def test_it_is_ready_while_the_labels_are_published_and_true() -> None:
+    port = free_port()
+    async with LabelledNode(warboy(0)) as node:
+        node.features_d.rmdir()
+        await node.start("--listen-address", f"127.0.0.1:{port}", "--interval", "0.2")
+        await node.discovery.until_logged("listening", PATIENCE)
+        await until(port, "/readyz", 503, str(node.features_d))
+        node.features_d.mkdir()
+        await until(port, "/readyz", 200)
+        devices = (node.home / "host/dev").rename(node.home / "host/devices")
+        await until(port, "/readyz", 503, "ENOENT")
+        await until(port, "/healthz", 200)
+        devices.rename(node.home / "host/dev")
+        await until(port, "/readyz", 200)
+        body = await until(port, "/metrics", 200)
+        assert 'npu_feature_discovery_publishes_total{outcome="created"} 1.0' in body
+        assert 'npu_feature_discovery_failures_total{reason="no_directory"}' in body
+        assert "npu_feature_discovery_labels 10.0" in body
+
+
+async def test_an_address_that_is_taken_costs_the_node_no_labels() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        async with LabelledNode(warboy(0)) as node:
+            await node.start("--listen-address", f"127.0.0.1:{taken.getsockname()[1]}")
+            await node.discovery.until_logged("cannot listen", PATIENCE)
+            await node.until_labelled(npu_count="1")
+
+
+async def test_it_listens_nowhere_unless_told() -> None:
+    async with LabelledNode(warboy(0)) as node:
+        await node.up()
+        assert not node.discovery.sockets()
+
+
+@pytest.mark.parametrize("sink", ["node-labels"])
+async def test_an_api_server_that_is_not_there_is_said_once_and_does_not_keep_it_from_ending(sink: str) -> None:
+    async with LabelledNode(warboy(0)) as node:
+        nowhere = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(free_port())}
+        nowhere |= {"NODE_NAME": "here", "PYTHONWARNINGS": "default"}
+        options = ("--sink", sink, "--start-jitter", "0", "--service-account-dir", str(node.home))
+        await node.start(*options, environment=nowhere)
+        await node.discovery.until_logged("cannot publish", PATIENCE)
+        assert await node.discovery.stop() == 0
+
+
+async def test_an_address_that_can_be_none_is_told_and_costs_no_label() -> None:
+    async with LabelledNode(warboy(0)) as node:
+        await node.up("--listen-address", "a..b:6256")
+        assert "a..b:6256" in await node.discovery.until_logged("cannot listen", PATIENCE)
+        assert node.discovery.logged("the endpoint has ended") == []

@@ -1,0 +1,115 @@
+"""A discovery on a simulated host whose time is the test's, and a sink that does what it is told."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from npu_core.testing import FakeHost, FaultyFS
+from npu_feature_discovery.heritage import with_heritage
+from npu_feature_discovery.labels import PREFIX, Facts, Labels, labels_of
+from npu_feature_discovery.looking import Looker
+from npu_feature_discovery.loop import Discovery, Pace
+from npu_feature_discovery.publisher import Publisher
+from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
+from npu_feature_discovery.telemetry import Telemetry
+
+INTERVAL = 60.0
+PATIENCE = 30.0
+
+
+@dataclass
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        """What time it is."""
+        return self.now
+
+    def pass_(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+@dataclass
+class ObedientSink:
+    """Remembers what it was given, and fails as it was told.
+
+    Attributes:
+        published: every set of labels that was new to it.
+        attempts: how often it was asked to publish.
+        failing: what each attempt raises; None for none.
+        forgotten: how often it was told to forget.
+    """
+
+    name: str = "obedient"
+    published: list[Labels] = field(default_factory=list)
+    attempts: int = 0
+    failing: Exception | None = None
+    forgotten: int = 0
+
+    def publish(self, labels: Labels) -> Outcome:
+        self.attempts += 1
+        if self.failing is not None:
+            raise self.failing
+        if self.published and self.published[-1] == labels:
+            return Outcome.UNCHANGED
+        self.published.append(labels)
+        return Outcome.CREATED if len(self.published) == 1 else Outcome.UPDATED
+
+    def remove(self) -> Outcome:
+        return Outcome.ABSENT
+
+    def known(self) -> Labels:
+        return self.published[-1] if self.published else {}
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+    def close(self) -> None:
+        """Nothing is ever under way."""
+
+
+def unreachable(message: str = "nobody answers", retry_after: float | None = None) -> SinkError:
+    return SinkError(FailureReason.UNREACHABLE, message, retry_after=retry_after)
+
+
+class Rig:
+    """A discovery that runs turn by turn.
+
+    Attributes:
+        fs: where faults can be put.
+        clock: the time.
+        sink: where labels go.
+        telemetry: what was counted.
+        discovery: what is tested.
+    """
+
+    def __init__(self, host: FakeHost, interval: float = INTERVAL, deadline: float = 0.2) -> None:
+        self.fs = FaultyFS()
+        self.clock = Clock()
+        self.sink = ObedientSink()
+        self.telemetry = Telemetry()
+        self.facts: list[Facts] = []
+        publisher = Publisher(self.sink, self.telemetry, self.clock)
+        looker = Looker(host.open(self.fs), deadline=deadline)
+        pace = Pace(interval, PATIENCE)
+        self.discovery = Discovery(looker, publisher, self._labels_of, self.telemetry, pace, self.clock)
+
+    def _labels_of(self, facts: Facts, before: Labels) -> Labels:
+        self.facts.append(facts)
+        return with_heritage(labels_of(facts), before, facts)
+
+    def turns(self, count: int, every: float = 1.0) -> None:
+        """So many turns of the loop, with time passing after each."""
+        for _ in range(count):
+            self.discovery.turn()
+            self.clock.pass_(every)
+
+    def last(self, *names: str) -> tuple[str | None, ...]:
+        """Values of these labels, as they were published last."""
+        return tuple(self.sink.published[-1].get(PREFIX + name) for name in names)
+
+    def counts(self) -> Iterable[str | None]:
+        """Every ``npu.count`` that was published."""
+        return [labels.get(PREFIX + "npu.count") for labels in self.sink.published]

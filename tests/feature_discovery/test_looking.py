@@ -1,0 +1,162 @@
+"""Looks at a host: what they give where a card hangs, is strange, or is none."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from npu_core.arch import Arch
+from npu_core.errors import HostError, Reason, StuckError
+from npu_core.testing import EIO, Blocked, FakeHost, FaultyFS, rngd, warboy
+from npu_feature_discovery.looking import Looker
+
+DEADLINE = 0.3
+A_WHILE = 10.0
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> FakeHost:
+    return FakeHost(tmp_path, warboy(0), warboy(1), rngd(0))
+
+
+@pytest.fixture
+def fs() -> FaultyFS:
+    return FaultyFS()
+
+
+@pytest.fixture
+def looker(host: FakeHost, fs: FaultyFS) -> Looker:
+    return Looker(host.open(fs), deadline=DEADLINE)
+
+
+@pytest.fixture
+def hung(fs: FaultyFS) -> Iterator[Blocked]:
+    """The first Warboy card hangs until it is released."""
+    blocked = Blocked()
+    fs.put("*/npu0_mgmt/device_type", blocked)
+    yield blocked
+    blocked.release()
+
+
+def test_a_look_gives_what_the_host_has(looker: Looker, host: FakeHost) -> None:
+    look = looker.look()
+    assert look.facts.devices == host.open().inventory().devices
+    assert look.facts.machine == host.open().machine()
+    assert look.sight == looker.glance()
+    assert looker.stuck() == frozenset()
+
+
+def test_a_glance_asks_no_card_anything(looker: Looker, fs: FaultyFS) -> None:
+    assert {key for key, _ in looker.glance()} == {(Arch.WARBOY, 0), (Arch.WARBOY, 1), (Arch.RENEGADE, 0)}
+    assert fs.reads == []
+
+
+@pytest.mark.usefixtures("hung")
+def test_a_card_that_hangs_is_among_the_cards_and_holds_a_look_up_only_once(looker: Looker) -> None:
+    begun = time.monotonic()
+    look = looker.look()
+    assert DEADLINE <= time.monotonic() - begun < A_WHILE
+    bare = look.facts.devices[0]
+    assert (bare.key, bare.product) == ((Arch.WARBOY, 0), None)
+    assert [item.reason for item in bare.unreadable] == [Reason.STUCK]
+    assert [device.product for device in look.facts.devices[1:]] == ["warboyB0", "rngd"]
+    assert looker.stuck() == {(Arch.WARBOY, 0)}
+    begun = time.monotonic()
+    assert looker.look().facts.devices[0].product is None
+    assert time.monotonic() - begun < DEADLINE
+
+
+def test_a_card_that_hangs_is_said_once_and_again_when_it_answers(
+    looker: Looker, hung: Blocked, fs: FaultyFS, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    looker.look()
+    looker.look()
+    assert caplog.messages == ["card does not answer"]
+    fs.clear()
+    hung.release()
+    ends = time.monotonic() + A_WHILE
+    while looker.stuck() and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert looker.look().facts.devices[0].product == "warboyB0"
+    assert caplog.messages == ["card does not answer", "card answers again"]
+
+
+def test_a_card_that_is_strange_beyond_reason_costs_the_others_nothing(
+    looker: Looker, fs: FaultyFS, caplog: pytest.LogCaptureFixture
+) -> None:
+    def strange(path: str) -> str:
+        raise RuntimeError(path)
+
+    fs.put("*/npu0_mgmt/device_type", strange)
+    looker.look()
+    devices = looker.look().facts.devices
+    assert [device.product for device in devices] == [None, "warboyB0", "rngd"]
+    assert caplog.messages == ["a look at a card failed"]
+
+
+def test_what_is_no_card_of_ours_is_not_counted_and_said_once(
+    looker: Looker, host: FakeHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    host.card(Arch.WARBOY, 1).set_attribute("platform_type", "VITIS")
+    looker.look()
+    look = looker.look()
+    assert [device.key for device in look.facts.devices] == [(Arch.WARBOY, 0), (Arch.RENEGADE, 0)]
+    assert [card.name for card in look.rejected] == ["npu1"]
+    assert caplog.messages == ["card not counted"]
+
+
+def test_a_machine_that_cannot_be_read_is_none_and_said_once(
+    looker: Looker, fs: FaultyFS, caplog: pytest.LogCaptureFixture
+) -> None:
+    fs.put("*/sys_vendor", EIO)
+    assert [looker.look().facts.machine for _ in range(2)] == [None, None]
+    assert caplog.messages == ["cannot read what machine this is"]
+
+
+def test_a_host_that_cannot_be_listed_is_an_error(looker: Looker, fs: FaultyFS) -> None:
+    fs.put("*/class/npu_mgmt", EIO)
+    with pytest.raises(HostError, match="EIO"):
+        looker.look()
+    with pytest.raises(HostError, match="EIO"):
+        looker.glance()
+
+
+def test_a_listing_that_hangs_is_an_error(looker: Looker, fs: FaultyFS) -> None:
+    blocked = Blocked()
+    fs.put("*/class/npu_mgmt", blocked)
+    try:
+        with pytest.raises(StuckError, match="no answer within"):
+            looker.look()
+        with pytest.raises(StuckError, match="has not come back"):
+            looker.glance()
+    finally:
+        blocked.release()
+
+
+def test_a_card_that_is_gone_is_no_longer_stuck(looker: Looker, hung: Blocked, host: FakeHost) -> None:
+    looker.look()
+    host.card(Arch.WARBOY, 0).disappear()
+    looker.look()
+    assert looker.stuck() == frozenset()
+    hung.release()
+
+
+def test_a_system_that_refuses_threads_costs_no_card(looker: Looker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError(f"can't start new thread {thread.name}")
+
+    looker.glance()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    look = looker.look()
+    assert [(card.key, card.product) for card in look.facts.devices] == [
+        ((Arch.WARBOY, 0), None),
+        ((Arch.WARBOY, 1), None),
+        ((Arch.RENEGADE, 0), None),
+    ]
+    assert look.facts.machine is None
+    monkeypatch.undo()
+    assert all(card.product for card in looker.look().facts.devices)

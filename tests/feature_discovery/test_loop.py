@@ -1,0 +1,287 @@
+"""The loop, turn by turn: when it looks, what it publishes, and what it makes of failures."""
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from feature_discovery.rigs import INTERVAL, PATIENCE, Rig, unreachable
+from npu_core.arch import Arch
+from npu_core.testing import EACCES, EIO, Blocked, FakeHost, warboy
+from npu_feature_discovery.labels import Facts, labels_of
+
+A_WHILE = 10.0
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> FakeHost:
+    return FakeHost(tmp_path, warboy(0), warboy(1))
+
+
+@pytest.fixture
+def rig(host: FakeHost) -> Rig:
+    return Rig(host)
+
+
+def looks(rig: Rig) -> int:
+    return len(rig.facts)
+
+
+def test_the_first_turn_looks_and_publishes(rig: Rig) -> None:
+    rig.discovery.turn()
+    assert rig.last("npu.count", "npu.product") == ("2", "warboyB0")
+    assert rig.discovery.condition().ready
+
+
+def test_what_is_new_is_looked_at_twice_and_then_only_each_interval(rig: Rig) -> None:
+    rig.turns(4)
+    assert looks(rig) == 2
+    rig.turns(int(INTERVAL) - 10)
+    assert looks(rig) == 2
+    rig.turns(10)
+    assert looks(rig) == 3
+    assert rig.sink.attempts == 3
+    assert len(rig.sink.published) == 1
+
+
+def test_a_card_that_comes_or_goes_is_looked_at_at_once(rig: Rig, host: FakeHost) -> None:
+    rig.turns(5)
+    host.plug(warboy(2))
+    rig.discovery.turn()
+    assert rig.last("npu.count") == ("3",)
+    host.card(Arch.WARBOY, 0).disappear()
+    rig.discovery.turn()
+    assert rig.last("npu.count") == ("2",)
+
+
+def test_with_an_infinite_interval_cards_are_followed_all_the_same(host: FakeHost) -> None:
+    rig = Rig(host, interval=float("inf"))
+    rig.turns(5)
+    rig.turns(3, every=86_400)
+    assert looks(rig) == 2
+    host.plug(warboy(2))
+    rig.discovery.turn()
+    assert rig.last("npu.count") == ("3",)
+
+
+def test_no_card_is_believed_at_the_second_look(rig: Rig, host: FakeHost) -> None:
+    rig.turns(5)
+    for card in host.cards:
+        card.disappear()
+    rig.turns(2)
+    assert list(rig.counts()) == ["2"]
+    rig.turns(1)
+    assert list(rig.counts()) == ["2", "0"]
+
+
+def test_a_host_without_cards_is_published_as_such(tmp_path: Path) -> None:
+    rig = Rig(FakeHost(tmp_path))
+    rig.discovery.turn()
+    assert rig.sink.published == []
+    assert not rig.discovery.condition().ready
+    rig.clock.pass_(2.0)
+    rig.discovery.turn()
+    assert rig.last("npu.count", "npu.product") == ("0", None)
+    assert rig.discovery.condition().ready
+
+
+# -- failures of the host ---------------------------------------------------------------------------------------------
+
+
+def test_a_host_that_cannot_be_listed_keeps_its_labels_and_is_not_ready(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    rig.turns(5)
+    rig.fs.put("*/class/npu_mgmt", EIO)
+    rig.turns(120)
+    condition = rig.discovery.condition()
+    assert (condition.ready, condition.alive) == (False, True)
+    assert "EIO" in condition.objection
+    assert list(rig.counts()) == ["2"]
+    assert 3 < rig.telemetry.failures["look"] < 12  # it backs off
+    assert caplog.messages.count("cannot look at the host") == 1
+    rig.fs.clear()
+    rig.turns(1)
+    assert rig.discovery.condition().ready
+    assert caplog.messages.count("can look at the host again") == 1
+
+
+def test_a_host_that_cannot_be_listed_at_first_is_published_as_soon_as_it_can(rig: Rig) -> None:
+    rig.fs.put("*/sys", EACCES)
+    rig.turns(30)
+    assert rig.sink.attempts == 0
+    rig.fs.clear()
+    rig.turns(1)
+    assert rig.last("npu.count") == ("2",)
+
+
+def test_an_attribute_that_cannot_be_read_this_time_keeps_its_label(rig: Rig) -> None:
+    rig.turns(5)
+    rig.fs.put("*/version", EIO)
+    rig.clock.pass_(INTERVAL)
+    rig.discovery.turn()
+    assert looks(rig) == 3
+    assert len(rig.sink.published) == 1
+    assert rig.last("driver.version") == ("1.9.2",)
+
+
+def test_a_machine_that_cannot_be_read_is_unknown_at_first_and_keeps_its_name_later(host: FakeHost) -> None:
+    rig = Rig(host)
+    rig.fs.put("*/product_name", EIO)
+    rig.turns(1)
+    assert rig.last("machine.name", "npu.count") == ("unknown", "2")
+    rig.fs.clear()
+    rig.clock.pass_(INTERVAL)
+    rig.turns(1)
+    assert rig.last("machine.name") == ("PowerEdge-R750",)
+    rig.fs.put("*/product_name", EIO)
+    rig.clock.pass_(INTERVAL)
+    rig.turns(1)
+    assert rig.last("machine.name") == ("PowerEdge-R750",)
+
+
+def test_a_card_that_hangs_costs_the_others_nothing_and_is_looked_at_when_it_is_back(rig: Rig) -> None:
+    blocked = Blocked()
+    rig.fs.put("*/npu1_mgmt/*", blocked)
+    try:
+        rig.discovery.turn()
+        assert rig.last("npu.count", "npu.product") == ("2", "warboyB0")
+        assert rig.discovery.condition().stuck == 1
+        rig.turns(3)
+        seen = looks(rig)
+        rig.turns(5)
+        assert looks(rig) == seen
+    finally:
+        rig.fs.clear()
+        blocked.release()
+    ends = time.monotonic() + A_WHILE
+    while rig.discovery.condition().stuck and time.monotonic() < ends:
+        rig.turns(1, every=0.01)
+    assert rig.discovery.condition().stuck == 0
+    assert looks(rig) > seen
+
+
+def test_a_look_that_fails_as_none_should_is_said_counted_and_tried_again(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    def strange(path: str) -> str:
+        raise RuntimeError(path)
+
+    rig.turns(5)
+    rig.fs.put("*/class/npu_mgmt", strange)
+    rig.turns(60)
+    assert rig.telemetry.failures["unforeseen"] > 1
+    assert caplog.messages.count("a look failed as none should") == 1
+    assert not rig.discovery.condition().ready
+    rig.fs.clear()
+    rig.turns(int(INTERVAL))
+    assert rig.discovery.condition().ready
+
+
+# -- failures of the sink ---------------------------------------------------------------------------------------------
+
+
+def test_a_sink_that_fails_is_tried_again_later_each_time_and_said_once(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    rig.sink.failing = unreachable()
+    rig.turns(120)
+    assert 5 < rig.sink.attempts < 15
+    assert rig.telemetry.failures == {"unreachable": rig.sink.attempts}
+    assert caplog.messages.count("cannot publish") == 1
+    assert rig.discovery.condition().objection == "cannot publish: nobody answers"
+    rig.sink.failing = None
+    rig.turns(61)
+    assert caplog.messages.count("can publish again") == 1
+    assert caplog.messages.count("published") == 1
+    assert rig.discovery.condition().ready
+
+
+def test_a_sink_that_says_when_to_come_back_is_left_alone_until_then(rig: Rig) -> None:
+    rig.sink.failing = unreachable(retry_after=100.0)
+    rig.turns(100)
+    assert rig.sink.attempts == 1
+    rig.sink.failing = None
+    rig.turns(2)
+    assert rig.discovery.condition().ready
+
+
+def test_a_sink_that_fails_as_none_should_does_not_end_the_loop(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.sink.failing = RuntimeError("what now")
+    rig.turns(30)
+    assert rig.telemetry.failures["unforeseen"] == rig.sink.attempts > 1
+    assert caplog.messages.count("a publication failed as none should") == 1
+
+
+# -- from other threads -----------------------------------------------------------------------------------------------
+
+
+def test_asked_to_it_looks_at_once_and_trusts_nothing(rig: Rig) -> None:
+    rig.sink.failing = unreachable(retry_after=1000.0)
+    rig.turns(5)
+    rig.sink.failing = None
+    rig.discovery.look_again()
+    rig.discovery.turn()
+    assert rig.sink.forgotten == 1
+    assert rig.last("npu.count") == ("2",)
+
+
+def test_stopped_it_ends_at_once(rig: Rig) -> None:
+    thread = threading.Thread(target=rig.discovery.run)
+    thread.start()
+    rig.discovery.stop()
+    thread.join(A_WHILE)
+    assert not thread.is_alive()
+
+
+def test_a_loop_that_does_not_turn_is_not_alive(rig: Rig) -> None:
+    rig.turns(1)
+    rig.clock.pass_(PATIENCE)
+    condition = rig.discovery.condition()
+    assert (condition.alive, condition.ready) == (False, False)
+
+
+# -- once -------------------------------------------------------------------------------------------------------------
+
+
+def test_once_publishes_and_says_so(rig: Rig) -> None:
+    assert rig.discovery.once()
+    assert (looks(rig), rig.sink.attempts) == (1, 1)
+
+
+def test_once_looks_twice_at_nothing(tmp_path: Path) -> None:
+    rig = Rig(FakeHost(tmp_path))
+    assert rig.discovery.once()
+    assert rig.last("npu.count") == ("0",)
+
+
+def test_once_says_that_it_could_not(rig: Rig) -> None:
+    rig.sink.failing = unreachable()
+    assert not rig.discovery.once()
+
+
+def test_once_publishes_nothing_where_it_cannot_look(rig: Rig) -> None:
+    rig.fs.put("*/sys", EIO)
+    assert not rig.discovery.once()
+    assert rig.sink.attempts == 0
+
+
+def test_a_card_replaced_by_one_that_hangs_inherits_nothing_once_this_process_knew_the_first(
+    rig: Rig, host: FakeHost
+) -> None:
+    rig.sink.published.append(labels_of(Facts(host.open().inventory().devices, host.open().machine())))
+    rig.turns(2)
+    assert rig.last("npu.product", "driver.version") == ("warboyB0", "1.9.2")
+    rig.fs.put("*/npu1_mgmt/version", EIO)
+    rig.fs.put("*/npu0_mgmt/version", EIO)
+    for card in host.cards:
+        card.disappear()
+    rig.turns(4, every=60.0)
+    for card in host.cards:
+        card.reappear()
+    rig.turns(2)
+    assert rig.last("npu.count", "npu.product", "driver.version") == ("2", "warboyB0", None)
