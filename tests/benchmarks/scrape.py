@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -60,10 +61,10 @@ def renewed(server: Server, *, gzip: bool) -> Callable[[], int]:
     return scrape
 
 
-WAYS = {
-    "text, kept": lambda server: kept(server, gzip=False),
-    "gzip, kept": lambda server: kept(server, gzip=True),
-    "text, new connection": lambda server: renewed(server, gzip=False),
+WAYS: dict[str, Callable[[Server], Callable[[], int]]] = {
+    "text, kept": partial(kept, gzip=False),
+    "gzip, kept": partial(kept, gzip=True),
+    "text, new connection": partial(renewed, gzip=False),
 }
 
 
