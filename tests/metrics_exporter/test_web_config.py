@@ -125,8 +125,8 @@ rate_limit:
 metrics: on
 """)
     assert [problem.partition(": expected")[0] for problem in found] == [
-        "web.yml:1: tls_server_config.key_file is missing",
         "web.yml:2: tls_server_config.cert_file is '7'",
+        "web.yml:2: tls_server_config.key_file is missing",
         "web.yml:3: tls_server_config.client_auth_type is 'Sometimes'",
         "web.yml:4: tls_server_config.min_version is 'TLS9'",
         "web.yml:6: tls_server_config.cipher_suites[0] is 'TLS_NULL'",
@@ -152,7 +152,8 @@ PAIR = "tls_server_config:\n  cert_file: a\n  key_file: b\n"
 @pytest.mark.parametrize(
     ("text", "key", "expected"),
     [
-        ("tls_server_config: {client_auth_type: NoClientCert}\n", "cert_file", "is missing"),
+        ("tls_server_config: {cert_file: a}\n", "key_file", "is missing"),
+        ("tls_server_config: {key_file: a}\n", "cert_file", "is missing"),
         (PAIR + "  cert: text\n", "cert_file", "either cert or cert_file"),
         (PAIR + "  client_ca_file: c\n", "client_ca_file", "no authority for clients without a client_auth_type"),
         (PAIR + "  client_auth_type: RequireAndVerifyClientCert\n", "client_auth_type", "a client_ca_file"),
