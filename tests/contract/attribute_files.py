@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from npu_core.testing import FakeCard, FakeHost
@@ -60,16 +60,35 @@ def refused(path: Path) -> None:
 
 def gone(path: Path) -> None:
     """ENXIO: a socket cannot be opened."""
-    path.unlink()
+    scratch = path.with_name(".scratch")
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
+        listener.bind(str(scratch))
+    scratch.replace(path)
 
 
 def vanished(path: Path) -> None:
-    """It is listed, and not there when it is opened: a link that leads nowhere."""
-    _link(path, "/nonexistent")
+    """It is listed, and not there when it is opened: a link that leads nowhere; no process has that number."""
+    _link(path, "/proc/0")
+
+
+def contents(*directories: Path) -> dict[Path, bytes]:
+    """What every file of these directories reads like."""
+    return {path: path.read_bytes() for directory in directories for path in directory.iterdir() if _is_plain(path)}
+
+
+def make(contents: Mapping[Path, bytes]) -> None:
+    """Let these files read like this, whatever they were made meanwhile; those that do already are left alone."""
+    for path, content in contents.items():
+        if not _is_plain(path) or path.read_bytes() != content:
+            text(content)(path)
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _link(path: Path, target: str) -> None:
-    path.unlink()
-    path.symlink_to(target)
+    # In one step: who looks in between would see no file at all, which is another thing.
+    scratch = path.with_name(".scratch")
+    scratch.symlink_to(target)
+    scratch.replace(path)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,11 @@ async def is_fresh(node: ScrapedNode, card: FakeCard) -> None:
     """What the card says now is what is scraped."""
     for uptime in (1_111_111, 2_222_222):
         card.set_uptime(uptime)
-        await node.until(lambda scrape: scrape.value("furiosa_npu_uptime", device=card.name) == uptime)
+        await node.until(partial(_says, card.name, uptime))
+
+
+def _says(device: str, uptime: int, scrape: Scrape) -> bool:
+    return scrape.value("furiosa_npu_uptime", device=device) == uptime
 
 
 async def test_a_sensor_that_blocks_for_ever_costs_its_card_alone(node: ScrapedNode) -> None:

@@ -90,7 +90,8 @@ class Collector:
         looks = await self._sweep({card.key: self._look(card) for card in self._found}, READ_DEADLINE)
         for key, seen in looks.items():
             self._take(key, seen)
-        self.snapshot = self.snapshot.aged(self._clock(), max_age=max_age, grace=grace)
+        # As old as when this collection began: that one card held it up makes nothing stale that was just read.
+        self.snapshot = self.snapshot.aged(begun, max_age=max_age, grace=grace)
         self._forget_others()
         self._telemetry.collections.observe(self._clock() - begun)
 
@@ -122,7 +123,7 @@ class Collector:
     def _take(self, key: CardKey, seen: _Look | Exception) -> None:
         match seen:
             case Rejected():
-                self.snapshot = self.snapshot.with_rejection(key)
+                self.snapshot = self.snapshot.with_rejection(key, seen.reason)
                 self._before.pop(key, None)
                 self._tell(key, seen.reason, "card left out", reason=seen.reason)
             case (report, counters):
