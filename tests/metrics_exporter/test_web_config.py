@@ -216,7 +216,8 @@ def test_a_key_under_a_wrong_name_is_not_shown(certificates: Certificates) -> No
 )
 def test_durations_are_those_of_go(text: str, seconds: float) -> None:
     config = parsed(f"rate_limit:\n  interval: {text}\n  burst: 2\n")
-    assert config.rate == RateLimit(pytest.approx(seconds), 2)
+    assert config.rate is not None
+    assert config.rate.interval == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["0", "0s"])
