@@ -97,6 +97,19 @@ async def test_another_card_in_the_place_of_one_is_told_of_under_its_own_identit
     assert len(scrape.rows(ALIVE, device="npu1")) == 1
 
 
+async def test_only_another_identity_makes_another_card_and_not_one_that_cannot_be_read(node: ScrapedNode) -> None:
+    await node.up(*FAST)
+    card = node.host.card(Arch.WARBOY, 1)
+    uuid = (await node.scrape()).rows(ALIVE, device="npu1")[0]["uuid"]
+    card.remove_attribute("device_uuid")
+    await node.until(lambda scrape: "uuid" not in scrape.rows(ALIVE, device="npu1")[0])
+    card.set_attribute("device_uuid", uuid)
+    await node.until(lambda scrape: bool(scrape.rows(ALIVE, uuid=uuid)))
+    assert node.exporter.logged("card is another one") == []
+    card.set_attribute("device_sn", "OTHER-SERIAL")
+    await node.exporter.until_logged("card is another one", 5)
+
+
 async def test_a_card_that_the_driver_calls_dead_keeps_its_values(node: ScrapedNode) -> None:
     await node.up(*FAST)
     card = node.host.card(Arch.WARBOY, 0)
