@@ -12,15 +12,15 @@ def look(root: Path, *, exchanged: bool) -> CardReport:
     """The first Warboy's, after one before which another card may have had its number."""
     host = known_host(root)
     opened, card = host.open(), host.card(Arch.WARBOY, 0)
-    before = CounterLook()
-    for _ in range(2):
-        answer = look_at_card(opened, opened.find()[0], before, lambda: 0.0)
-        assert isinstance(answer, tuple)
-        report, before = answer
-        work(host)
-        if exchanged:
-            card.set_attribute("device_uuid", "OTHER-UUID")
-    return report
+    found = opened.find()[0]
+    first = look_at_card(opened, found, CounterLook(), lambda: 0.0)
+    assert isinstance(first, tuple)
+    work(host)
+    if exchanged:
+        card.set_attribute("device_uuid", "OTHER-UUID")
+    second = look_at_card(opened, found, first[1], lambda: 10.0)
+    assert isinstance(second, tuple)
+    return second[0]
 
 
 def test_work_is_what_was_done_between_two_looks(tmp_path: Path) -> None:
