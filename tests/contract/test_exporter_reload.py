@@ -1,6 +1,7 @@
 """The configuration file while the exporter runs: a right one is in force at once, a wrong one costs nothing."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 
@@ -52,6 +53,21 @@ async def test_a_change_is_in_force_at_once_and_said(node: Configured) -> None:
     assert {row["rack"] for row in after.rows(ALIVE)} == {"r1"}
     assert (after.value(GENERATION), after.value(LOADED)) == (2, 1)
     await node.exporter.until_logged("setting changed", PATIENCE)
+
+
+async def test_the_page_tells_when_the_cards_were_read_also_when_it_is_made_anew(node: Configured) -> None:
+    await node.up(*OFF, "--interval", "60", "--config-file", node.configure("units: spec\n"))
+    before = read_at((await node.get("/")).text)
+    await asyncio.sleep(1.1)  # it tells seconds
+    node.configure("units: base\n")
+    await node.until(lambda scrape: bool(scrape.rows(BASE)), within=5)
+    assert read_at((await node.get("/")).text) == before
+
+
+def read_at(page: str) -> str:
+    match = re.search(r"read at ([^,]+),", page)
+    assert match
+    return match[1]
 
 
 async def test_a_wrong_file_changes_nothing_is_said_by_line_and_told_until_it_is_right(node: Configured) -> None:

@@ -1,6 +1,8 @@
 """Passwords: who is let in, who is not, and that checking them holds nobody up."""
 
 import base64
+import errno
+import os
 import threading
 import time
 from pathlib import Path
@@ -66,6 +68,17 @@ def test_a_header_that_is_no_basic_authentication_names_nobody(text: str, tmp_pa
 
 def test_a_password_may_hold_colons() -> None:
     assert credentials(header("a", "b:c")) == Credentials("a", b"b:c")
+
+
+def test_passwords_are_checked_where_the_thread_may_not_be_made_nicer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    with serving(web_config=configure(tmp_path)) as web:
+        assert ask(web, "prometheus", PASSWORD).status == 200
 
 
 def test_a_changed_password_counts_at_once(tmp_path: Path) -> None:

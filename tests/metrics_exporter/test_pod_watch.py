@@ -155,6 +155,20 @@ async def test_what_was_known_ends_with_its_time(kubelet: PodTeller, watch: PodW
     assert holders(watch) == ["a"]
 
 
+@pytest.mark.usefixtures("kubelet")
+@pytest.mark.parametrize(("interval", "ttl", "stands"), [(10.0, 60.0, 60.0), (1.0, 5.0, 5.0), (120.0, 30.0, 240.0)])
+async def test_an_answer_stands_at_least_until_the_next_can_be_there(
+    watch: PodWatch, clock: Clock, interval: float, ttl: float, stands: float
+) -> None:
+    """Or owners would come and go with every question."""
+    watch.times = PodTimes(interval=interval, ttl=ttl)
+    await watch.ask()
+    clock.now += stands
+    assert holders(watch) == ["a"]
+    clock.now += 1
+    assert holders(watch) == []
+
+
 async def test_a_kubelet_that_has_just_started_takes_nobody_s_card_away(kubelet: PodTeller, watch: PodWatch) -> None:
     """It lists no pods until it has heard of them."""
     await watch.ask()

@@ -406,6 +406,16 @@ def test_a_card_under_two_pods_has_both_to_join_with_and_none_on_its_series() ->
     assert lines(snapshot(report()), "furiosa_npu_alive", INLINE, held) == [warboy_line("1")]
 
 
+@pytest.mark.parametrize("domain", ["pe007", "pe300", "pe999999999"])
+def test_a_clock_of_no_core_there_can_be_is_a_domain_whoever_holds_the_card(domain: str) -> None:
+    whole = snapshot(replace(report(), clocks=(Clock(domain, 5, "MHz"),)))
+    assert lines(whole, "furiosa_npu_core_frequency_hertz", INLINE) == []
+    held = pods(Held("a", ("npu0pe0-1",)))
+    assert lines(whole, "furiosa_npu_clock_frequency_hertz", INLINE, held) == [
+        warboy_line("5000000", label=domain, **OWNER)
+    ]
+
+
 # -- anything -----------------------------------------------------------------------------------------------------
 
 T = TypeVar("T")
@@ -414,7 +424,7 @@ openmetrics_families: Callable[[str], Iterable[Metric]] = parse_openmetrics
 
 names = st.one_of(
     st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from('\\"\n\r{},=# ')), max_size=8),
-    st.sampled_from(["Peak", "PEAK", "peak", "peak_1", "pe0", "pe1"]),
+    st.sampled_from(["Peak", "PEAK", "peak", "peak_1", "pe0", "pe1", "pe07", "pe300"]),
 )
 cores = st.sampled_from([CoreRange(0, 0), CoreRange(1, 1), CoreRange(0, 1), CoreRange(0, 7)])
 ratios = st.floats(0, 1)

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics_exporter.cards import RNGD, WALL, WARBOY, found, of_card, report, snapshot, temperature
+from metrics_exporter.cards import RNGD, WALL, WARBOY, device, found, of_card, report, snapshot, temperature
 from npu_core.arch import Arch
 from npu_core.sensors import Quantity, Sensor
 from npu_metrics_exporter.snapshot import CardState, CardStatus, Snapshot
@@ -185,3 +186,21 @@ def test_two_cards_of_one_number_are_two_cards() -> None:
     dead = whole.with_failure(RNGD, stuck=False)
     assert (state(dead).alive, state(dead, RNGD).alive) == (True, False)
     assert replace(state(dead)) == state(whole)
+
+
+@pytest.mark.parametrize("identity", ["uuid", "serial"])
+def test_another_card_under_the_same_number_inherits_no_sensors(identity: str) -> None:
+    first, second = temperature("NE"), temperature("NE", chip="other")
+    one, other = (replace(device(), **{identity: text}) for text in ("A", "B"))  # type: ignore[arg-type]
+    whole = snapshot(replace(report(first), device=one))
+    assert state(whole.with_report(replace(report(second), device=one), WALL)).sensors_seen == {
+        first.sensor,
+        second.sensor,
+    }
+    assert state(whole.with_report(replace(report(second), device=other), WALL)).sensors_seen == {second.sensor}
+
+
+def test_an_identity_that_cannot_be_read_for_once_makes_no_other_card() -> None:
+    first, second = temperature("NE"), temperature("NE", chip="other")
+    whole = snapshot(replace(report(first), device=replace(device(), uuid="A")))
+    assert state(whole.with_report(report(second), WALL)).sensors_seen == {first.sensor, second.sensor}

@@ -195,7 +195,7 @@ class Exporter:
                 cards=cards_of(snapshot, pods),
                 node=policy.node,
                 version=__version__,
-                collected=now,
+                collected=self._telemetry.heartbeat,
                 interval=self.settings.interval,
             )
         )

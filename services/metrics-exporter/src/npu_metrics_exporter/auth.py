@@ -8,6 +8,7 @@ own, while others' are already known.
 import asyncio
 import base64
 import binascii
+import contextlib
 import hashlib
 import os
 import queue
@@ -145,7 +146,9 @@ class _Thread:
         # Loaded with the first password: an exporter without users never needs it.
         import bcrypt  # noqa: PLC0415
 
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        # Nicer than that already, it may not be told to be less so; that must not cost the passwords.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while True:
             errand = self.errands.get()
             try:

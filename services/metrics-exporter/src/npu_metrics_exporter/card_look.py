@@ -11,7 +11,7 @@ from npu_core.device import Device, FoundCard, Rejected
 from npu_core.errors import AccessDeniedError, HostError, MissingError, Unreadable
 from npu_core.host import Host
 from npu_core.sensors import Readings
-from npu_metrics_exporter.snapshot import CardReport
+from npu_metrics_exporter.snapshot import CardReport, is_another
 
 T = TypeVar("T")
 NARROW_BITS = 32
@@ -20,9 +20,15 @@ NARROW_BITS = 32
 
 @dataclass(frozen=True, slots=True)
 class CounterLook:
-    """The performance counters of a card at one moment, by every core range that gave some."""
+    """The performance counters of a card at one moment.
+
+    Attributes:
+        counters: by every core range that gave some.
+        device: whose they are; None if none was looked at.
+    """
 
     counters: tuple[PeCounters, ...] = ()
+    device: Device | None = None
 
     @property
     def narrow(self) -> bool:
@@ -32,7 +38,7 @@ class CounterLook:
 
 def look_at_counters(host: Host, device: Device) -> CounterLook:
     """The card's counters alone; what cannot be read of them is left out. Never raises."""
-    return CounterLook(tuple(_counters(host, device, _Reading(device))))
+    return CounterLook(tuple(_counters(host, device, _Reading(device))), device)
 
 
 def look_at_card(
@@ -51,7 +57,7 @@ def look_at_card(
     if isinstance(device, Rejected):
         return device
     reading = _Reading(device)
-    now = CounterLook(tuple(_counters(host, device, reading)))
+    now = CounterLook(tuple(_counters(host, device, reading)), device)
     report = CardReport(
         device=device,
         taken=taken,
@@ -64,7 +70,7 @@ def look_at_card(
         throttle_reason=reading.attempt("throttle_reason", partial(host.throttle_reason, device), None),
         occupancy=reading.attempt("pe_occupancy", partial(host.occupancy, device), ()),
         counters=narrowest(device.cores, now.counters),
-        utilization=narrowest(device.cores, tuple(_work(before.counters, now.counters))),
+        utilization=narrowest(device.cores, tuple(_work(before, now, device))),
         unreadable=tuple(reading.unreadable),
     )
     return report, now
@@ -86,9 +92,11 @@ def _width(each: PeCounters | Utilization) -> int:
     return len(each.cores)
 
 
-def _work(before: Iterable[PeCounters], now: Iterable[PeCounters]) -> Iterator[Utilization]:
-    earlier = {each.cores: each for each in before}
-    for later in now:
+def _work(before: CounterLook, now: CounterLook, device: Device) -> Iterator[Utilization]:
+    if is_another(before.device, device):
+        return
+    earlier = {each.cores: each for each in before.counters}
+    for later in now.counters:
         if (first := earlier.get(later.cores)) and (work := Utilization.between(first, later)):
             yield work
 

@@ -12,7 +12,7 @@ from npu_core.host import Host
 from npu_core.service.device_threads import DeviceThreads
 from npu_core.service.logs import EventLog
 from npu_metrics_exporter.card_look import CounterLook, look_at_card, look_at_counters
-from npu_metrics_exporter.snapshot import CardKey, CardReport, CardStatus, Snapshot
+from npu_metrics_exporter.snapshot import CardKey, CardReport, CardStatus, Snapshot, is_another
 from npu_metrics_exporter.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -184,7 +184,7 @@ class Collector:
         fields = _card(key) | {name: value for name, value in identity.items() if value}
         if known is None:
             _log.info("card found", **fields)
-        elif _is_another(known, device):
+        elif is_another(known, device):
             _log.warning("card is another one than before", **fields)
 
     def _tell_of_recovery(self, key: CardKey) -> None:
@@ -237,12 +237,6 @@ def _outcome(read: "Future[T]") -> T | Exception:
 
 def _there(snapshot: Snapshot) -> set[CardKey]:
     return {card.key for card in snapshot.cards if card.device and card.status is not CardStatus.DEPARTED}
-
-
-def _is_another(before: Device, now: Device) -> bool:
-    """Whether its identity is another one; what cannot be read, then or now, tells nothing."""
-    pairs = ((before.uuid, now.uuid), (before.serial, now.serial))
-    return any(old and new and old != new for old, new in pairs)
 
 
 def _name(key: CardKey) -> str:

@@ -59,6 +59,11 @@ class PodTimes:
     deadline: float = _DEADLINE
     youth: float = _YOUTH
 
+    @property
+    def stands(self) -> float:
+        """Seconds for which an answer stands: two intervals at least, so that none runs out before the next comes."""
+        return max(self.ttl, 2 * self.interval)
+
     def wait(self, failures: int, chance: float) -> float:
         """Seconds to the next question: more after each failure, but so that an answer does not run out meanwhile.
 
@@ -138,7 +143,7 @@ class PodWatch:
         return pods
 
     def _standing(self) -> tuple[Held, ...]:
-        return self._held if self._clock() - self._answered <= self.times.ttl else ()
+        return self._held if self._clock() - self._answered <= self.times.stands else ()
 
     async def _ask(self) -> None:
         age = _age(self._socket)

@@ -154,7 +154,9 @@ class Snapshot:
 
     def with_report(self, report: CardReport, wall: float) -> "Snapshot":
         """After a good look at a card, which ended at wall-clock time ``wall``."""
-        state = self.card(report.device.key) or CardState(report.device.key)
+        state = self.card(report.device.key)
+        if state is None or is_another(state.device, report.device):
+            state = CardState(report.device.key)
         return self._with(
             replace(
                 state,
@@ -189,6 +191,14 @@ class Snapshot:
 
     def _with(self, state: CardState) -> "Snapshot":
         return _of((state, *(card for card in self.cards if card.key != state.key)), self.most)
+
+
+def is_another(before: Device | None, now: Device) -> bool:
+    """Whether it is another card under the same number; what cannot be read, then or now, tells nothing."""
+    if before is None:
+        return False
+    pairs = ((before.uuid, now.uuid), (before.serial, now.serial))
+    return any(old and new and old != new for old, new in pairs)
 
 
 def _of(cards: Iterable[CardState], most: int) -> Snapshot:

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from npu_core.cores import CoreRange
 from npu_core.counters import Clock
+from npu_core.errors import FormatError
 from npu_core.sensors import Quantity, Sensor
 from npu_metrics_exporter.snapshot import CardReport, CardState, CardStatus
 
@@ -151,8 +153,13 @@ def mode(report: CardReport) -> Iterator[Value]:
 
 
 def _core_of(clock: Clock) -> str | None:
-    core = clock.domain.removeprefix("pe")
-    return core if core != clock.domain and core.isdecimal() and clock.unit in HERTZ else None
+    if clock.unit not in HERTZ or not clock.domain.startswith("pe"):
+        return None
+    try:
+        cores = CoreRange.parse(clock.domain.removeprefix("pe"))
+    except FormatError:
+        return None
+    return str(cores) if len(cores) == 1 else None
 
 
 def _whole(value: float) -> float:
