@@ -10,10 +10,10 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oracle test-faults cover lint format type arch proto proto-check lock clean
+.PHONY: help setup demo test test-oracle test-prometheus test-faults bench-scrape cover lint format type arch proto proto-check lock clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## the virtual environment, with every package installed in place
 
@@ -33,6 +33,14 @@ test: setup ## the default test suite
 test-oracle: setup ## the same hosts through the vendor's own libraries (needs root and Python 3.10)
 	scripts/oracle-setup
 	NPU_ORACLE=required $(BIN)/python -m pytest -m oracle tests/oracle $(ARGS)
+
+test-prometheus: setup ## the real exporter scraped by a real Prometheus (needs Debian's apt-get, not root)
+	scripts/prometheus-setup
+	NPU_PROMETHEUS=required $(BIN)/python -m pytest -m prometheus tests/prometheus $(ARGS)
+
+bench-scrape: setup ## scrapes of the exporter and of node_exporter side by side, 8 and 64 cards
+	scripts/prometheus-setup
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.scrape $(ARGS)
 
 test-faults: setup ## the long fault schedule: 200 seeds of 30 steps each, about 20 minutes
 	PYTHONPATH=tests $(BIN)/python -m faults --seeds 200 --steps 30 --jobs 2 $(ARGS)

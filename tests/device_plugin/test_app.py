@@ -38,7 +38,7 @@ class SupervisedToDeath(DevicePlugin):
 class Unlookable(Reloader):
     """Settings that cannot be looked at any more."""
 
-    def look(self) -> None:
+    def look(self) -> bool:
         """Fail in a way that nobody expects."""
         raise ZeroDivisionError("nobody thought of this")
 

@@ -6,10 +6,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from device_plugin.conditions import NOTHING_YET, RESOURCE, condition
+from npu_core.config.reload import ConfigState
 from npu_device_plugin import __version__
 from npu_device_plugin.condition import Condition
 from npu_device_plugin.metrics import CONTENT_TYPE, exposition
-from npu_device_plugin.telemetry import LATENCY_BOUNDS, ConfigState, Latency, Telemetry
+from npu_device_plugin.telemetry import LATENCY_BOUNDS, Latency, Telemetry
 
 PREFIX = "npu_device_plugin_"
 NOW = 1_000_000.0

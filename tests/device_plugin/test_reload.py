@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from npu_core.config.reload import ConfigState
+from npu_core.config.watch import ConfigWatch
 from npu_core.errors import SettingsError
 from npu_core.partition import FUSION, SINGLE
-from npu_device_plugin.config_watch import ConfigWatch
 from npu_device_plugin.disabled import DisabledDevice
 from npu_device_plugin.reload import Reloader
-from npu_device_plugin.telemetry import ConfigState, Telemetry
+from npu_device_plugin.telemetry import Telemetry
 
 FUSED, CUT = "defaultPe: Fusion\n", "defaultPe: Single\n"
 Change = Callable[[Path, str], None]

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from device_plugin.configs import SAMPLE
+from npu_core.config.file import parse_config
 from npu_core.errors import SettingsError
 from npu_core.partition import Partitioning
 from npu_core.service.settings import environment_name
-from npu_device_plugin.config_file import parse_config
 from npu_device_plugin.settings import OPTIONS, Settings, load
 
 FILE_KEYS = ("interval", "defaultPe", "disabledDevices", "pluginDir", "socketName", "resourceName")
@@ -151,7 +151,7 @@ WITHOUT_C = """
 import json, sys, yaml
 del yaml.CSafeLoader
 from npu_core.errors import SettingsError
-from npu_device_plugin.config_file import parse_config
+from npu_core.config.file import parse_config
 for content in json.load(sys.stdin):
     try:
         print(len(parse_config(content.encode(), "x.conf")))

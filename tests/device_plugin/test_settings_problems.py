@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from device_plugin.configs import messages, write
-from npu_device_plugin.config_file import MAX_SIZE
+from npu_core.config.file import MAX_SIZE
 from npu_device_plugin.settings import load
 
 NOBODY = 65534

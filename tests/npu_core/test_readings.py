@@ -186,6 +186,17 @@ def test_one_bad_sensor_does_not_cost_the_others(tmp_path: Path, fault: Fault, r
     }
 
 
+def test_a_sensor_that_gives_no_value_is_still_known_by_its_label(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    whole = read(host)
+    fs = FaultyFS()
+    fs.put("*/temp2_input", EIO)
+    found = read(host, fs)
+    assert [(sensor.label, sensor.channel) for sensor in found.silent] == [("Average", 2)]
+    assert set(found.sensors) == set(whole.sensors)
+    assert whole.silent == ()
+
+
 def test_a_value_that_is_no_number_is_shown(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0))
     host.cards[0].set_sensor(Quantity.POWER, 6, "N/A")

@@ -19,6 +19,13 @@ class _Chip(NamedTuple):
     path: str
 
 
+class _Silence(NamedTuple):
+    """No value, and why; of a whole chip where there is no sensor."""
+
+    why: Unreadable
+    sensor: Sensor | None = None
+
+
 def read_sensors(tree: HostTree, device: Device) -> Readings:
     """Every sensor of the card; see :meth:`npu_core.host.Host.readings`. Never raises."""
     if device.pci is None:
@@ -30,7 +37,8 @@ def read_sensors(tree: HostTree, device: Device) -> Readings:
     found = [reading for chip in chips for reading in _chip(tree, device.name, chip)]
     return Readings(
         tuple(reading for reading in found if isinstance(reading, Reading)),
-        tuple(reading for reading in found if isinstance(reading, Unreadable)),
+        tuple(reading.why for reading in found if isinstance(reading, _Silence)),
+        tuple(reading.sensor for reading in found if isinstance(reading, _Silence) and reading.sensor is not None),
     )
 
 
@@ -61,17 +69,17 @@ def _distinct(names: Iterable[str]) -> Iterator[str]:
             yield name
 
 
-def _chip(tree: HostTree, card: str, chip: _Chip) -> Iterator[Reading | Unreadable]:
+def _chip(tree: HostTree, card: str, chip: _Chip) -> Iterator[Reading | _Silence]:
     try:
         channels = parse.channel_files(tree.fs.list_dir(chip.path))
     except HostError as error:
-        yield Unreadable.of(card, f"hwmon {chip.name}".rstrip(), error)
+        yield _Silence(Unreadable.of(card, f"hwmon {chip.name}".rstrip(), error))
         return
     for channel in channels:
         yield _sensor(tree, card, chip, channel)
 
 
-def _sensor(tree: HostTree, card: str, chip: _Chip, files: parse.ChannelFiles) -> Reading | Unreadable:
+def _sensor(tree: HostTree, card: str, chip: _Chip, files: parse.ChannelFiles) -> Reading | _Silence:
     label = tree.attempt(f"{chip.path}/{files.label_file}") if files.label_file else None
     name = parse.parse_label(label if isinstance(label, str) else None, files.channel)
     sensor = Sensor(card, files.quantity, files.channel, name, chip.name)
@@ -79,4 +87,4 @@ def _sensor(tree: HostTree, card: str, chip: _Chip, files: parse.ChannelFiles) -
     try:
         return Reading(sensor, tree.read(path, lambda text: parse.parse_sensor_value(text, files.quantity)))
     except HostError as error:
-        return Unreadable.of(card, f"{chip.name}/{files.value_file}".lstrip("/"), error)
+        return _Silence(Unreadable.of(card, f"{chip.name}/{files.value_file}".lstrip("/"), error), sensor)

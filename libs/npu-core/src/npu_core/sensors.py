@@ -59,10 +59,17 @@ class Readings:
     Attributes:
         values: by chip, quantity and channel.
         unreadable: the sensors, or whole chips, that gave none, and why.
+        silent: the sensors among them, whose labels are taken although they say nothing.
     """
 
     values: tuple[Reading, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
+    silent: tuple[Sensor, ...] = ()
+
+    @property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """Every sensor of the chips that could be listed, whether it gave a value or not."""
+        return (*(reading.sensor for reading in self.values), *self.silent)
 
     def find(self, quantity: Quantity, labels: Iterable[str]) -> Reading | None:
         """The reading of the first of ``labels`` that there is, compared without regard to case."""

@@ -1,8 +1,9 @@
 """What the operator wants: from a command line and environment, or from a configuration file, never from both."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
+from npu_core.config.file import read_config
 from npu_core.errors import FormatError, Problem, SettingsError
 from npu_core.partition import FUSION, Partitioning
 from npu_core.service.logs import LogFormat, LogLevel
@@ -18,7 +19,6 @@ from npu_core.service.settings import (
     one_of,
     seconds,
 )
-from npu_device_plugin.config_file import read_config
 from npu_device_plugin.disabled import DisabledDevice
 from npu_device_plugin.injection import DeviceInjection
 from npu_device_plugin.resource_name import ResourceNames
@@ -98,14 +98,6 @@ class Settings:
 
     config_file: str | None = None
     """``--config-file``: the file that all that can stand in one came from."""
-
-    def with_live_changes(self, newer: "Settings") -> "Settings":
-        """These settings with everything from ``newer`` that needs no restart."""
-        return replace(self, **{name: getattr(newer, name) for name in LIVE})
-
-    def differences(self, newer: "Settings") -> tuple[str, ...]:
-        """Names of the fields that are not the same in ``newer``."""
-        return tuple(item.name for item in fields(self) if getattr(self, item.name) != getattr(newer, item.name))
 
     @property
     def disabled_here(self) -> tuple[DisabledDevice, ...]:

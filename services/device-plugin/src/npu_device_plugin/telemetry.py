@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from npu_core.config.reload import ConfigState
+
 LATENCY_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 """Seconds: upper bounds of the buckets that answers to Allocate are counted in."""
 
@@ -29,21 +31,6 @@ class Latency:
         place = next((place for place, bound in enumerate(LATENCY_BOUNDS) if seconds <= bound), len(LATENCY_BOUNDS))
         self.buckets[place] += 1
         self.total += seconds
-
-
-@dataclass(slots=True)
-class ConfigState:
-    """How reading the settings went.
-
-    Attributes:
-        generation: 1 at the start, one more at each change that was applied.
-        digest: of the configuration file last applied; empty without a file.
-        error: what was wrong with the last one that was not applied; empty if the file on disk is in force.
-    """
-
-    generation: int = 1
-    digest: str = ""
-    error: str = ""
 
 
 @dataclass(slots=True)

@@ -1,38 +1,154 @@
-"""What the metrics will be made of: every value of every card, as one look finds them."""
+"""``npu-metrics-exporter check``: one collection, printed. Serves nothing."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from npu_core.device import Device
-from npu_core.errors import HostError
+from npu_core.errors import Unreadable
 from npu_core.host import Host
+from npu_core.sensors import Quantity, Reading
+from npu_metrics_exporter.collector import Collector
+from npu_metrics_exporter.overview import health_of
+from npu_metrics_exporter.pod_watch import PodWatch
+from npu_metrics_exporter.podmap import Owner, PodMap
+from npu_metrics_exporter.policy import PodLabels
+from npu_metrics_exporter.render import render
+from npu_metrics_exporter.series import Budget, families
+from npu_metrics_exporter.settings import Settings
+from npu_metrics_exporter.snapshot import CardState, CardStatus, Snapshot
+from npu_metrics_exporter.telemetry import Telemetry
+
+_BETWEEN_LOOKS = 1.0
+"""Seconds between two looks, where counters tell of work only by what they count in between."""
+_UNITS = {
+    Quantity.TEMPERATURE: (1000, "°C"),
+    Quantity.POWER: (1_000_000, "W"),
+    Quantity.VOLTAGE: (1000, "V"),
+    Quantity.CURRENT: (1000, "A"),
+}
 
 
-def describe(host: Host) -> str:
-    """The values that metrics are made of, a line each; what cannot be read says why.
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one collection gives.
+
+    Attributes:
+        snapshot: the cards.
+        pods: who holds them, as far as the kubelet could be asked.
+        settings: what was asked for.
+    """
+
+    snapshot: Snapshot
+    pods: PodMap
+    settings: Settings
+
+
+def examine(settings: Settings) -> Finding:
+    """Look at the host; a card that hangs is waited for no longer than the daemon would.
 
     Raises:
-        HostError: if the cards cannot be listed.
+        HostError: if it cannot be listed.
     """
-    inventory = host.inventory()
-    lines = [f"cards: {len(inventory.devices)}"]
-    for device in inventory.devices:
-        lines.append(f"{device.name} ({device.arch})")
-        lines.extend(f"  {line}" for line in _values(host, device))
-    lines.extend(f"{card.name} ({card.arch}) is left out: {card.reason}" for card in inventory.rejected)
+    host = Host(settings.sysfs, settings.devfs)
+    host.find()
+    return asyncio.run(_examine(settings, host))
+
+
+async def _examine(settings: Settings, host: Host) -> Finding:
+    collector = Collector(host, Telemetry(), time.monotonic, time.time)
+    await collector.collect(settings.max_age, settings.grace)
+    if collector.wants_counters:
+        await asyncio.sleep(_BETWEEN_LOOKS)
+        await collector.collect(settings.max_age, settings.grace)
+    watch = PodWatch(settings.pod_resources_socket, settings.resource_prefix)
+    if settings.pod_labels is not PodLabels.OFF:
+        await watch.ask()
+    return Finding(collector.snapshot, watch.map([card.key for card in collector.snapshot.cards]), settings)
+
+
+def as_exposition(finding: Finding) -> str:
+    """The finding as a scrape would give it, without the exporter's own metrics."""
+    policy = finding.settings.policy
+    made = families(finding.snapshot, finding.pods, policy, Budget(policy.max_series))
+    return render(made).text.decode().rstrip("\n")
+
+
+def as_json(finding: Finding) -> str:
+    """The finding for programs."""
+    cards = [_document(card, finding.pods) for card in finding.snapshot.cards if card.status is not CardStatus.REJECTED]
+    rejected = [{"name": card.name, "family": card.key[0]} for card in _rejected(finding)]
+    return json.dumps({"cards": cards, "rejected": rejected}, indent=2)
+
+
+def _document(card: CardState, pods: PodMap) -> dict[str, object]:
+    document: dict[str, object] = {"name": card.name, "family": card.key[0], "health": health_of(card)[0]}
+    if card.report is None:
+        return document
+    device, report = card.report.device, card.report
+    return document | {
+        "product": device.product,
+        "uuid": device.uuid,
+        "serial": device.serial,
+        "pci": str(device.pci) if device.pci else None,
+        "uptime_seconds": report.uptime,
+        "errors": {each.kind: each.count for each in report.errors},
+        "sensors": [
+            {"quantity": each.sensor.quantity, "label": each.sensor.label, "value": each.value}
+            for each in report.readings.values
+        ],
+        "clocks": [{"domain": each.domain, "frequency": each.frequency, "unit": each.unit} for each in report.clocks],
+        "utilization": [{"cores": str(each.cores), "busy": each.busy} for each in report.utilization],
+        "holders": [
+            {"cores": str(owner.cores), "resource": owner.resource, "holder": _holder(owner)}
+            for owner in pods.of_card(card.key)
+        ],
+        "unreadable": [
+            {"subject": item.subject, "reason": item.reason, "detail": item.detail} for item in report.unreadable
+        ],
+    }
+
+
+def as_text(finding: Finding) -> str:
+    """The finding for people."""
+    cards = [card for card in finding.snapshot.cards if card.status is not CardStatus.REJECTED]
+    lines = [f"cards: {len(cards)}"]
+    for card in cards:
+        lines.append(f"{card.name} ({card.key[0]}): {health_of(card)[0]}")
+        lines.extend(f"  {line}" for line in _lines(card, finding.pods))
+    lines.extend(f"{card.name} ({card.key[0]}) is left out: it is no card of ours" for card in _rejected(finding))
     return "\n".join(lines)
 
 
-def _values(host: Host, device: Device) -> Iterator[str]:
-    yield f"alive: {_attempt(lambda: str(int(host.alive(device))))}"
-    yield f"uptime: {_attempt(lambda: f'{host.uptime(device)} s')}"
-    yield f"errors: {_attempt(lambda: ', '.join(f'{each.kind} {each.count}' for each in host.errors(device)))}"
-    readings = host.readings(device)
-    yield from (f"{each.sensor.quantity} {each.sensor.label}: {each.value}" for each in readings.values)
-    yield from (f"unreadable: {each}" for each in readings.unreadable)
+def _lines(card: CardState, pods: PodMap) -> Iterator[str]:
+    report = card.report
+    if report is None:
+        return
+    if report.uptime is not None:
+        yield f"uptime: {report.uptime} s"
+    if report.errors:
+        yield f"errors: {', '.join(f'{each.kind} {each.count}' for each in report.errors)}"
+    yield from map(_sensor, report.readings.values)
+    yield from (f"clock {each.domain}: {each.frequency} {each.unit}" for each in report.clocks)
+    yield from (f"PE {each.cores}: {each.busy:.0%} busy" for each in report.utilization)
+    yield from (f"PE {owner.cores}: held by {_holder(owner)}" for owner in pods.of_card(card.key))
+    yield from map(_unreadable, report.unreadable)
 
 
-def _attempt(read: Callable[[], str]) -> str:
-    try:
-        return read()
-    except HostError as error:
-        return f"unreadable ({error.detail})"
+def _sensor(reading: Reading) -> str:
+    divisor, unit = _UNITS[reading.sensor.quantity]
+    return f"{reading.sensor.quantity} {reading.sensor.label}: {reading.value / divisor:g} {unit}"
+
+
+def _unreadable(item: Unreadable) -> str:
+    return f"unreadable: {item.subject}: {item.detail}"
+
+
+def _holder(owner: Owner) -> str:
+    held = owner.container
+    return f"{held.namespace}/{held.pod} {held.container}"
+
+
+def _rejected(finding: Finding) -> list[CardState]:
+    return [card for card in finding.snapshot.cards if card.status is CardStatus.REJECTED]

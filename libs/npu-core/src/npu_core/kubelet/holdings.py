@@ -12,6 +12,12 @@ from npu_core.kubelet.channel import CHANNEL_OPTIONS
 DEFAULT_SOCKET = "/var/lib/kubelet/pod-resources/kubelet.sock"
 """Where kubelets serve the API unless they were given another root directory."""
 
+_OPTIONS = (
+    *CHANNEL_OPTIONS,
+    # Every processor of every container may be listed too: what the kubelet's own clients take, not gRPC's 4 MiB.
+    ("grpc.max_receive_message_length", 16 << 20),
+)
+
 
 class PodResourcesError(NpuError):
     """The kubelet could not be asked.
@@ -57,7 +63,7 @@ async def list_holdings(socket: str = DEFAULT_SOCKET, deadline: float = 5.0) -> 
         PodResourcesError: if the kubelet is not there, does not answer in time, or does not offer the API.
     """
     # A channel of its own for each call: a kept one keeps threads and wakes up several times a second.
-    async with grpc.aio.insecure_channel(f"unix:{socket}", options=CHANNEL_OPTIONS) as channel:
+    async with grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
         try:
             answer = await PodResourcesListerStub(channel).List(pb.ListPodResourcesRequest(), timeout=deadline)
         except grpc.aio.AioRpcError as error:

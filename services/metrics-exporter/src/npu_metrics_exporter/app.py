@@ -1,0 +1,239 @@
+"""The exporter as a whole: what runs, and what each part tells the others."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+from npu_core.config.reload import Following
+from npu_core.host import Host
+from npu_core.service.logs import EventLog
+from npu_metrics_exporter import __version__, landing
+from npu_metrics_exporter.collector import Collector
+from npu_metrics_exporter.condition import Condition
+from npu_metrics_exporter.overview import cards_of
+from npu_metrics_exporter.own_metrics import Moment, PodQuestions, own_families
+from npu_metrics_exporter.pod_watch import PodTimes, PodWatch
+from npu_metrics_exporter.podmap import PodMap
+from npu_metrics_exporter.policy import PodLabels
+from npu_metrics_exporter.publication import Publication
+from npu_metrics_exporter.render import Renderer
+from npu_metrics_exporter.series import Budget, families
+from npu_metrics_exporter.server import Server, serve
+from npu_metrics_exporter.settings import Settings
+from npu_metrics_exporter.snapshot import CardStatus
+from npu_metrics_exporter.telemetry import Telemetry
+from npu_metrics_exporter.web import Web
+from npu_metrics_exporter.web_reload import WebKeeper
+
+_log = EventLog(__name__)
+PULSE = 1.0
+"""Seconds between two looks at the configuration file."""
+COUNTER_LEAD = 1.0
+"""Seconds before a collection at which counters that are full after two are looked at."""
+_SOON = 0.1
+"""Seconds between two looks whether the kubelet has answered for the first time."""
+_LISTEN_AGAIN = 10.0
+"""Seconds between two attempts to get the addresses."""
+_CLOSING = 0.5
+"""Seconds that answers under way have at the end."""
+
+
+@dataclass(slots=True)
+class _Pods:
+    """Asking the kubelet, while it is asked."""
+
+    watch: PodWatch
+    task: "asyncio.Task[None]"
+    told: bool = False
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the first question has been answered and nobody was told yet."""
+        return not self.told and self.watch.counts.up
+
+
+class Exporter:
+    """Everything that runs while the exporter does."""
+
+    def __init__(
+        self,
+        following: Following[Settings],
+        keeper: WebKeeper,
+        telemetry: Telemetry,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """An exporter that has not looked at anything yet.
+
+        Args:
+            following: the settings.
+            keeper: the web configuration.
+            telemetry: where things are counted.
+            clock: seconds that do not go back.
+            wall: seconds since the epoch.
+        """
+        settings = following.settings
+        self._following = following
+        self._keeper = keeper
+        self._telemetry = telemetry
+        self._clock = clock
+        self._wall = wall
+        self._collector = Collector(Host(settings.sysfs, settings.devfs), telemetry, clock, wall)
+        self._pods: _Pods | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: Server | None = None
+        self._heartbeat = clock()
+        self._told_of_none = False
+        self.publication = Publication(telemetry, self._condition)
+
+    @property
+    def settings(self) -> Settings:
+        """What is in force now."""
+        return self._following.settings
+
+    def _condition(self) -> Condition:
+        age = self._clock() - self._heartbeat
+        return Condition(age, self.settings.interval, published=self.publication.exposition() is not None)
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Collect and serve until ``stopped`` is set; then stop clean.
+
+        Raises:
+            Exception: whatever ended one of the parts that never end: better a new process than half an exporter.
+        """
+        stop = asyncio.create_task(stopped.wait(), name="waiting for the end")
+        self._start(self._listen(), "serving")
+        self._start(self._work(), "collecting")
+        try:
+            ended, _ = await asyncio.wait({stop, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended - {stop}:
+                _log.error("a part that never ends has ended", part=task.get_name())
+                task.result()
+        finally:
+            await self._end(stop)
+
+    def _start(self, work: Coroutine[None, None, None], name: str) -> None:
+        self._tasks.add(asyncio.create_task(work, name=name))
+
+    async def _end(self, stop: "asyncio.Task[bool]") -> None:
+        self._stop_asking()
+        for task in (stop, *self._tasks):
+            task.cancel()
+        await asyncio.gather(stop, *self._tasks, return_exceptions=True)
+        if self._server is not None:
+            await self._server.close(_CLOSING)
+
+    async def _listen(self) -> None:
+        web = Web(self.publication, self._keeper, self.settings.max_in_flight)
+        addresses = [(address.host, address.port) for address in self.settings.listen_address]
+        complaint = ""
+        while self._server is None:
+            try:
+                self._server = await serve(web, self._keeper, addresses)
+            except OSError as error:
+                if complaint != str(error):
+                    complaint = str(error)
+                    _log.error("cannot listen", address=_joined(self.settings), reason=error)
+                await asyncio.sleep(_LISTEN_AGAIN)
+        _log.info("listening", address=_joined(self.settings))
+        await asyncio.Event().wait()
+
+    # -- the round ------------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while True:
+            begun = self._clock()
+            self._tend_pods()
+            await self._collector.collect(self.settings.max_age, self.settings.grace)
+            self._heartbeat, self._telemetry.heartbeat = self._clock(), self._wall()
+            await self._publish()
+            self._say_once_if_there_is_nothing()
+            await self._rest(begun)
+
+    async def _rest(self, begun: float) -> None:
+        """Until the next collection. Meanwhile the file is followed, and counters are looked at a moment before."""
+        looked = not self._collector.wants_counters
+        while (left := begun + self.settings.interval - self._clock()) > 0:
+            lead = min(COUNTER_LEAD, self.settings.interval / 2)
+            if not looked and left <= lead:
+                looked = True
+                await self._collector.look_at_counters()
+                continue
+            await asyncio.sleep(self._nap(left if looked else left - lead))
+            if self._following.look():
+                self._tend_pods()
+                await self._publish()
+            elif self._pods is not None and self._pods.has_news:
+                await self._publish()
+
+    def _nap(self, left: float) -> float:
+        if self._pods is not None and not self._pods.told and not self._pods.watch.counts.errors:
+            return min(left, _SOON)
+        return min(left, PULSE) if self.settings.config_file else left
+
+    def _say_once_if_there_is_nothing(self) -> None:
+        if not self._collector.snapshot.most and self._telemetry.listing_up and not self._told_of_none:
+            self._told_of_none = True
+            _log.warning("no NPU found, waiting for one", sysfs=self.settings.sysfs, devfs=self.settings.devfs)
+
+    # -- what is published ----------------------------------------------------------------------------------------
+
+    async def _publish(self) -> None:
+        """Render what is known now and put it in the place of what was published before."""
+        snapshot, pods, policy = self._collector.snapshot, self._pod_map(), self.settings.policy
+        renderer, budget = Renderer(), Budget(policy.max_series)
+        for family in families(snapshot, pods, policy, budget):
+            renderer.add(family)
+            await asyncio.sleep(0)  # scrapes go on meanwhile
+        self._telemetry.dropped += budget.dropped
+        for own in own_families(self._moment()):
+            renderer.add(own)
+        now = self._wall()
+        page = landing.page(
+            landing.Page(
+                cards=cards_of(snapshot, pods),
+                node=policy.node,
+                version=__version__,
+                collected=now,
+                interval=self.settings.interval,
+            )
+        )
+        self.publication.publish(renderer.finish(page=page, rendered_at=now))
+
+    def _moment(self) -> Moment:
+        counts = self._pods.watch.counts if self._pods else None
+        questions = PodQuestions(counts.up, counts.errors, counts.conflicts) if counts else None
+        last, refused = self.publication.exposition(), bool(self._keeper.error)
+        return Moment(self._collector.snapshot, self._telemetry, questions, last, web_reload_failed=refused)
+
+    # -- who holds what -------------------------------------------------------------------------------------------
+
+    def _pod_map(self) -> PodMap:
+        if self._pods is None:
+            return PodMap()
+        self._pods.told = self._pods.watch.counts.up
+        there = (CardStatus.PRESENT, CardStatus.FAILED)
+        return self._pods.watch.map([card.key for card in self._collector.snapshot.cards if card.status in there])
+
+    def _tend_pods(self) -> None:
+        """Ask the kubelet exactly while the settings want it."""
+        settings = self.settings
+        if settings.pod_labels is PodLabels.OFF:
+            self._stop_asking()
+            return
+        if self._pods is None or self._pods.task.done():
+            watch = PodWatch(settings.pod_resources_socket, settings.resource_prefix, PodTimes(), self._clock)
+            self._pods = _Pods(watch, asyncio.create_task(watch.run(), name="asking the kubelet"))
+        self._pods.watch.prefix = settings.resource_prefix
+        self._pods.watch.times.interval = settings.pod_interval
+        self._pods.watch.times.ttl = settings.pod_ttl
+
+    def _stop_asking(self) -> None:
+        if self._pods is not None:
+            self._pods.task.cancel()
+            self._pods = None
+
+
+def _joined(settings: Settings) -> str:
+    return ",".join(map(str, settings.listen_address))

@@ -1,0 +1,244 @@
+"""Looking at the cards: every read on a thread that may be lost, every result a step of the snapshot."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import TypeVar
+
+from npu_core.device import Device, FoundCard, Rejected
+from npu_core.errors import HostError, StuckError
+from npu_core.host import Host
+from npu_core.service.device_threads import DeviceThreads
+from npu_core.service.logs import EventLog
+from npu_metrics_exporter.card_look import CounterLook, look_at_card, look_at_counters
+from npu_metrics_exporter.snapshot import CardKey, CardReport, CardStatus, Snapshot
+from npu_metrics_exporter.telemetry import Telemetry
+
+T = TypeVar("T")
+
+_log = EventLog(__name__)
+READ_DEADLINE = 2.0
+"""Seconds that one look at one card may take before the card counts as stuck."""
+SWEEP_PATIENCE = 0.1
+"""Seconds of those for which the cards are read one after another; those that are left go on each by itself."""
+COUNTER_DEADLINE = 0.5
+"""Seconds for a look at the counters alone."""
+_LISTING = "listing"
+_Look = tuple[CardReport, CounterLook] | Rejected
+
+
+class Collector:
+    """Keeps what is known of the cards up to date. For one event loop.
+
+    Attributes:
+        snapshot: every card that is there, or was until lately.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        telemetry: Telemetry,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        """A collector that has not looked yet.
+
+        Args:
+            host: the host.
+            telemetry: where looks are counted.
+            clock: seconds that do not go back.
+            wall: seconds since the epoch, which may.
+        """
+        self.snapshot = Snapshot()
+        self._host = host
+        self._telemetry = telemetry
+        self._clock = clock
+        self._wall = wall
+        self._threads = DeviceThreads(clock)
+        self._found: tuple[FoundCard, ...] = ()
+        self._before: dict[CardKey, CounterLook] = {}
+        self._told: dict[CardKey, str] = {}
+        self._complaint = ""
+
+    @property
+    def wants_counters(self) -> bool:
+        """Whether :meth:`look_at_counters` would tell anything: some card's counters are full within seconds."""
+        return any(look.narrow for look in self._before.values())
+
+    async def look_at_counters(self) -> None:
+        """Look at the counters alone, a moment before a collection, so that it can tell how busy the PEs were."""
+        devices = [card.device for card in self.snapshot.cards if card.status is CardStatus.PRESENT and card.device]
+        works = {
+            device.key: partial(look_at_counters, self._host, device)
+            for device in devices
+            if self._before.get(device.key, CounterLook()).narrow
+        }
+        for key, seen in (await self._sweep(works, COUNTER_DEADLINE)).items():
+            if isinstance(seen, CounterLook):
+                self._before[key] = seen
+
+    async def collect(self, max_age: float, grace: float) -> None:
+        """List the cards and look at each. Takes about the deadline at most, and never raises for a card or the host.
+
+        Args:
+            max_age: seconds after which values are dropped.
+            grace: seconds for which cards that are gone are kept.
+        """
+        begun = self._clock()
+        await self._list()
+        looks = await self._sweep({card.key: self._look(card) for card in self._found}, READ_DEADLINE)
+        for key, seen in looks.items():
+            self._take(key, seen)
+        self.snapshot = self.snapshot.aged(self._clock(), max_age=max_age, grace=grace)
+        self._forget_others()
+        self._telemetry.collections.observe(self._clock() - begun)
+
+    async def _list(self) -> None:
+        """List the cards. If that fails those of before are looked at: "cannot tell" takes no card away."""
+        found = await self._listed()
+        self._telemetry.listing_up = not isinstance(found, Exception)
+        if isinstance(found, Exception):
+            self._complain(str(found))
+            return
+        self._complain("")
+        self._found = found
+        before = self.snapshot
+        self.snapshot = before.with_listing(found, self._clock())
+        self._tell_of_departures(before, self.snapshot)
+
+    async def _listed(self) -> tuple[FoundCard, ...] | Exception:
+        try:
+            listing = self._threads.start(_LISTING, self._host.find)
+        except (StuckError, RuntimeError) as error:
+            return error
+        await _until_done([listing], READ_DEADLINE)
+        return _outcome(listing)
+
+    def _look(self, card: FoundCard) -> Callable[[], _Look]:
+        before = self._before.get(card.key, CounterLook())
+        return partial(look_at_card, self._host, card, before, self._clock)
+
+    def _take(self, key: CardKey, seen: _Look | Exception) -> None:
+        match seen:
+            case Rejected():
+                self.snapshot = self.snapshot.with_rejection(key)
+                self._before.pop(key, None)
+                self._tell(key, seen.reason, "card left out", reason=seen.reason)
+            case (report, counters):
+                self._tell_of_identity(key, report.device)
+                self.snapshot = self.snapshot.with_report(report, self._wall())
+                self._before[key] = counters
+                self._count_unreadable(key, report)
+                self._tell_of_recovery(key)
+            case StuckError():
+                self._fail(key, seen, stuck=True)
+                self._tell(key, "stuck", "card does not answer", reason=seen.detail)
+            case _:  # one strange card must not cost the others
+                self._fail(key, seen, stuck=False)
+                if self._is_news(key, repr(seen)):
+                    _log.exception("a look at a card failed", seen, **_card(key))
+
+    def _fail(self, key: CardKey, error: Exception, *, stuck: bool) -> None:
+        self.snapshot = self.snapshot.with_failure(key, stuck=stuck)
+        self._before.pop(key, None)
+        reason = str(error.reason) if isinstance(error, HostError) else "unforeseen"
+        self._telemetry.read_errors[_name(key), key[0], reason] += 1
+
+    def _count_unreadable(self, key: CardKey, report: CardReport) -> None:
+        for item in report.unreadable:
+            self._telemetry.read_errors[_name(key), key[0], item.reason] += 1
+
+    # -- reading with a deadline ----------------------------------------------------------------------------------
+
+    async def _sweep(self, works: Mapping[CardKey, Callable[[], T]], within: float) -> dict[CardKey, T | Exception]:
+        """Do work for each card; what has not come back in time is a StuckError."""
+        if not works:
+            return {}
+        sweep = self._threads.sweep(works)
+        patience = min(SWEEP_PATIENCE, within / 2)
+        await asyncio.wait({asyncio.wrap_future(sweep.swept)}, timeout=patience)
+        self._threads.spread()
+        await _until_done(sweep.reads.values(), within - patience)
+        return _outcomes(sweep.reads)
+
+    # -- what is told ---------------------------------------------------------------------------------------------
+
+    def _forget_others(self) -> None:
+        listed = {card.key for card in self._found}
+        for key in self._before.keys() - listed:
+            del self._before[key]
+        for key in self._told.keys() - listed:
+            del self._told[key]
+            self._threads.forget(key)
+
+    def _tell_of_departures(self, before: Snapshot, after: Snapshot) -> None:
+        for key in sorted(_there(before) - _there(after)):
+            _log.warning("card is gone", **_card(key))
+
+    def _tell_of_identity(self, key: CardKey, device: Device) -> None:
+        state = self.snapshot.card(key)
+        known = state.device if state else None
+        identity = {"product": device.product, "uuid": device.uuid, "serial": device.serial, "pci": device.pci}
+        fields = _card(key) | {name: value for name, value in identity.items() if value}
+        if known is None:
+            _log.info("card found", **fields)
+        elif (known.uuid, known.serial) != (device.uuid, device.serial):
+            _log.warning("card is another one than before", **fields)
+
+    def _tell_of_recovery(self, key: CardKey) -> None:
+        if self._is_news(key, ""):
+            _log.info("card answers again", **_card(key))
+
+    def _tell(self, key: CardKey, state: str, event: str, **fields: object) -> None:
+        if self._is_news(key, state):
+            _log.warning(event, **_card(key), **fields)
+
+    def _is_news(self, key: CardKey, state: str) -> bool:
+        news = self._told.get(key, "") != state
+        self._told[key] = state
+        return news
+
+    def _complain(self, complaint: str) -> None:
+        if complaint and complaint != self._complaint:
+            _log.error("cannot list the cards", reason=complaint)
+        elif self._complaint and not complaint:
+            _log.info("can list the cards again")
+        self._complaint = complaint
+
+
+async def _until_done(reads: "Iterable[Future[T]]", within: float) -> None:
+    waiting = [asyncio.wrap_future(read) for read in reads if not read.done()]
+    if waiting:
+        _, late = await asyncio.wait(waiting, timeout=within)
+        for each in late:
+            each.cancel()
+
+
+def _outcomes(reads: "Mapping[CardKey, Future[T]]") -> dict[CardKey, T | Exception]:
+    outcomes: dict[CardKey, T | Exception] = {}
+    for key, read in reads.items():
+        outcome = _outcome(read)
+        outcomes[key] = outcome
+    return outcomes
+
+
+def _outcome(read: "Future[T]") -> T | Exception:
+    if not read.done() or read.cancelled():
+        return StuckError(f"no answer within {READ_DEADLINE:g} s")
+    try:
+        return read.result()
+    except Exception as error:  # noqa: BLE001  # whatever it is, the card's step takes it
+        return error
+
+
+def _there(snapshot: Snapshot) -> set[CardKey]:
+    return {card.key for card in snapshot.cards if card.device and card.status is not CardStatus.DEPARTED}
+
+
+def _name(key: CardKey) -> str:
+    return f"npu{key[1]}"
+
+
+def _card(key: CardKey) -> dict[str, object]:
+    return {"card": _name(key), "family": key[0]}

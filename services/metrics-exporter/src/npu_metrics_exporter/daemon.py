@@ -1,0 +1,64 @@
+"""The resting process: started by the command line in its own place, with the options it has checked.
+
+It parses the settings anew from what was given, so that it needs no library for command lines, whose weight would
+stay with it for as long as the node runs.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+
+from npu_core.config.reload import Following
+from npu_core.errors import SettingsError
+from npu_core.service import logs
+from npu_core.service.lifetime import END_SIGNALS, hold_signals, release_signals
+from npu_metrics_exporter import __version__
+from npu_metrics_exporter.app import Exporter
+from npu_metrics_exporter.settings import LIVE, Settings, load
+from npu_metrics_exporter.telemetry import Telemetry
+from npu_metrics_exporter.web_reload import WebKeeper
+
+_log = logs.EventLog(__name__)
+
+
+def main(arguments: list[str]) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit status."""
+    telemetry = Telemetry()
+    try:
+        following = Following(partial(load, json.loads(arguments[0]), os.environ), LIVE, telemetry.config)
+        keeper = WebKeeper(following.settings.web_config_file)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    settings = following.settings
+    logs.configure(settings.log_level, settings.log_format)
+    _log.info("starting", version=__version__, interval=settings.interval, podLabels=settings.pod_labels)
+    with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
+        runner.run(_run(Exporter(following, keeper, telemetry)))
+    _log.info("stopped")
+    return 0
+
+
+async def _run(exporter: Exporter) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in END_SIGNALS:
+        loop.add_signal_handler(number, stopped.set)
+    release_signals()
+    await exporter.run(stopped)
+
+
+def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if settings.event_loop == "asyncio":
+        return None
+    import uvloop  # noqa: PLC0415  # not loaded where asyncio is chosen
+
+    return uvloop.new_event_loop
+
+
+if __name__ == "__main__":
+    hold_signals()
+    sys.exit(main(sys.argv[1:]))

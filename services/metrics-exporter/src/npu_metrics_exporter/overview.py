@@ -1,0 +1,60 @@
+"""What the landing page says of the cards: from the snapshot to its rows."""
+
+from npu_core.sensors import Quantity
+from npu_metrics_exporter.landing import Card, Reading
+from npu_metrics_exporter.podmap import Owner, PodMap
+from npu_metrics_exporter.snapshot import CardState, CardStatus, Snapshot
+
+
+def cards_of(snapshot: Snapshot, pods: PodMap) -> tuple[Card, ...]:
+    """A row for each card that is ours."""
+    return tuple(_row(card, pods) for card in snapshot.cards if card.status is not CardStatus.REJECTED)
+
+
+def _row(card: CardState, pods: PodMap) -> Card:
+    report, device = card.report, card.device
+    health, good = health_of(card)
+    return Card(
+        name=card.name,
+        arch=card.key[0],
+        health=health,
+        good=good,
+        temperatures=_readings(card, Quantity.TEMPERATURE),
+        powers=_readings(card, Quantity.POWER),
+        uptime=report.uptime if report else None,
+        firmware=str(device.firmware) if device and device.firmware else "",
+        owners=tuple(map(_owner, pods.of_card(card.key))),
+    )
+
+
+def health_of(card: CardState) -> tuple[str, bool]:
+    """How a card is, in a word or a few, and whether that is well."""
+    match card.status:
+        case CardStatus.DEPARTED:
+            return "departed", False
+        case CardStatus.FAILED:
+            return ("stuck: does not answer" if card.stuck else "unreadable"), False
+        case _:
+            return _life(card)
+
+
+def _life(card: CardState) -> tuple[str, bool]:
+    if card.report is None:
+        return "not looked at yet", False
+    unread = next((item for item in card.report.unreadable if item.subject == "alive"), None)
+    if unread is not None:
+        return f"unreadable: {unread.reason}", False
+    words = {True: "alive", False: "dead", None: "does not say"}
+    return words[card.alive], card.alive is not False
+
+
+def _readings(card: CardState, quantity: Quantity) -> tuple[Reading, ...]:
+    if card.report is None:
+        return ()
+    values = card.report.readings.values
+    return tuple(Reading(each.sensor.label, each.value) for each in values if each.sensor.quantity is quantity)
+
+
+def _owner(owner: Owner) -> str:
+    held = owner.container
+    return f"{held.namespace}/{held.pod} {held.container} (PE {owner.cores})"

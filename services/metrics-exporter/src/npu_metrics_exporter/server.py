@@ -1,0 +1,217 @@
+"""Listens, and serves the web application to whoever connects.
+
+uvicorn's protocol without uvicorn's server: that one wakes ten times a second for nothing, and knows neither a TLS
+context for each connection nor a bound on handshakes (docs/adr/0014).
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator, Sequence
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from npu_core.service.logs import EventLog
+from npu_metrics_exporter.connection import Connection, Limits, peer_failed
+from npu_metrics_exporter.web import Web
+from npu_metrics_exporter.web_reload import WebKeeper
+
+_log = EventLog(__name__)
+_BACKLOG = 128
+_MOST_ACCEPTED = 16
+"""Connections accepted before something else gets its turn."""
+_REST_SECONDS = 1.0
+"""Without accepting, when the process has no file descriptor left."""
+_GOODBYE_SECONDS = 2.0
+"""For a client to end TLS in good order."""
+
+
+class Server:
+    """Serves until it is closed.
+
+    Attributes:
+        addresses: where it listens; the port that was found, where 0 was asked for.
+    """
+
+    def __init__(self, web: Web, keeper: WebKeeper, listeners: Sequence[socket.socket], limits: Limits) -> None:
+        """Serve from now on what comes to ``listeners``, which listen already and are closed with the server."""
+        self._keeper = keeper
+        self._limits = limits
+        self._listeners = tuple(listeners)
+        self._loop = asyncio.get_running_loop()
+        self._arriving: set[asyncio.Task[None]] = set()
+        self._lost = asyncio.Event()
+        self._state = ServerState()
+        self._config = _uvicorn_config(web)
+        self.addresses = tuple(each.getsockname()[:2] for each in listeners)
+        for listener in self._listeners:
+            self._loop.add_reader(listener, self._accept, listener)
+
+    @property
+    def connections(self) -> int:
+        """How many are open, handshakes included."""
+        return len(self._state.connections) + len(self._arriving)
+
+    async def close(self, seconds: float = 1.0) -> None:
+        """Take no more, let the answers under way be taken for so long, then cut them off."""
+        for listener in self._listeners:
+            self._loop.remove_reader(listener)
+            listener.close()
+        for task in self._arriving:
+            task.cancel()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        await self._wait_for_last(seconds)
+        for connection in list(self._state.connections):
+            connection.transport.abort()
+        for request in self._state.tasks:
+            request.cancel()
+        await asyncio.gather(*self._arriving, *self._state.tasks, return_exceptions=True)
+
+    async def _wait_for_last(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.connections:
+                    self._lost.clear()
+                    await self._lost.wait()
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(_MOST_ACCEPTED):
+            try:
+                client, _address = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._rest(listener, error)
+                return
+            self._admit(client)
+
+    def _admit(self, client: socket.socket) -> None:
+        if self.connections >= self._limits.connections and not self._make_room():
+            _log.debug("client refused: too many connections")
+            client.close()
+            return
+        client.setblocking(False)
+        task = self._loop.create_task(self._connect(client))
+        self._arriving.add(task)
+        task.add_done_callback(self._arrived)
+
+    def _arrived(self, task: asyncio.Task[None]) -> None:
+        self._arriving.discard(task)
+        self._lost.set()
+
+    def _make_room(self) -> bool:
+        idle = [each for each in self._open() if each.is_idle and not each.transport.is_closing()]
+        if not idle:
+            return False
+        min(idle, key=lambda each: each.last_used).transport.abort()
+        return True
+
+    def _open(self) -> Iterator[Connection]:
+        return (each for each in self._state.connections if isinstance(each, Connection))
+
+    async def _connect(self, client: socket.socket) -> None:
+        in_force = self._keeper.current()
+        tls = in_force.config.tls
+        sans = tls.allowed_sans if tls else ()
+        bounds = (self._limits.head_seconds, _GOODBYE_SECONDS) if in_force.context else (None, None)
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: Connection(self._config, self._state, self._limits, sans, self._lost.set),
+                client,
+                ssl=in_force.context,
+                ssl_handshake_timeout=bounds[0],
+                ssl_shutdown_timeout=bounds[1],
+            )
+        except OSError as error:
+            _log.debug("a client could not connect", reason=peer_failed(error))
+
+    def _rest(self, listener: socket.socket, error: OSError) -> None:
+        if error.errno not in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
+            raise error
+        _log.warning("cannot take connections for a moment", reason=error.strerror)
+        self._make_room()
+        self._loop.remove_reader(listener)
+        self._loop.call_later(_REST_SECONDS, self._resume, listener)
+
+    def _resume(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:
+            self._loop.add_reader(listener, self._accept, listener)
+
+
+async def serve(
+    web: Web,
+    keeper: WebKeeper,
+    addresses: Sequence[tuple[str, int]],
+    limits: Limits = Limits(),  # noqa: B008  # frozen
+) -> Server:
+    """Begin to listen on each ``(host, port)``; an empty host is every address of the machine.
+
+    Raises:
+        OSError: if an address cannot be had; then none is kept.
+    """
+    listeners: list[socket.socket] = []
+    try:
+        for host, port in addresses:
+            listeners.extend(_listen(host, port))
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return Server(web, keeper, listeners, limits)
+
+
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    """Sockets for all addresses of a host. Of "every address", what this machine's kernel knows is enough."""
+    flags = socket.AI_PASSIVE
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=flags)
+    refused: OSError | None = None
+    count = 0
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        try:
+            listener = socket.socket(family, kind, protocol)
+        except OSError as error:
+            refused = error
+            continue
+        try:
+            _bind(listener, family, address)
+        except OSError as error:
+            listener.close()
+            if host or error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                raise
+            refused = error
+            continue
+        count += 1
+        yield listener
+    if not count:
+        raise refused or OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
+
+
+def _bind(listener: socket.socket, family: int, address: tuple[object, ...]) -> None:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Those that are accepted inherit it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    listener.setblocking(False)
+    listener.bind(address)
+    listener.listen(_BACKLOG)
+
+
+def _uvicorn_config(web: Web) -> Config:
+    config = Config(
+        web,
+        interface="asgi3",
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        log_level="error",  # it warns of every request that is none
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+    )
+    config.load()
+    return config

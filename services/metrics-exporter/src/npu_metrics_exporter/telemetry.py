@@ -1,0 +1,58 @@
+"""What the exporter counts about itself: plain numbers, whether or not anybody scrapes them."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from npu_core.config.reload import ConfigState
+
+COLLECT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Seconds: upper bounds of the buckets that collections are counted in. A stuck card makes one last two."""
+
+
+@dataclass(slots=True)
+class Durations:
+    """A histogram of seconds.
+
+    Attributes:
+        buckets: those that took at most the bound of the same place in :data:`COLLECT_BOUNDS`, not cumulated; the last
+            one counts the rest.
+        total: seconds of all together.
+    """
+
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(COLLECT_BOUNDS) + 1))
+    total: float = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        place = next((place for place, bound in enumerate(COLLECT_BOUNDS) if seconds <= bound), len(COLLECT_BOUNDS))
+        self.buckets[place] += 1
+        self.total += seconds
+
+    def cumulated(self) -> list[float]:
+        """How many up to each bound, and all of them."""
+        return [float(sum(self.buckets[: place + 1])) for place in range(len(self.buckets))]
+
+
+@dataclass(slots=True)
+class Telemetry:
+    """Everything counted since the start.
+
+    Attributes:
+        collections: how long they took.
+        read_errors: values that could not be read, by device, family and reason.
+        listing_up: whether the cards could be listed the last time.
+        scrapes: answers to scrapes, by status.
+        in_flight: scrapes being answered now.
+        dropped: series dropped, because there were too many or two of one name.
+        config: how reading the settings went.
+        heartbeat: wall-clock seconds of the last turn of the loop.
+    """
+
+    collections: Durations = field(default_factory=Durations)
+    read_errors: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    listing_up: bool = False
+    scrapes: Counter[int] = field(default_factory=Counter)
+    in_flight: int = 0
+    dropped: int = 0
+    config: ConfigState = field(default_factory=ConfigState)
+    heartbeat: float = 0.0

@@ -1,0 +1,204 @@
+"""The exporter's server in a thread, for tests that are its clients over real sockets."""
+
+import asyncio
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvloop
+from prometheus_client.metrics_core import GaugeMetricFamily
+from standins.apiserver.certificates import _request
+
+from npu_metrics_exporter.connection import Limits
+from npu_metrics_exporter.render import Exposition, render
+from npu_metrics_exporter.server import Server, serve
+from npu_metrics_exporter.web import Web
+from npu_metrics_exporter.web_reload import WebKeeper
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "uvloop": uvloop.new_event_loop,
+    "asyncio": asyncio.new_event_loop,
+}
+QUICK = Limits(head_seconds=0.3, taking_seconds=0.3, idle_seconds=0.3)
+"""Bounds that a test can wait for."""
+PATIENCE = 5.0
+"""Seconds a test waits for what ought to come at once."""
+
+
+def exposition(cards: int = 2, page: bytes = b"<p>cards</p>") -> Exposition:
+    """Two families, with a sample for each card."""
+    families = []
+    for name in ("furiosa_npu_alive", "furiosa_npu_uptime"):
+        family = GaugeMetricFamily(name, "About cards.", labels=["device"])
+        for index in range(cards):
+            family.add_metric([f"npu{index}"], 1)
+        families.append(family)
+    return render(families, page=page, rendered_at=1.0)
+
+
+@dataclass
+class FakeSource:
+    """What the application serves, and what it tells."""
+
+    current: Exposition | None = field(default_factory=exposition)
+    is_healthy: bool = True
+    is_ready: bool = True
+    codes: Counter[int] = field(default_factory=Counter)
+    flying: list[int] = field(default_factory=list)
+
+    def exposition(self) -> Exposition | None:
+        return self.current
+
+    def healthy(self) -> bool:
+        return self.is_healthy
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+    def count(self, code: int) -> None:
+        self.codes[code] += 1
+
+    def in_flight(self, number: int) -> None:
+        self.flying.append(number)
+
+
+@dataclass
+class Serving:
+    """A server that runs."""
+
+    source: FakeSource
+    server: Server
+    keeper: WebKeeper
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.server.addresses[0]
+
+    def connect(self, source_host: str = "127.0.0.1") -> socket.socket:
+        return socket.create_connection(self.address, timeout=PATIENCE, source_address=(source_host, 0))
+
+    def ask(self, path: str = "/metrics", method: str = "GET", **headers: str) -> "Reply":
+        """One request on a connection of its own; ``accept_encoding`` becomes ``Accept-Encoding``."""
+        return self.ask_on(http.client.HTTPConnection(*self.address, timeout=PATIENCE), path, method, **headers)
+
+    def ask_tls(self, context: ssl.SSLContext, path: str = "/metrics", **headers: str) -> "Reply":
+        port = self.address[1]
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE, context=context)
+        return self.ask_on(connection, path, **headers)
+
+    def ask_on(
+        self, connection: http.client.HTTPConnection, path: str = "/metrics", method: str = "GET", **headers: str
+    ) -> "Reply":
+        try:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, headers=named)
+            answer = connection.getresponse()
+            return Reply(answer.status, answer.read(), {name.lower(): value for name, value in answer.getheaders()})
+        finally:
+            connection.close()
+
+    def wait_for_connections(self, number: int) -> None:
+        wait_until(lambda: self.server.connections == number, f"{number} connections")
+
+    def close(self, seconds: float = 1.0) -> float:
+        """End the server; returns how many seconds that took."""
+        begun = time.monotonic()
+        asyncio.run_coroutine_threadsafe(self.server.close(seconds), self.loop).result(PATIENCE)
+        return time.monotonic() - begun
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+
+def wait_until(true: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, f"still waiting for {what}"
+        time.sleep(0.005)
+
+
+def read_all(client: socket.socket) -> bytes:
+    """Everything until the server closes; a reset is an end too."""
+    received = b""
+    try:
+        while part := client.recv(65536):
+            received += part
+    except ConnectionResetError:
+        pass  # how an aborted connection ends
+    return received
+
+
+@contextmanager
+def serving(
+    source: FakeSource | None = None,
+    web_config: Path | None = None,
+    limits: Limits = Limits(),  # noqa: B008  # frozen
+    max_in_flight: int = 16,
+    loop: str = "uvloop",
+) -> Iterator[Serving]:
+    """A server on a port of its own, in a thread, until the end of the block."""
+    keeper = WebKeeper(str(web_config) if web_config else None)
+    source = source or FakeSource()
+    made = LOOPS[loop]()
+    thread = threading.Thread(target=made.run_forever, name="server")
+    thread.start()
+
+    async def start() -> Server:
+        return await serve(Web(source, keeper, max_in_flight), keeper, [("127.0.0.1", 0)], limits)
+
+    async def end(server: Server) -> None:
+        await server.close(0.1)
+
+    try:
+        server = asyncio.run_coroutine_threadsafe(start(), made).result(PATIENCE)
+        try:
+            yield Serving(source, server, keeper, made)
+        finally:
+            asyncio.run_coroutine_threadsafe(end(server), made).result(PATIENCE)
+    finally:
+        made.call_soon_threadsafe(made.stop)
+        thread.join(PATIENCE)
+        made.close()
+
+
+class Certificates:
+    """An authority's certificate, and those it signs, as files in a directory."""
+
+    def __init__(self, directory: Path, name: str = "authority") -> None:
+        directory.mkdir(exist_ok=True)
+        self.directory = directory
+        self.authority = directory / f"{name}.crt"
+        self._key = directory / f"{name}.key"
+        _request(
+            ["-subj", f"/CN={name}", "-keyout", str(self._key), "-out", str(self.authority)],
+            ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"],
+        )
+
+    def sign(self, name: str, alternative: str = "IP:127.0.0.1,DNS:localhost") -> tuple[Path, Path]:
+        """A certificate and its key."""
+        certificate, key = self.directory / f"{name}.crt", self.directory / f"{name}.key"
+        _request(
+            ["-subj", f"/CN={name}", "-keyout", str(key), "-out", str(certificate)],
+            ["basicConstraints=critical,CA:FALSE", f"subjectAltName={alternative}"],
+            ["-CA", str(self.authority), "-CAkey", str(self._key)],
+        )
+        return certificate, key
+
+    def client(self, pair: tuple[Path, Path] | None = None) -> ssl.SSLContext:
+        """The context of a client that trusts this authority."""
+        context = ssl.create_default_context(cafile=str(self.authority))
+        if pair:
+            context.load_cert_chain(*pair)
+        return context

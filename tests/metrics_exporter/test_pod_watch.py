@@ -1,0 +1,283 @@
+"""Asking kubelets, of every mood, who holds the cards: what is known, for how long, and what is counted."""
+
+import asyncio
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from device_plugin.clock import Clock
+from npu_core.arch import Arch
+from npu_metrics_exporter.pod_watch import NO_SOCKET, PodTimes, PodWatch
+from npu_metrics_exporter.podmap import CardKey
+from standins.kubelet import PodResourcesBehaviour, PodResourcesMode
+from standins.pod_teller import PodTeller, pod
+
+PATIENCE = 10.0
+NPU0 = (Arch.WARBOY, 0)
+NPU1 = (Arch.WARBOY, 1)
+CARDS: list[CardKey] = [NPU0, NPU1]
+SETTLED = PodTimes(youth=0.0)
+EXHAUSTED = PodResourcesBehaviour(PodResourcesMode.RESOURCE_EXHAUSTED)
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory with a name short enough for sockets in it."""
+    path = Path(tempfile.mkdtemp(prefix="w-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+async def kubelet(directory: Path) -> AsyncIterator[PodTeller]:
+    """A kubelet of whose pods one holds a card."""
+    async with PodTeller(directory / "kubelet.sock", pod("a", "npu0pe0-1"), pod("idle")) as kubelet:
+        yield kubelet
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def watch(directory: Path, clock: Clock) -> PodWatch:
+    return PodWatch(str(directory / "kubelet.sock"), times=SETTLED, clock=clock)
+
+
+def holders(watch: PodWatch, card: CardKey = NPU0) -> list[str]:
+    return [owner.container.pod for owner in watch.map(CARDS).of_card(card)]
+
+
+def test_before_it_asked_it_knows_of_nobody(watch: PodWatch) -> None:
+    assert not watch.map(CARDS).owners
+    assert not watch.counts.up
+
+
+async def test_it_knows_who_holds_what_of_ours(kubelet: PodTeller, watch: PodWatch) -> None:
+    kubelet.tell([pod("a", "npu0pe0-1"), pod("b", "npu1pe0"), pod("g", "GPU-0", resource="nvidia.com/gpu")])
+    await watch.ask()
+    assert watch.counts.up
+    assert (holders(watch), holders(watch, NPU1)) == (["a"], ["b"])
+    assert not watch.map(CARDS).unknown
+
+
+async def test_a_later_answer_stands_in_place_of_an_earlier_one(kubelet: PodTeller, watch: PodWatch) -> None:
+    await watch.ask()
+    kubelet.tell([pod("b", "npu0pe0-1")])
+    await watch.ask()
+    assert holders(watch) == ["b"]
+
+
+async def test_where_there_is_no_socket_that_is_counted_and_found_out_at_once(watch: PodWatch) -> None:
+    begun = time.monotonic()
+    await watch.ask()
+    assert time.monotonic() - begun < watch.times.deadline / 2
+    assert watch.counts.errors == {NO_SOCKET: 1}
+
+
+async def test_a_file_where_the_socket_should_be_is_no_socket(directory: Path, watch: PodWatch) -> None:
+    (directory / "kubelet.sock").write_text("no socket")
+    await watch.ask()
+    assert watch.counts.errors == {NO_SOCKET: 1}
+
+
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [
+        (PodResourcesMode.UNIMPLEMENTED, "UNIMPLEMENTED"),
+        (PodResourcesMode.RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED"),
+    ],
+)
+async def test_a_refusal_is_counted_by_its_code_and_what_was_known_stays(
+    kubelet: PodTeller, watch: PodWatch, mode: PodResourcesMode, code: str
+) -> None:
+    await watch.ask()
+    kubelet.behaviour = PodResourcesBehaviour(mode)
+    await watch.ask()
+    await watch.ask()
+    assert watch.counts.errors == {code: 2}
+    assert not watch.counts.up
+    assert holders(watch) == ["a"]
+
+
+async def test_a_kubelet_that_does_not_answer_in_time_is_given_up(kubelet: PodTeller, watch: PodWatch) -> None:
+    kubelet.behaviour = PodResourcesBehaviour(delay=3600.0)
+    watch.times = PodTimes(deadline=0.2)
+    begun = time.monotonic()
+    await watch.ask()
+    assert time.monotonic() - begun < PATIENCE / 2
+    assert watch.counts.errors == {"DEADLINE_EXCEEDED": 1}
+
+
+async def test_a_slow_answer_is_waited_for(kubelet: PodTeller, watch: PodWatch) -> None:
+    kubelet.behaviour = PodResourcesBehaviour(delay=1.0)
+    await watch.ask()
+    assert watch.counts.up
+    assert holders(watch) == ["a"]
+
+
+async def test_the_socket_of_a_kubelet_that_was_killed_is_unavailable(kubelet: PodTeller, watch: PodWatch) -> None:
+    await kubelet.stop(leave_socket=True)
+    await watch.ask()
+    assert watch.counts.errors == {"UNAVAILABLE": 1}
+
+
+async def test_a_kubelet_that_restarted_is_asked_at_its_new_socket(
+    kubelet: PodTeller, directory: Path, watch: PodWatch
+) -> None:
+    await watch.ask()
+    await kubelet.stop()
+    await watch.ask()
+    assert watch.counts.errors == {NO_SOCKET: 1}
+    async with PodTeller(directory / "kubelet.sock", pod("b", "npu1pe0-1")):
+        await watch.ask()
+    assert watch.counts.up
+    assert (holders(watch), holders(watch, NPU1)) == ([], ["b"])
+
+
+async def test_what_was_known_ends_with_its_time(kubelet: PodTeller, watch: PodWatch, clock: Clock) -> None:
+    await watch.ask()
+    kubelet.behaviour = EXHAUSTED
+    clock.now += watch.times.ttl
+    await watch.ask()
+    assert holders(watch) == ["a"]
+    clock.now += 1
+    assert holders(watch) == []
+    kubelet.behaviour = PodResourcesBehaviour()
+    await watch.ask()
+    assert holders(watch) == ["a"]
+
+
+async def test_a_kubelet_that_has_just_started_takes_nobody_s_card_away(kubelet: PodTeller, watch: PodWatch) -> None:
+    """It lists no pods until it has heard of them."""
+    await watch.ask()
+    watch.times = PodTimes(youth=3600.0)
+    kubelet.tell([pod("b", "npu1pe0-1")])
+    await watch.ask()
+    assert (holders(watch), holders(watch, NPU1)) == (["a"], ["b"])
+    watch.times = SETTLED
+    await watch.ask()
+    assert (holders(watch), holders(watch, NPU1)) == ([], ["b"])
+
+
+async def test_a_card_under_two_pods_is_counted_once_for_as_long_as_it_lasts(
+    kubelet: PodTeller, watch: PodWatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kubelet.tell([pod("ended", "npu0pe0-1"), pod("runs", "npu0pe0-1")])
+    for _ in range(3):
+        await watch.ask()
+        assert holders(watch) == ["ended", "runs"]
+    assert watch.counts.conflicts == 1
+    assert caplog.messages == ["two containers hold the same cores, says the kubelet"]
+    kubelet.tell([pod("runs", "npu0pe0-1")])
+    await watch.ask()
+    watch.map(CARDS)
+    kubelet.tell([pod("ended", "npu0pe0-1"), pod("runs", "npu0pe0-1")])
+    await watch.ask()
+    watch.map(CARDS)
+    assert watch.counts.conflicts == 2
+
+
+async def test_a_device_that_is_none_of_ours_is_told_of_once(
+    kubelet: PodTeller, watch: PodWatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kubelet.tell([pod("a", "npu7pe0-1", "npu0pe0-1")])
+    for _ in range(3):
+        await watch.ask()
+        assert holders(watch) == ["a"]
+    assert caplog.messages == ["a container holds a device that is none of our units"]
+
+
+async def test_a_kubelet_that_cannot_be_asked_is_told_of_once_and_once_when_it_can(
+    kubelet: PodTeller, watch: PodWatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    kubelet.behaviour = EXHAUSTED
+    for _ in range(3):
+        await watch.ask()
+    kubelet.behaviour = PodResourcesBehaviour()
+    for _ in range(3):
+        await watch.ask()
+    assert caplog.messages == ["cannot ask the kubelet who holds what", "the kubelet tells who holds what"]
+
+
+async def test_a_thousand_pods_are_known_within_a_second(kubelet: PodTeller, watch: PodWatch) -> None:
+    kubelet.tell(
+        [*(pod(f"pod-{number}", f"cpu-{number}", resource="cpu") for number in range(999)), pod("a", "npu0pe0")]
+    )
+    await watch.ask()
+    begun = time.monotonic()
+    await watch.ask()
+    assert holders(watch) == ["a"]
+    assert time.monotonic() - begun < 1.0
+
+
+async def test_an_answer_may_be_larger_than_grpc_takes_by_itself(kubelet: PodTeller, watch: PodWatch) -> None:
+    """Kubelets list the processors of every container too; their own clients take 16 MiB."""
+    devices = [f"cpu-{number:064}" for number in range(100)]
+    kubelet.tell([*(pod(f"pod-{number}", *devices, resource="x.io/y") for number in range(1000)), pod("a", "npu0pe0")])
+    await watch.ask()
+    assert watch.counts.errors == {}
+    assert holders(watch) == ["a"]
+
+
+async def test_whatever_goes_wrong_the_watch_goes_on(
+    kubelet: PodTeller, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = PodWatch("\0", clock=clock)
+    await watch.ask()
+    await watch.ask()
+    assert watch.counts.errors == {"UNFORESEEN": 2}
+    assert caplog.messages.count("a question to the kubelet failed as none should") == 1
+    assert kubelet.asked == 0
+
+
+async def test_it_asks_at_once_and_then_by_its_interval(kubelet: PodTeller, watch: PodWatch) -> None:
+    watch.times = PodTimes(interval=0.05)
+    watching = asyncio.create_task(watch.run())
+    async with asyncio.timeout(PATIENCE):
+        while kubelet.asked < 3:  # noqa: ASYNC110  # nobody is woken by a question
+            await asyncio.sleep(0.01)
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+
+
+async def test_it_can_be_ended_while_it_waits_for_an_answer(kubelet: PodTeller, watch: PodWatch) -> None:
+    kubelet.behaviour = PodResourcesBehaviour(delay=3600.0)
+    watching = asyncio.create_task(watch.run())
+    await asyncio.sleep(0.3)
+    watching.cancel()
+    begun = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+    assert time.monotonic() - begun < 1.0
+
+
+@pytest.mark.parametrize(
+    ("failures", "expected"), [(0, 10.0), (1, 10.0), (2, 20.0), (3, 30.0), (4, 30.0), (10_000, 30.0)]
+)
+def test_after_failures_it_asks_later_but_in_time_for_what_is_known(failures: int, expected: float) -> None:
+    times = PodTimes(interval=10.0, ttl=60.0)
+    assert times.wait(failures, chance=0.5) == expected
+    assert times.wait(failures, chance=0.0) == pytest.approx(expected * 0.9)
+    assert times.wait(failures, chance=1.0) == pytest.approx(expected * 1.1)
+
+
+def test_grpc_is_not_loaded_for_a_kubelet_that_has_no_socket(directory: Path) -> None:
+    """It is most of what the process would need memory for."""
+    program = f"""
+import asyncio, sys
+from npu_metrics_exporter.pod_watch import PodWatch
+asyncio.run(PodWatch({str(directory / "kubelet.sock")!r}).ask())
+print("grpc" in sys.modules, "google.protobuf" in sys.modules)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["False", "False"]

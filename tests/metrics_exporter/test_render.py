@@ -1,0 +1,186 @@
+"""Bytes of a scrape: prometheus_client's, byte for byte, but for whole numbers."""
+
+import gzip
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+from npu_metrics_exporter.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition, Renderer, render
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed(Collector):
+    """A registry's only collector."""
+
+    families: Iterable[Metric]
+
+    def collect(self) -> Iterable[Metric]:
+        return self.families
+
+
+def registry(families: Iterable[Metric]) -> CollectorRegistry:
+    made = CollectorRegistry(auto_describe=False)
+    made.register(Fixed(list(families)))
+    return made
+
+
+def gauge(*samples: tuple[dict[str, str], float], name: str = "x", text: str = "What it is.") -> Metric:
+    family = Metric(name, text, "gauge")
+    family.samples = [Sample(name, labels, value) for labels, value in samples]
+    return family
+
+
+def counter(count: float = 2.0) -> Metric:
+    family = CounterMetricFamily("errors", "Errors.", labels=["kind"])
+    family.add_metric(["axi"], count)
+    return family
+
+
+def histogram() -> Metric:
+    return HistogramMetricFamily("took", "Seconds.", buckets=[("0.1", 1.0), ("+Inf", 3.0)], sum_value=1.5)
+
+
+def with_unit() -> Metric:
+    family = GaugeMetricFamily("heat_celsius", "Heat.", unit="celsius")
+    family.add_metric([], 40.5)
+    return family
+
+
+openmetrics_of: Callable[[CollectorRegistry], bytes] = generate_openmetrics
+
+names = st.sampled_from(["x", "furiosa_npu_alive", "y_info"])
+texts = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from('\\"\n\r{},=# ')), max_size=12)
+labels = st.dictionaries(st.sampled_from(["label", "device", "arch", "_z", "A"]), texts, max_size=4)
+floats = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, 1e6, 1e7, 4.5e7, 1e-7, math.inf, -math.inf, math.nan]))
+kinds = st.sampled_from(["gauge", "counter", "unknown"])
+
+
+@st.composite
+def families(draw: st.DrawFn, values: st.SearchStrategy[float] = floats) -> Metric:
+    name, kind = draw(names), draw(kinds)
+    family = Metric(name, draw(texts), kind)
+    sample = f"{name}_total" if kind == "counter" else name
+    pairs = draw(st.lists(st.tuples(labels, values), min_size=1, max_size=4))
+    family.samples = [Sample(sample, each, value) for each, value in pairs]
+    return family
+
+
+@given(st.lists(families(), max_size=4))
+def test_both_formats_are_what_prometheus_client_writes(made: list[Metric]) -> None:
+    found = render(made)
+    assert found.text == generate_latest(registry(made))
+    assert found.openmetrics == openmetrics_of(registry(made))
+
+
+def test_histograms_and_units_are_what_prometheus_client_writes() -> None:
+    made = [histogram(), with_unit(), counter()]
+    found = render(made)
+    assert found.text == generate_latest(registry(made))
+    assert found.openmetrics == openmetrics_of(registry(made))
+
+
+def test_the_content_types_are_those_of_the_formats() -> None:
+    assert re.fullmatch(r"text/plain; version=0\.0\.4; charset=utf-8", TEXT_TYPE)
+    assert re.fullmatch(r"application/openmetrics-text; version=1\.0\.0; charset=utf-8", OPENMETRICS_TYPE)
+
+
+@pytest.mark.parametrize("value", [0, 1, -5, 45_000, 45_000_000, 2**53 + 1, 2**64])
+def test_a_whole_number_is_written_as_it_is(value: int) -> None:
+    found = render([gauge(({}, value))])
+    assert found.text.endswith(f"\nx {value}\n".encode())
+    assert found.openmetrics.endswith(f"\nx {value}\n# EOF\n".encode())
+
+
+def samples_of(document: bytes) -> Iterator[tuple[str, dict[str, str], float]]:
+    for family in parse_text(document.decode()):
+        for sample in family.samples:
+            yield sample.name, sample.labels, float(sample.value)
+
+
+@given(families(st.integers(-(2**63), 2**64)))
+def test_whole_numbers_mean_what_prometheus_client_would_write(made: Metric) -> None:
+    assert list(samples_of(render([made]).text)) == list(samples_of(generate_latest(registry([made]))))
+
+
+def test_a_true_is_a_number() -> None:
+    assert render([gauge(({}, True))]).text.endswith(b"\nx 1.0\n")
+
+
+def test_both_are_compressed_as_gzip_files_that_hold_them() -> None:
+    found = render([gauge(({"device": "npu0"}, 1)), counter()])
+    assert gzip.decompress(found.text_gzip) == found.text
+    assert gzip.decompress(found.openmetrics_gzip) == found.openmetrics
+
+
+def test_equal_families_are_equal_bytes_whenever_they_are_rendered() -> None:
+    assert render([gauge(({}, 1))]) == render([gauge(({}, 1))])
+
+
+def test_a_family_without_a_sample_is_left_out() -> None:
+    assert render([gauge(), gauge(({}, 1), name="y")]).text.startswith(b"# HELP y ")
+
+
+def test_nothing_is_an_empty_text_and_an_openmetrics_end() -> None:
+    found = render([])
+    assert (found.text, found.openmetrics) == (b"", b"# EOF\n")
+    assert gzip.decompress(found.text_gzip) == b""
+
+
+def test_a_label_that_is_no_unicode_does_not_cost_the_scrape() -> None:
+    assert render([gauge(({"label": "a\udcff"}, 1))]).text.endswith(b'\nx{label="a?"} 1\n')
+
+
+def test_what_goes_with_the_bytes_is_kept() -> None:
+    renderer = Renderer()
+    renderer.add(gauge(({}, 1)))
+    found = renderer.finish(page=b"<html>", rendered_at=12.5)
+    assert (found.page, found.rendered_at) == (b"<html>", 12.5)
+
+
+EVERYTHING = render([gauge(({"device": "npu0"}, 1)), counter(), histogram(), gauge(({}, 7), name="y")])
+
+
+def family_names(found: bytes, *, openmetrics: bool = False) -> list[str]:
+    parse = parse_openmetrics if openmetrics else parse_text
+    return [family.name for family in parse(found.decode())]
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
+def test_families_are_chosen_by_name(*, openmetrics: bool) -> None:
+    found = EVERYTHING.named({"x", "y", "nowhere"}, openmetrics=openmetrics)
+    assert family_names(found, openmetrics=openmetrics) == ["x", "y"]
+
+
+@pytest.mark.parametrize("name", ["errors", "errors_total"])
+def test_a_counter_goes_by_both_its_names(name: str) -> None:
+    assert family_names(EVERYTHING.named({name}, openmetrics=False)) == ["errors"]
+
+
+def test_a_histogram_is_given_whole() -> None:
+    found = EVERYTHING.named({"took_bucket"}, openmetrics=False).decode()
+    assert "took_sum 1.5" in found
+    assert family_names(found.encode()) == ["took"]
+
+
+def test_choosing_nothing_is_a_valid_document() -> None:
+    assert EVERYTHING.named({"nowhere"}, openmetrics=False) == b""
+    assert EVERYTHING.named({"nowhere"}, openmetrics=True) == b"# EOF\n"
+
+
+def test_choosing_everything_is_the_document() -> None:
+    everything: Exposition = EVERYTHING
+    names = {name for family in everything.families for name in family.names}
+    assert everything.named(names, openmetrics=False) == everything.text
+    assert everything.named(names, openmetrics=True) == everything.openmetrics

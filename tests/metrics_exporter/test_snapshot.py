@@ -1,0 +1,181 @@
+"""What is known of a card over time: listings, looks, failures, age."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metrics_exporter.cards import RNGD, WALL, WARBOY, found, of_card, report, snapshot, temperature
+from npu_core.arch import Arch
+from npu_core.sensors import Quantity, Sensor
+from npu_metrics_exporter.snapshot import CardState, CardStatus, Snapshot
+
+SECOND = (Arch.WARBOY, 1)
+
+
+def state(whole: Snapshot, key: tuple[Arch, int] = WARBOY) -> CardState:
+    card = whole.card(key)
+    assert card is not None
+    return card
+
+
+def test_a_listed_card_is_present_and_says_nothing_until_it_was_looked_at() -> None:
+    card = state(Snapshot().with_listing([found()], 0.0))
+    assert (card.status, card.alive, card.report, card.last_success) == (CardStatus.PRESENT, None, None, None)
+
+
+def test_cards_stand_by_family_and_number_however_they_were_listed() -> None:
+    listed = [found(Arch.RENEGADE, 0), found(Arch.WARBOY, 10), found(Arch.WARBOY, 2)]
+    keys = [card.key for card in Snapshot().with_listing(listed, 0.0).cards]
+    assert keys == [(Arch.WARBOY, 2), (Arch.WARBOY, 10), RNGD]
+
+
+def test_a_look_says_what_the_card_is_and_when_that_was_known() -> None:
+    card = state(snapshot(report()))
+    assert (card.alive, card.device, card.last_success) == (True, report().device, WALL)
+
+
+def test_a_look_that_breaks_makes_the_card_dead_and_keeps_its_last_values() -> None:
+    card = state(snapshot(report(temperature("Peak"))).with_failure(WARBOY, stuck=False))
+    assert (card.status, card.alive, card.stuck) == (CardStatus.FAILED, False, False)
+    assert card.report == report(temperature("Peak"))
+
+
+def test_a_look_that_does_not_come_back_is_stuck_until_one_does() -> None:
+    whole = snapshot(report()).with_failure(WARBOY, stuck=True)
+    assert state(whole).stuck
+    assert not state(whole.with_report(report(), WALL)).stuck
+
+
+def test_a_card_whose_first_look_never_came_back_is_dead() -> None:
+    whole = Snapshot().with_listing([found()], 0.0).with_failure(WARBOY, stuck=True)
+    assert state(whole).alive is False
+    assert state(whole).device is None
+
+
+def test_a_failure_of_a_card_that_nobody_knows_is_nobodys() -> None:
+    assert Snapshot().with_failure(WARBOY, stuck=True) == Snapshot()
+
+
+def test_a_card_that_is_not_listed_any_more_is_dead_and_has_no_values() -> None:
+    card = state(snapshot(report()).with_listing([], 7.0))
+    assert (card.status, card.alive, card.report, card.departed_since) == (CardStatus.DEPARTED, False, None, 7.0)
+    assert card.device == report().device
+
+
+def test_a_departure_counts_from_its_beginning() -> None:
+    assert state(snapshot(report()).with_listing([], 7.0).with_listing([], 9.0)).departed_since == 7.0
+
+
+def test_a_card_of_which_only_device_files_are_left_has_departed() -> None:
+    whole = snapshot(report()).with_listing([found(managed=False)], 1.0)
+    assert state(whole).status is CardStatus.DEPARTED
+
+
+def test_a_late_failure_or_rejection_does_not_bring_a_departed_card_back() -> None:
+    gone = snapshot(report()).with_listing([], 1.0)
+    assert gone.with_failure(WARBOY, stuck=True) == gone
+    assert gone.with_rejection(WARBOY) == gone
+
+
+def test_a_card_that_comes_back_is_a_new_card() -> None:
+    old = snapshot(report(temperature("Peak", channel=1))).with_listing([], 1.0).with_listing([found()], 2.0)
+    assert state(old) == CardState(WARBOY)
+
+
+def test_a_departed_card_leaves_after_its_grace() -> None:
+    gone = snapshot(report()).with_listing([], 100.0)
+    assert gone.aged(400.0, max_age=30.0, grace=300.0).cards == gone.cards
+    assert gone.aged(400.1, max_age=30.0, grace=300.0).cards == ()
+
+
+def test_values_older_than_allowed_are_dropped_and_the_card_stays() -> None:
+    whole = snapshot(report(taken=10.0))
+    assert whole.aged(40.0, max_age=30.0, grace=300.0) == whole
+    card = state(whole.aged(40.1, max_age=30.0, grace=300.0))
+    assert (card.report, card.device, card.last_success) == (None, report().device, WALL)
+
+
+def test_what_is_no_card_of_ours_says_nothing_and_is_not_counted() -> None:
+    whole = Snapshot().with_listing([found(), found(Arch.RENEGADE)], 0.0).with_rejection(WARBOY)
+    assert (state(whole).status, state(whole).alive, whole.present) == (CardStatus.REJECTED, None, 1)
+
+
+def test_what_was_no_card_of_ours_leaves_no_gap() -> None:
+    whole = Snapshot().with_listing([found()], 0.0).with_rejection(WARBOY)
+    assert whole.with_listing([], 1.0).cards == ()
+
+
+def test_something_that_was_rejected_may_turn_out_to_be_a_card() -> None:
+    whole = Snapshot().with_listing([found()], 0.0).with_rejection(WARBOY).with_report(report(), WALL)
+    assert state(whole).alive
+
+
+def test_there_ought_to_be_as_many_cards_as_there_ever_were() -> None:
+    two = Snapshot().with_listing([found(), found(index=1)], 0.0)
+    one = two.with_listing([found()], 1.0)
+    assert (two.most, one.most, one.present) == (2, 2, 1)
+
+
+def test_failed_cards_are_counted_among_the_present() -> None:
+    whole = snapshot(report(), of_card(*SECOND)).with_failure(SECOND, stuck=False)
+    assert (whole.present, whole.failed) == (2, 1)
+
+
+def test_a_sensor_that_says_nothing_now_is_remembered() -> None:
+    twins = temperature("NE", 1), temperature("NE", 4)
+    whole = snapshot(report(*twins)).with_report(report(twins[0]), WALL)
+    assert state(whole).sensors_seen == {each.sensor for each in twins}
+
+
+def test_a_sensor_that_never_said_anything_is_known_too() -> None:
+    silent = temperature("NE", 4).sensor
+    whole = snapshot(report(temperature("NE", 1), silent=(silent,)))
+    assert state(whole).sensors_seen == {temperature("NE", 1).sensor, silent}
+
+
+def test_a_sensor_that_is_called_otherwise_is_the_same_sensor() -> None:
+    whole = snapshot(report(temperature("NE", 1))).with_report(report(temperature("Peak", 1)), WALL)
+    assert state(whole).sensors_seen == {temperature("Peak", 1).sensor}
+
+
+def test_a_chip_whose_name_cannot_be_read_for_once_makes_no_second_sensor() -> None:
+    named, nameless = temperature("NE"), temperature("NE", chip="")
+    whole = snapshot(report(named)).with_report(report(nameless), WALL)
+    assert state(whole).sensors_seen == {nameless.sensor}
+    assert state(whole.with_report(report(named), WALL)).sensors_seen == {named.sensor}
+
+
+def test_a_chip_that_cannot_be_listed_keeps_its_sensors() -> None:
+    both = temperature("NE"), temperature("NE", chip="npu0_board")
+    whole = snapshot(report(*both)).with_report(report(both[1]), WALL)
+    assert state(whole).sensors_seen == {each.sensor for each in both}
+
+
+def sensors() -> st.SearchStrategy[Sensor]:
+    return st.builds(
+        Sensor,
+        st.just("npu0"),
+        st.just(Quantity.TEMPERATURE),
+        st.integers(0, 2),
+        st.sampled_from(["A", "B"]),
+        st.sampled_from(["a", "b"]),
+    )
+
+
+@given(st.lists(st.frozensets(sensors(), max_size=4), max_size=5))
+def test_one_channel_of_one_chip_has_one_label_at_a_time(looks: list[frozenset[Sensor]]) -> None:
+    whole = snapshot(report())
+    for look in looks:
+        one_each = {(each.chip, each.channel): each for each in look}
+        whole = whole.with_report(report(silent=tuple(one_each.values())), WALL)
+        seen = state(whole).sensors_seen
+        assert len({(each.chip, each.channel) for each in seen}) == len(seen)
+        assert seen >= set(one_each.values())
+
+
+def test_two_cards_of_one_number_are_two_cards() -> None:
+    whole = snapshot(report(), of_card(*RNGD))
+    dead = whole.with_failure(RNGD, stuck=False)
+    assert (state(dead).alive, state(dead, RNGD).alive) == (True, False)
+    assert replace(state(dead)) == state(whole)

@@ -1,0 +1,191 @@
+"""The exporter's pages, asked for over real sockets."""
+
+import gzip
+import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import pytest
+from metrics_exporter.serving import FakeSource, exposition, read_all, serving, wait_until
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from npu_metrics_exporter.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
+
+OPENMETRICS = "application/openmetrics-text;version=1.0.0"
+
+
+def names(text: str) -> set[str]:
+    return {family.name for family in parse_text(text)}
+
+
+def test_a_scrape_that_asks_for_nothing_special_gets_plain_text() -> None:
+    with serving() as web:
+        reply = web.ask()
+    assert (reply.status, reply.headers["content-type"]) == (200, TEXT_TYPE)
+    assert reply.body == exposition().text
+    assert "content-encoding" not in reply.headers
+
+
+def test_a_scrape_is_answered_in_the_format_and_the_coding_that_it_takes() -> None:
+    with serving() as web:
+        plain = web.ask(accept=OPENMETRICS)
+        packed = web.ask(accept=OPENMETRICS, accept_encoding="gzip")
+        text = web.ask(accept_encoding="gzip, deflate")
+    assert plain.headers["content-type"] == packed.headers["content-type"] == OPENMETRICS_TYPE
+    assert plain.body == gzip.decompress(packed.body) == exposition().openmetrics
+    assert packed.headers["content-encoding"] == text.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(text.body) == exposition().text
+    assert list(parse_openmetrics(plain.body.decode()))
+
+
+def test_a_client_that_refuses_gzip_is_not_sent_it() -> None:
+    with serving() as web:
+        reply = web.ask(accept_encoding="gzip;q=0")
+    assert "content-encoding" not in reply.headers
+    assert reply.body == exposition().text
+
+
+def test_a_cache_between_is_told_what_an_answer_depends_on() -> None:
+    with serving() as web:
+        assert {web.ask().headers["vary"], web.ask(accept_encoding="gzip").headers["vary"]} == {
+            "Accept, Accept-Encoding"
+        }
+
+
+def test_name_limits_a_scrape_to_the_families_it_names() -> None:
+    with serving() as web:
+        one = web.ask("/metrics?name[]=furiosa_npu_alive")
+        both = web.ask("/metrics?name%5B%5D=furiosa_npu_alive&name[]=furiosa_npu_uptime")
+        none = web.ask("/metrics?name[]=no_such_thing")
+        packed = web.ask("/metrics?name[]=furiosa_npu_uptime", accept=OPENMETRICS, accept_encoding="gzip")
+    assert names(one.body.decode()) == {"furiosa_npu_alive"}
+    assert names(both.body.decode()) == {"furiosa_npu_alive", "furiosa_npu_uptime"}
+    assert (none.status, none.body) == (200, b"")
+    assert packed.body.endswith(b"# EOF\n")
+    assert b"furiosa_npu_alive" not in packed.body
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/", "/healthz", "/readyz"])
+def test_head_says_what_get_would_and_nothing_more(path: str) -> None:
+    with serving() as web:
+        head, get = web.ask(path, "HEAD"), web.ask(path)
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["content-length"] == str(len(get.body)) != "0"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
+@pytest.mark.parametrize("path", ["/metrics", "/healthz"])
+def test_other_methods_are_told_which_there_are(method: str, path: str) -> None:
+    with serving() as web:
+        reply = web.ask(path, method)
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_an_unknown_page_names_those_there_are() -> None:
+    with serving() as web:
+        reply = web.ask("/metric")
+    assert reply.status == 404
+    assert b"/metrics" in reply.body
+
+
+def test_every_answer_says_when_it_was_given() -> None:
+    with serving() as web:
+        replies = [web.ask(path) for path in ("/metrics", "/healthz", "/none")]
+    for reply in replies:
+        assert abs(parsedate_to_datetime(reply.headers["date"]).timestamp() - time.time()) < 60
+
+
+def test_before_the_first_collection_a_scrape_is_told_to_come_again() -> None:
+    with serving(FakeSource(current=None, is_ready=False)) as web:
+        scrape, page, ready, healthy = (web.ask(path) for path in ("/metrics", "/", "/readyz", "/healthz"))
+    assert (scrape.status, page.status, ready.status, healthy.status) == (503, 503, 503, 200)
+    assert scrape.headers["retry-after"] == "1"
+
+
+def test_health_is_bad_when_the_loop_of_collections_stands_still() -> None:
+    source = FakeSource(is_healthy=False)
+    with serving(source) as web:
+        assert web.ask("/healthz").status == 503
+        source.is_healthy = True
+        assert web.ask("/healthz").status == 200
+
+
+def test_the_page_for_people_may_load_and_run_nothing() -> None:
+    with serving() as web:
+        reply = web.ask("/")
+    assert reply.headers["content-type"] == "text/html; charset=utf-8"
+    assert reply.headers["content-security-policy"].startswith("default-src 'none'")
+    assert reply.body == exposition().page
+
+
+def test_scrapes_are_counted_by_how_they_ended_and_nothing_else_is() -> None:
+    with serving() as web:
+        for path, method in (("/metrics", "GET"), ("/metrics", "HEAD"), ("/metrics", "POST"), ("/", "GET")):
+            web.ask(path, method)
+        web.ask("/healthz")
+        assert dict(web.source.codes) == {200: 2, 405: 1}
+
+
+class Broken(FakeSource):
+    def exposition(self) -> Exposition | None:
+        raise RuntimeError("no exposition")
+
+
+def test_a_page_that_cannot_be_made_is_an_error_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(Broken()) as web:
+        assert [web.ask().status for _ in range(3)] == [500] * 3
+        assert web.ask("/healthz").status == 200
+    assert caplog.text.count("a page could not be made") == 1
+
+
+def test_more_at_once_than_the_limit_are_told_to_come_again_and_probes_are_not() -> None:
+    huge = exposition(cards=150_000)
+    with serving(FakeSource(current=huge), max_in_flight=2) as web:
+        slow = [web.connect() for _ in range(2)]
+        try:
+            for client in slow:
+                client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_until(lambda: bool(web.source.flying) and web.source.flying[-1] == 2, "two answers in flight")
+            refused = web.ask()
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            assert web.ask("/").status == 503
+            assert web.ask("/healthz").status == web.ask("/readyz").status == 200
+        finally:
+            for client in slow:
+                client.close()
+        wait_until(lambda: web.source.flying[-1] == 0, "the end of both")
+        assert web.ask("/metrics?name[]=none").status == 200
+
+
+def test_an_answer_is_in_flight_until_it_has_been_taken() -> None:
+    huge = exposition(cards=150_000)
+    with serving(FakeSource(current=huge)) as web, web.connect() as client:
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        wait_until(lambda: web.source.flying == [1], "the answer to begin")
+        assert web.source.flying == [1]
+        assert read_all(client).endswith(huge.text)
+        wait_until(lambda: web.source.flying == [1, 0], "the answer to end")
+
+
+def test_configured_headers_are_on_every_answer_and_stand_before_our_own(tmp_path: Path) -> None:
+    file = tmp_path / "web.yml"
+    file.write_text(
+        "http_server_config:\n  headers:\n    X-Frame-Options: deny\n    Content-Security-Policy: default-src 'self'\n"
+    )
+    with serving(web_config=file) as web:
+        replies = [web.ask(path) for path in ("/metrics", "/", "/healthz", "/none")]
+    assert {reply.headers["x-frame-options"] for reply in replies} == {"deny"}
+    assert {reply.headers["content-security-policy"] for reply in replies} == {"default-src 'self'"}
+
+
+def test_more_often_than_the_rate_limit_is_refused_and_probes_are_not(tmp_path: Path) -> None:
+    file = tmp_path / "web.yml"
+    file.write_text("rate_limit:\n  interval: 1h\n  burst: 3\n")
+    with serving(web_config=file) as web:
+        assert [web.ask().status for _ in range(5)] == [200, 200, 200, 429, 429]
+        assert web.ask("/healthz").status == 200
+        file.write_text("rate_limit:\n  interval: 1h\n  burst: 1\n")
+        assert [web.ask().status for _ in range(2)] == [200, 429]
+        file.write_text("{}\n")
+        assert [web.ask().status for _ in range(5)] == [200] * 5
