@@ -57,11 +57,11 @@ def names(expression: str) -> Names:
             continue
         if word in _GROUPINGS and after == "(":
             end = tokens.index(")", at)
-            groupings.append(tuple(token for token in tokens[at + 1 : end] if token != ","))
+            groupings.append(tuple(each for each in tokens[at + 1 : end] if each != ","))
             at = end + 1
         elif after == "{":
             end = tokens.index("}", at)
-            selectors.append((word, frozenset(token for token in tokens[at + 1 : end : 4])))
+            selectors.append((word, frozenset(tokens[at + 1 : end : 4])))
             at = end + 1
         elif after != "(":
             selectors.append((word, frozenset()))

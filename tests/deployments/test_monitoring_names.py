@@ -58,9 +58,7 @@ def test_of_every_service_something_is_said() -> None:
 
 
 def test_the_reader_of_expressions_tells_metrics_labels_and_functions_apart() -> None:
-    read = names(
-        'sum by (a, b) (rate(x_total{c=~"d", e!="f}"}[5m])) / on (g) group_left () max(y:z) or vector(1) > 2.5'
-    )
+    read = names('sum by (a, b) (rate(x_total{c=~"d", e!="f}"}[5m])) / on (g) group_left () max(y:z) or vector(1) > 2')
     assert read.selectors == (("x_total", frozenset({"c", "e"})), ("y:z", frozenset()))
     assert read.groupings == (("a", "b"), ("g",), ())
     with pytest.raises(ValueError, match="without a metric"):
