@@ -1,7 +1,6 @@
 """Every metric that the three services export, with its labels; from the tables that they are exported by."""
 
 from collections import Counter
-from collections.abc import Mapping
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -15,7 +14,7 @@ from npu_metrics_exporter.policy import Units
 TARGET = frozenset({"job", "instance", "node"})
 """Labels that every series has of its target, as it is scraped with what is in deployments/monitoring."""
 
-Labels = Mapping[str, frozenset[str]]
+Labels = dict[str, frozenset[str]]
 _OF_A_HISTOGRAM = {"bucket": ("le",), "sum": (), "count": ()}
 
 
