@@ -10,7 +10,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oracle test-prometheus test-faults bench-scrape cover lint format type arch proto proto-check lock clean
+.PHONY: help setup demo test test-oracle test-prometheus test-faults bench-scrape cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ type: setup ## mypy, strict, over sources and tests
 
 arch: setup ## the layers of docs/architecture.md, as import contracts
 	$(BIN)/lint-imports
+
+reference: setup ## rewrite docs/library-reference.md from the docstrings
+	$(BIN)/python scripts/library_reference.py
 
 proto: ## regenerate the code of the kubelet's protocols
 	scripts/proto
