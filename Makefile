@@ -10,7 +10,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oracle test-prometheus test-faults bench-scrape cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah test-images release-check test test-oracle test-prometheus test-faults bench-scrape cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -44,6 +44,20 @@ bench-scrape: setup ## scrapes of the exporter and of node_exporter side by side
 
 test-faults: setup ## the long fault schedule: 200 seeds of 30 steps each, about 20 minutes
 	PYTHONPATH=tests $(BIN)/python -m faults --seeds 200 --steps 30 --jobs 2 $(ARGS)
+
+images: ## the three images by docker buildx, for this machine
+	REVISION="$$(git rev-parse HEAD)" docker buildx bake local $(ARGS)
+
+images-buildah: setup ## the three images without docker and image registry (Debian, root; scripts/images-setup)
+	PYTHON=$(BIN)/python scripts/images-buildah $(SERVICE)
+
+test-images: setup ## those images in containers, each doing its job (root)
+	scripts/images-setup
+	$(MAKE) --no-print-directory images-buildah
+	NPU_IMAGES=required $(BIN)/python -m pytest -m images tests/deployments $(ARGS)
+
+release-check: ## whether SERVICE can be released: version, tag (TAG=), bake file, manifests and changelog agree
+	@$(PYTHON) scripts/release_check.py $(SERVICE) $(if $(TAG),--tag $(TAG)) $(ARGS)
 
 cover: setup ## the default suite with coverage
 	$(BIN)/coverage erase

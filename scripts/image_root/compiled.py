@@ -7,6 +7,7 @@ cannot be kept where the root is read-only. These are never compared with a sour
 import compileall
 import py_compile
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 
@@ -37,14 +38,15 @@ def compile_all(root: Path, library: Path, site: Path, ours: Collection[str]) ->
 
 
 def _compile(path: Path, root: Path, *, in_place: bool) -> None:
-    options = {
-        "quiet": 1,
-        "legacy": in_place,
-        "stripdir": str(root),
-        "prependdir": "/",
-        "invalidation_mode": py_compile.PycInvalidationMode.UNCHECKED_HASH,
-    }
-    done = compileall.compile_dir(path, **options) if path.is_dir() else compileall.compile_file(path, **options)
+    once = partial(
+        compileall.compile_dir if path.is_dir() else compileall.compile_file,
+        quiet=1,
+        legacy=in_place,
+        stripdir=str(root),
+        prependdir="/",
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+    done = once(path)
     if not done:
         raise ValueError(f"{path} cannot be compiled")
 

@@ -38,7 +38,7 @@ _NEVER_NEEDED = (
     "*.a",
     "libpython*",
 )
-"""Of the standard library: its tests, desktop, installers, databases and terminals, and what links programs against it."""
+"""Of the standard library: tests, desktop, installers, databases, terminals, and what links programs against it."""
 
 _MERGED = ("bin", "sbin", "lib", "lib64")
 """Where these are links into /usr, the image's are as well: the dynamic linker has a path of its own."""

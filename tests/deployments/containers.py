@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -77,7 +77,7 @@ class Image:
         self.root = Path("/")
         self._container = ""
 
-    def __enter__(self) -> "Image":
+    def __enter__(self) -> Self:
         self._container = _buildah("from", "--pull-never", image_name(self.service)).stdout.strip()
         self.root = Path(_buildah("mount", self._container).stdout.strip())
         return self
@@ -126,7 +126,7 @@ class Container(ServiceProcess):
         Args:
             image: what it is of.
             host_paths: for each directory of the host, and ConfigMap, that the manifest mounts, one here.
-            environment: goes before the manifest's.
+            environment: what the manifest sets otherwise; what it does not set is left out.
         """
         path = ROOT / "deployments" / MANIFESTS[image.service]
         documents = yaml.safe_load_all(path.read_text(encoding="utf-8"))
@@ -141,7 +141,7 @@ class Container(ServiceProcess):
         return cls(
             image,
             [*spec["command"], *spec.get("args", [])],
-            environment=given | dict(environment),
+            environment={name: environment.get(name, value) for name, value in given.items()},
             mounts={
                 mount["mountPath"]: (host_paths[volumes[mount["name"]]], mount.get("readOnly", False))
                 for mount in spec["volumeMounts"]
@@ -191,8 +191,14 @@ class Container(ServiceProcess):
 def run(image: Image, *command: str) -> "subprocess.CompletedProcess[str]":
     """Run a command inside of an image, as root of its files alone."""
     return subprocess.run(
-        ["chroot", str(image.root), *command], capture_output=True, text=True, timeout=60, check=False, env={}
+        [_program("chroot"), str(image.root), *command], capture_output=True, text=True, timeout=60, check=False, env={}
     )
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name, path="/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin")
+    assert found is not None, f"no {name}"
+    return found
 
 
 def _source(volume: dict[str, Any]) -> str:
@@ -212,7 +218,7 @@ def _buildah(command: str, *arguments: str, check: bool = True) -> "subprocess.C
     ).stdout.strip()
     store = ["--root", f"{place}/storage", "--runroot", f"{place}/run", "--storage-driver", "vfs"]
     done = subprocess.run(
-        ["buildah", *store, command, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [_program("buildah"), *store, command, *arguments], capture_output=True, text=True, timeout=60, check=False
     )
     if check and done.returncode != 0:
         sys.stderr.write(done.stderr)

@@ -3,9 +3,11 @@
 What is run is what the manifest says: no capability, a root that cannot be written, the manifest's own mounts.
 """
 
+import asyncio
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -56,7 +58,7 @@ def _of_host(host: FakeHost, **others: Path) -> dict[str, Path]:
 def test_an_image_is_small(image: Image, capsys: pytest.CaptureFixture[str]) -> None:
     megabytes = image.megabytes()
     with capsys.disabled():
-        print(f"\n{NAMES[image.service]}: {megabytes:.1f} MB")
+        sys.stdout.write(f"\n{NAMES[image.service]}: {megabytes:.1f} MB unpacked\n")
     assert 20 < megabytes <= MOST_MEGABYTES
 
 
@@ -120,13 +122,14 @@ async def test_the_plugin_registers_and_its_unit_is_given_to_a_pod(images: dict[
     async with Node(warboy(0), warboy(1)) as node:
         config = node.home / "config"
         config.mkdir()
-        (config / "config.yaml").write_text("defaultPe: Single\ninterval: 1\n", encoding="utf-8")
+        address = f"127.0.0.1:{free_port()}"
+        text = f"defaultPe: Single\ninterval: 1\nlistenAddress: {address}\n"
+        (config / "config.yaml").write_text(text, encoding="utf-8")
         pods = node.home / "pods"
         pods.mkdir()
         await node.kubelet.start()
         paths = _of_host(node.host, plugins=node.plugin_dir, pods=pods, config=config)
-        listening = {"NPU_LISTEN_ADDRESS": f"127.0.0.1:{free_port()}"}
-        async with Container.of_manifest(images["device-plugin"], paths, listening):
+        async with Container.of_manifest(images["device-plugin"], paths, {"NPU_LISTEN_ADDRESS": address}):
             await node.offers("npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1")
             admitted = await node.kubelet.run_pod("pod-a", {RESOURCE: 1})
             assert admitted.env["NPU_DEVNAME"] in {"npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1"}
@@ -141,7 +144,7 @@ async def test_the_discovery_writes_its_labels(images: dict[str, Image]) -> None
 
 
 @pytest_asyncio.fixture
-async def teller() -> "object":
+async def teller() -> AsyncIterator[PodTeller]:
     home = Path(tempfile.mkdtemp(prefix="k-"))
     teller = PodTeller(home / "kubelet.sock")
     teller.tell([pod("resnet", "npu0pe0-1")])
@@ -156,7 +159,7 @@ async def test_the_exporter_answers_a_scrape_and_knows_who_holds_a_card(
 ) -> None:
     port = free_port()
     paths = _of_host(FakeHost(tmp_path / "host", warboy(0)), pods=teller.socket.parent)
-    listening = {"NPU_LISTEN_ADDRESS": f"127.0.0.1:{port}", "NPU_INTERVAL": "1"}
+    listening = {"NPU_LISTEN_ADDRESS": f"127.0.0.1:{port}"}
     async with Container.of_manifest(images["metrics-exporter"], paths, listening) as exporter:
         await exporter.until_logged("listening", PATIENCE)
         scrape = await _scraped(port)
@@ -166,8 +169,6 @@ async def test_the_exporter_answers_a_scrape_and_knows_who_holds_a_card(
 
 async def _scraped(port: int) -> Scrape:
     """The first scrape with a pod in it."""
-    import asyncio
-
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
