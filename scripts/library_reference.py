@@ -135,14 +135,14 @@ def _entry(name: str, value: object, about: str) -> Iterator[str]:
         plain = issubclass(value, (enum.Enum, BaseException)) or getattr(value, "_is_protocol", False)
         kind = " ".join(base.__name__ for base in value.__bases__ if base is not object)
         yield f"A kind of `{kind}`.\n" if issubclass(value, BaseException) else ""
-        yield "" if plain else f"```python\n{_wrapped(_signature(name, value))}\n```\n"
+        yield "" if plain else f"```\n{_wrapped(_signature(name, value))}\n```\n"
         yield markdown(value.__doc__ or "") + "\n"
         yield from _members(value)
     elif name.isupper():
         yield markdown(about or f"A constant: `{value!r}`.") + "\n"
     elif inspect.isfunction(value) or inspect.iscoroutinefunction(value):
         waits = "await " if inspect.iscoroutinefunction(value) else ""
-        yield f"```python\n{waits}{_wrapped(_signature(name, value))}\n```\n"
+        yield f"```\n{waits}{_wrapped(_signature(name, value))}\n```\n"
         yield markdown(inspect.getdoc(value) or "") + "\n"
     else:
         yield markdown(about or f"A constant: `{value!r}`.") + "\n"

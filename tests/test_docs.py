@@ -28,7 +28,8 @@ def test_every_link_within_the_repository_leads_to_a_file_and_to_a_heading_of_it
 def test_headings_have_the_anchors_that_web_sites_give_them(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
-        "# One word\n## `npuctl` info --full\n## 2. A, b\n```\n# none\n```\n## 2. A, b\n## 한국어 제목\n## [a](b.md) c\n",
+        "# One word\n## `npuctl` info --full\n## 2. A, b\n```\n# none\n```\n"
+        "## 2. A, b\n## 한국어 제목\n## [a](b.md) c\n",
         encoding="utf-8",
     )
     expected = {"one-word", "npuctl-info---full", "2-a-b", "2-a-b-1", "한국어-제목", "a-c"}
@@ -123,7 +124,7 @@ def test_every_event_that_operators_are_told_of_is_one_of_the_services() -> None
 
 def test_troubleshooting_names_events_as_they_are_logged() -> None:
     """What looks like an event there, a sentence in small letters, is one, or is the words of something else."""
-    quoted = {text for text in re.findall(r"`([a-z][a-z ,']+ [a-z ,']+)`", prose("docs/troubleshooting.md"))}
+    quoted = set(re.findall(r"`([a-z][a-z ,']+ [a-z ,']+)`", prose("docs/troubleshooting.md")))
     others = {
         "no healthy devices present",
         "requested number of devices unavailable",

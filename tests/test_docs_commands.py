@@ -23,6 +23,7 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -75,22 +76,34 @@ class Node:
             "NPU_PLUGIN_DIR": str(root / "tmp"),
             "NPU_POD_RESOURCES_SOCKET": str(root / "tmp/pods.sock"),
             "NPU_OUTPUT_FILE": str(root / "tmp/features"),
-            "NPU_LISTEN_ADDRESS": "off",
             "NODE_NAME": "warboy-node01",
         }
 
     def here(self, text: str) -> str:
         """With the directories of this node."""
-        return re.sub(r"(?<![\w/])/tmp/", f"{self.root}/tmp/", text).replace("/etc/furiosa/", f"{self.root}/etc/")
+        text = re.sub(r"(?<![\w/])/tmp/", f"{self.root}/tmp/", text)  # noqa: S108  # the documents' own
+        return text.replace("/etc/furiosa/", f"{self.root}/etc/")
 
-    def run(self, command: str) -> "subprocess.CompletedProcess[str]":
+    def environment_beside_a_file(self) -> dict[str, str]:
+        """Without the variables that ``--config-file`` excludes."""
+        return {
+            name: value
+            for name, value in self.environment.items()
+            if not name.startswith("NPU_") or name in {"NPU_SYSFS", "NPU_DEVFS"}
+        }
+
+    def run(self, command: str, extra: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
         """In a shell that gives up at the first failure."""
         shell = ["bash", "-euo", "pipefail", "-c", self.here(command)]
-        environment = dict(self.environment)
-        if "--config-file" in command:  # which excludes what the file may say, not only as an option
-            environment = {name: value for name, value in environment.items() if not name.startswith("NPU_P")}
+        environment = self.environment_beside_a_file() if "--config-file" in command else self.environment
         return subprocess.run(
-            shell, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE, check=False
+            shell,
+            env=environment | (extra or {}),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
         )
 
 
@@ -115,9 +128,8 @@ def test_every_command_is_run_or_says_what_it_needs() -> None:
 @pytest.mark.parametrize("block", COMMANDS, ids=str)
 def test_a_shell_can_read_it(block: Block) -> None:
     for step in _steps(block):
-        read = subprocess.run(
-            ["bash", "-n", "-c", step.command], capture_output=True, text=True, timeout=DEADLINE, check=False
-        )
+        shell = ["bash", "-n", "-c", step.command]
+        read = subprocess.run(shell, capture_output=True, text=True, timeout=DEADLINE, check=False)
         assert read.returncode == 0, read.stderr
 
 
@@ -146,10 +158,9 @@ def test_a_service_starts_and_ends_as_it_is_told(block: Block, node: Node) -> No
         config = "--config-file" in words
         if config:
             Path(words[words.index("--config-file") + 1]).write_text(
-                f"pluginDir: {node.root}/tmp\nlistenAddress: 'off'\n", encoding="utf-8"
+                f"pluginDir: {node.environment['NPU_PLUGIN_DIR']}\nlistenAddress: 'off'\n", encoding="utf-8"
             )
-        drop = "NPU_P" if config else "none"
-        environment = {name: value for name, value in node.environment.items() if not name.startswith(drop)}
+        environment = node.environment_beside_a_file() if config else node.environment
         with subprocess.Popen(
             words, env=environment, cwd=node.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as service:
@@ -158,9 +169,9 @@ def test_a_service_starts_and_ends_as_it_is_told(block: Block, node: Node) -> No
             service.send_signal(signal.SIGTERM)
             rest, _ = service.communicate(timeout=DEADLINE)
             assert first, line
-            assert service.returncode in {0, -signal.SIGTERM} if words[0] == sys.executable else not service.returncode, (
-                first + rest
-            )
+            assert (
+                service.returncode in {0, -signal.SIGTERM} if words[0] == sys.executable else not service.returncode
+            ), first + rest
 
 
 # -- what needs a cluster -------------------------------------------------------------------------------------------
@@ -176,7 +187,9 @@ def _objects() -> set[str]:
 
 
 _APPLIED = re.compile(r"(?:-f|-k|kustomize) (deployments/\S+)")
-_OBJECT = re.compile(r"\b(daemonset|configmap)[/ ]((?:-n kube-system )?)((?:furiosa|npu)[\w-]*(?: (?:furiosa|npu)[\w-]*)*)")
+_OBJECT = re.compile(
+    r"\b(daemonset|configmap)[/ ]((?:-n kube-system )?)((?:furiosa|npu)[\w-]*(?: (?:furiosa|npu)[\w-]*)*)"
+)
 _IN_A_POD = re.compile(r"-- /usr/bin/(\S+) (.*)")
 
 
@@ -189,14 +202,30 @@ def test_manifests_and_objects_that_commands_name_exist(block: Block) -> None:
     assert named - _objects() == set()
 
 
+def _settings_in_the_pod(parts: list[dict[str, Any]], program: str) -> dict[str, str]:
+    """The variables that the manifest gives the program, but for where its host is."""
+    (container,) = (
+        container
+        for part in parts
+        if part["kind"] == "DaemonSet"
+        for container in part["spec"]["template"]["spec"]["containers"]
+        if container["command"] == [f"/usr/bin/{program}"]
+    )
+    here = {"NPU_SYSFS", "NPU_DEVFS"}
+    return {
+        entry["name"]: entry["value"] for entry in container["env"] if "value" in entry and entry["name"] not in here
+    }
+
+
 @pytest.mark.parametrize("block", [block for block in _with("cluster") if _IN_A_POD.search(block.text)], ids=str)
 def test_what_is_run_in_our_pods_works_on_a_simulated_node(block: Block, node: Node) -> None:
-    manifest = (ROOT / "deployments/device-plugin.yaml").read_text(encoding="utf-8")
-    config = next(part for part in yaml.safe_load_all(manifest) if part["kind"] == "ConfigMap")
+    manifests = [path.read_text(encoding="utf-8") for path in ROOT.glob("deployments/*.yaml")]
+    parts = [part for manifest in manifests for part in yaml.safe_load_all(manifest)]
+    config = next(part for part in parts if part["kind"] == "ConfigMap")
     (node.root / "etc/config.yaml").write_text(config["data"]["config.yaml"], encoding="utf-8")
     for program, arguments in _IN_A_POD.findall(block.text):
         assert program in PROGRAMS
-        done = node.run(f"{program} {arguments}")
+        done = node.run(f"{program} {arguments}", _settings_in_the_pod(parts, program))
         assert done.returncode == 0, done.stderr
         assert done.stdout or "--remove" in arguments
 
