@@ -1,7 +1,8 @@
 # One verb each. `make demo` and `make test` set themselves up: they need Python >= 3.11, make and git.
 PYTHON ?= $(shell scripts/find-python)
 VENV := .venv
-WORKERS ?= 2
+# Tests mostly wait for processes: two workers a core.
+WORKERS ?= 4
 BIN := $(VENV)/bin
 PACKAGES := libs/npu-core services/device-plugin services/feature-discovery services/metrics-exporter
 # Tests write whole hosts, file by file: in memory where there is room, that takes a tenth of the time.
@@ -10,7 +11,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah test-images release-check test test-oracle test-prometheus test-faults bench-scrape cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah test-images release-check manifests test test-oracle test-prometheus test-faults test-soak bench-scrape cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -45,6 +46,9 @@ bench-scrape: setup ## scrapes of the exporter and of node_exporter side by side
 test-faults: setup ## the long fault schedule: 200 seeds of 30 steps each, about 20 minutes
 	PYTHONPATH=tests $(BIN)/python -m faults --seeds 200 --steps 30 --jobs 2 $(ARGS)
 
+test-soak: setup ## a hundred thousand collections of the exporter: memory and open files stay; about 20 minutes
+	NPU_SOAK=100000 $(BIN)/python -m pytest tests/contract/test_exporter_soak.py $(ARGS)
+
 images: ## the three images by docker buildx, for this machine
 	REVISION="$$(git rev-parse HEAD)" docker buildx bake local $(ARGS)
 
@@ -58,6 +62,9 @@ test-images: setup ## those images in containers, each doing its job (root)
 
 release-check: ## whether SERVICE can be released: version, tag (TAG=), bake file, manifests and changelog agree
 	@$(PYTHON) scripts/release_check.py $(SERVICE) $(if $(TAG),--tag $(TAG)) $(ARGS)
+
+manifests: ## renew the overlays' copies of the manifests, and how they are rendered (needs kubectl)
+	scripts/manifests
 
 cover: setup ## the default suite with coverage
 	$(BIN)/coverage erase

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from demo import labels_story, plugin_story
+from demo import labels_story, metrics_story, plugin_story
 from demo.node import Node
 from demo.screen import Screen
 
@@ -31,13 +31,14 @@ async def run(screen: Screen, *, keep: bool) -> int:
 async def _tell(node: Node, screen: Screen, *, keep: bool) -> int:
     await plugin_story.tell(node, screen)
     await labels_story.tell(node, screen)
+    address = await metrics_story.tell(node, screen)
     if keep:
-        await _stay(node, screen)
-    statuses = [await labels_story.end(node, screen), await plugin_story.end(node, screen)]
-    return max(map(abs, statuses))
+        await _stay(node, screen, address)
+    ends = (metrics_story.end, labels_story.end, plugin_story.end)
+    return max([abs(await end(node, screen)) for end in ends])
 
 
-async def _stay(node: Node, screen: Screen) -> None:
+async def _stay(node: Node, screen: Screen, metrics: str) -> None:
     """Wait for an interrupt, and say what to try meanwhile."""
     mgmt = f"{node.host.sysfs}/class/npu_mgmt"
     screen.step("The node stays up: try it from another terminal, end it here with Ctrl-C")
@@ -47,6 +48,7 @@ async def _stay(node: Node, screen: Screen) -> None:
     screen.line("   .venv/bin/npuctl top")
     screen.line("   .venv/bin/k8s-device-plugin check")
     screen.line("   .venv/bin/npu-feature-discovery check --nfd-version v0.11")
+    screen.line(f"   curl http://{metrics}/metrics    # or look at http://{metrics}/")
     screen.line(f"   echo 0 > {mgmt}/npu0_mgmt/alive     # kill a card; 1 revives it")
     screen.line(f"   rm {node.plugin_dir}/furiosa-npu    # take the plugin's socket away")
     screen.line(f"   rm {node.features_dir}/*    # take the labels away")

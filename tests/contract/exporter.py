@@ -21,7 +21,7 @@ from standins.pod_teller import PodTeller
 
 PATIENCE = 10.0
 """Seconds after which something awaited counts as not happening. Long, because test machines are busy."""
-OFTEN = ("--interval", "1", "--pod-interval", "0.1")
+OFTEN = ("--interval", "0.2", "--pod-interval", "0.1")
 """Options of an exporter that looks so often that tests are short."""
 _BETWEEN_LOOKS = 0.05
 

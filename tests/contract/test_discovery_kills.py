@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from contract.discovery import FILE_NAME, LabelledNode
+from contract.discovery import FILE_NAME, PATIENCE, LabelledNode
 from npu_core.testing import warboy
 from npu_feature_discovery.feature_text import render
 from npu_feature_discovery.sinks.feature_file import FeatureFileSink
@@ -146,5 +146,7 @@ async def test_a_reader_never_sees_half_a_file_while_the_service_is_killed() -> 
                 await node.discovery.stop(signal.SIGKILL)
                 await node.start()
                 await node.until_labelled(npu_count="2" if card.present else "1")
+        # One that has not got to its first line is ended by the signal itself, whose status is another.
+        await node.discovery.until_logged("starting", PATIENCE)
         assert reader.wrong == []
         assert len(reader.seen) == 2

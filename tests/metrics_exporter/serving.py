@@ -14,13 +14,13 @@ from pathlib import Path
 
 import uvloop
 from prometheus_client.metrics_core import GaugeMetricFamily
-from standins.apiserver.certificates import _request
 
 from npu_metrics_exporter.connection import Limits
 from npu_metrics_exporter.render import Exposition, render
 from npu_metrics_exporter.server import Server, serve
 from npu_metrics_exporter.web import Web
 from npu_metrics_exporter.web_reload import WebKeeper
+from standins.apiserver.certificates import _request
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,

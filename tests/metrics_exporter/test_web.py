@@ -6,10 +6,10 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
-from metrics_exporter.serving import FakeSource, exposition, read_all, serving, wait_until
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from metrics_exporter.serving import FakeSource, exposition, read_all, serving, wait_until
 from npu_metrics_exporter.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
@@ -36,7 +36,7 @@ def test_a_scrape_is_answered_in_the_format_and_the_coding_that_it_takes() -> No
     assert plain.body == gzip.decompress(packed.body) == exposition().openmetrics
     assert packed.headers["content-encoding"] == text.headers["content-encoding"] == "gzip"
     assert gzip.decompress(text.body) == exposition().text
-    assert list(parse_openmetrics(plain.body.decode()))
+    assert list(parse_openmetrics(plain.body.decode()))  # type: ignore[no-untyped-call]
 
 
 def test_a_client_that_refuses_gzip_is_not_sent_it() -> None:

@@ -78,7 +78,7 @@ def as_exposition(finding: Finding) -> str:
 def as_json(finding: Finding) -> str:
     """The finding for programs."""
     cards = [_document(card, finding.pods) for card in finding.snapshot.cards if card.status is not CardStatus.REJECTED]
-    rejected = [{"name": card.name, "family": card.key[0]} for card in _rejected(finding)]
+    rejected = [{"name": card.name, "family": card.key[0], "reason": card.rejection} for card in _rejected(finding)]
     return json.dumps({"cards": cards, "rejected": rejected}, indent=2)
 
 
@@ -117,7 +117,7 @@ def as_text(finding: Finding) -> str:
     for card in cards:
         lines.append(f"{card.name} ({card.key[0]}): {health_of(card)[0]}")
         lines.extend(f"  {line}" for line in _lines(card, finding.pods))
-    lines.extend(f"{card.name} ({card.key[0]}) is left out: it is no card of ours" for card in _rejected(finding))
+    lines.extend(f"{card.name} ({card.key[0]}) is left out: {card.rejection}" for card in _rejected(finding))
     return "\n".join(lines)
 
 

@@ -90,7 +90,8 @@ class Collector:
         looks = await self._sweep({card.key: self._look(card) for card in self._found}, READ_DEADLINE)
         for key, seen in looks.items():
             self._take(key, seen)
-        self.snapshot = self.snapshot.aged(self._clock(), max_age=max_age, grace=grace)
+        # As old as when this collection began: that one card held it up makes nothing stale that was just read.
+        self.snapshot = self.snapshot.aged(begun, max_age=max_age, grace=grace)
         self._forget_others()
         self._telemetry.collections.observe(self._clock() - begun)
 
@@ -122,7 +123,7 @@ class Collector:
     def _take(self, key: CardKey, seen: _Look | Exception) -> None:
         match seen:
             case Rejected():
-                self.snapshot = self.snapshot.with_rejection(key)
+                self.snapshot = self.snapshot.with_rejection(key, seen.reason)
                 self._before.pop(key, None)
                 self._tell(key, seen.reason, "card left out", reason=seen.reason)
             case (report, counters):
@@ -183,7 +184,7 @@ class Collector:
         fields = _card(key) | {name: value for name, value in identity.items() if value}
         if known is None:
             _log.info("card found", **fields)
-        elif (known.uuid, known.serial) != (device.uuid, device.serial):
+        elif _is_another(known, device):
             _log.warning("card is another one than before", **fields)
 
     def _tell_of_recovery(self, key: CardKey) -> None:
@@ -234,6 +235,12 @@ def _outcome(read: "Future[T]") -> T | Exception:
 
 def _there(snapshot: Snapshot) -> set[CardKey]:
     return {card.key for card in snapshot.cards if card.device and card.status is not CardStatus.DEPARTED}
+
+
+def _is_another(before: Device, now: Device) -> bool:
+    """Whether its identity is another one; what cannot be read, then or now, tells nothing."""
+    pairs = ((before.uuid, now.uuid), (before.serial, now.serial))
+    return any(old and new and old != new for old, new in pairs)
 
 
 def _name(key: CardKey) -> str:

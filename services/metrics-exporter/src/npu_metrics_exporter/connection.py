@@ -75,7 +75,8 @@ class Connection(HttpToolsProtocol):
         """A client is there; its request has to come now."""
         super().connection_made(transport)
         # Writing counts as paused until everything was taken, not only while much is left: see Web and pause_writing.
-        transport.set_write_buffer_limits(high=0)
+        # One byte and not none: with TLS, nothing left would be paused too, and nothing would resume it.
+        transport.set_write_buffer_limits(high=1, low=0)
         self._await_arrival()
         if not is_allowed(transport.get_extra_info("peercert"), self._sans):
             _log.debug("client refused: none of its certificate's names is allowed", client=self.client)

@@ -1,8 +1,8 @@
 """The page at ``/``: what a person wants to see of the cards of this node at a glance."""
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from html import escape
 
 
@@ -135,4 +135,4 @@ def _span(seconds: int) -> str:
 
 
 def _moment(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -24,6 +24,8 @@ _MOST_ACCEPTED = 16
 """Connections accepted before something else gets its turn."""
 _REST_SECONDS = 1.0
 """Without accepting, when the process has no file descriptor left."""
+_CUTTING_SECONDS = 0.1
+"""For connections that were cut off to say so."""
 _GOODBYE_SECONDS = 2.0
 """For a client to end TLS in good order."""
 
@@ -39,13 +41,13 @@ class Server:
         """Serve from now on what comes to ``listeners``, which listen already and are closed with the server."""
         self._keeper = keeper
         self._limits = limits
-        self._listeners = tuple(listeners)
+        self._listeners = list(listeners)
         self._loop = asyncio.get_running_loop()
         self._arriving: set[asyncio.Task[None]] = set()
         self._lost = asyncio.Event()
         self._state = ServerState()
         self._config = _uvicorn_config(web)
-        self.addresses = tuple(each.getsockname()[:2] for each in listeners)
+        self.addresses: tuple[tuple[str, int], ...] = tuple(each.getsockname()[:2] for each in listeners)
         for listener in self._listeners:
             self._loop.add_reader(listener, self._accept, listener)
 
@@ -56,7 +58,8 @@ class Server:
 
     async def close(self, seconds: float = 1.0) -> None:
         """Take no more, let the answers under way be taken for so long, then cut them off."""
-        for listener in self._listeners:
+        while self._listeners:
+            listener = self._listeners.pop()
             self._loop.remove_reader(listener)
             listener.close()
         for task in self._arriving:
@@ -66,6 +69,7 @@ class Server:
         await self._wait_for_last(seconds)
         for connection in list(self._state.connections):
             connection.transport.abort()
+        await self._wait_for_last(_CUTTING_SECONDS)
         for request in self._state.tasks:
             request.cancel()
         await asyncio.gather(*self._arriving, *self._state.tasks, return_exceptions=True)
@@ -89,7 +93,7 @@ class Server:
             self._admit(client)
 
     def _admit(self, client: socket.socket) -> None:
-        if self.connections >= self._limits.connections and not self._make_room():
+        if self._is_full() and not self._make_room():
             _log.debug("client refused: too many connections")
             client.close()
             return
@@ -102,15 +106,21 @@ class Server:
         self._arriving.discard(task)
         self._lost.set()
 
+    def _is_full(self) -> bool:
+        most = self._limits.connections
+        return self.connections >= most and len(self._open()) + len(self._arriving) >= most
+
     def _make_room(self) -> bool:
-        idle = [each for each in self._open() if each.is_idle and not each.transport.is_closing()]
+        idle = [each for each in self._open() if each.is_idle]
         if not idle:
             return False
         min(idle, key=lambda each: each.last_used).transport.abort()
         return True
 
-    def _open(self) -> Iterator[Connection]:
-        return (each for each in self._state.connections if isinstance(each, Connection))
+    def _open(self) -> list[Connection]:
+        """Those that are not on their way out."""
+        connections = (each for each in self._state.connections if isinstance(each, Connection))
+        return [each for each in connections if not each.transport.is_closing()]
 
     async def _connect(self, client: socket.socket) -> None:
         in_force = self._keeper.current()
@@ -207,7 +217,7 @@ def _uvicorn_config(web: Web) -> Config:
         lifespan="off",
         ws="none",
         log_config=None,
-        log_level="error",  # it warns of every request that is none
+        log_level="critical",  # it speaks of every request that is none; what goes wrong here, Web says
         access_log=False,
         proxy_headers=False,
         server_header=False,

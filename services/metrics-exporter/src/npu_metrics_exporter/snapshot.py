@@ -88,6 +88,7 @@ class CardState:
         stuck: whether a look at it has not come back.
         last_success: wall-clock seconds of the last good look, or None.
         departed_since: monotonic seconds; None unless it departed.
+        rejection: why it is no card of ours; empty if it is one.
     """
 
     key: CardKey
@@ -98,6 +99,7 @@ class CardState:
     stuck: bool = False
     last_success: float | None = None
     departed_since: float | None = None
+    rejection: str = ""
 
     @property
     def name(self) -> str:
@@ -172,12 +174,12 @@ class Snapshot:
             return self
         return self._with(replace(state, status=CardStatus.FAILED, stuck=stuck))
 
-    def with_rejection(self, key: CardKey) -> "Snapshot":
-        """After a look that said that this is no card of ours."""
+    def with_rejection(self, key: CardKey, reason: str = "") -> "Snapshot":
+        """After a look that said that this is no card of ours, and why."""
         state = self.card(key)
         if state is not None and state.status is CardStatus.DEPARTED:
             return self
-        return self._with(CardState(key, CardStatus.REJECTED))
+        return self._with(CardState(key, CardStatus.REJECTED, rejection=reason))
 
     def aged(self, now: float, *, max_age: float, grace: float) -> "Snapshot":
         """Without values older than ``max_age`` seconds and cards that departed more than ``grace`` seconds ago."""

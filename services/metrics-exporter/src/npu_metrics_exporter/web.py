@@ -97,8 +97,19 @@ class Web:
         self._date = (0, b"")
 
     async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request.
+
+        Raises:
+            Exception: what no page expects; it is logged, and uvicorn says that something went wrong.
+        """
         request = _Request.of(scope)
+        try:
+            await self._respond(request, send)
+        except Exception as error:
+            self._report_fault(request.path, error)
+            raise
+
+    async def _respond(self, request: _Request, send: Send) -> None:
         in_force = self._keeper.current()
         answer = self._probe(request) or await self._refusal(request, in_force)
         if answer is None:

@@ -1,0 +1,47 @@
+"""The exporter, collecting and publishing as fast as it can; says now and then what it weighs.
+
+``python -m contract.soaked NUMBER OPTIONS``: ends after so many collections, OPTIONS is JSON as the daemon takes it.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from npu_core.config.reload import Following
+from npu_metrics_exporter.app import Exporter
+from npu_metrics_exporter.settings import LIVE, load
+from npu_metrics_exporter.telemetry import Telemetry
+from npu_metrics_exporter.web_reload import WebKeeper
+
+TIMES = 20
+"""How often it says what it weighs."""
+
+
+def weight() -> tuple[int, int]:
+    """KiB in memory, and the number of open files, of this process."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    (resident,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(resident), len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # only how many
+
+
+async def soak(number: int, options: Mapping[str, str]) -> None:
+    """Collect that often without a pause, and serve meanwhile."""
+    telemetry = Telemetry()
+    following = Following(lambda: replace(load(options, {}), interval=0.0, grace=0.0), LIVE, telemetry.config)
+    exporter = Exporter(following, WebKeeper(None), telemetry)
+    stopped = asyncio.Event()
+    running = asyncio.create_task(exporter.run(stopped))
+    for part in range(1, TIMES + 1):
+        while (done := sum(telemetry.collections.buckets)) < number * part // TIMES and not running.done():
+            await asyncio.wait({running}, timeout=0.01)
+        print(done, *weight(), flush=True)  # noqa: T201  # a program's answer
+    stopped.set()
+    await running
+
+
+if __name__ == "__main__":
+    asyncio.run(soak(int(sys.argv[1]), json.loads(sys.argv[2])))

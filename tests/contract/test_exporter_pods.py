@@ -1,0 +1,224 @@
+"""Who holds the cards, from kubelets of every mood; and that none of them ever touches a scrape."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from contract.exporter import PATIENCE, Scrape, ScrapedNode
+from npu_core.arch import Arch
+from npu_core.testing import warboy
+from standins.kubelet import PodResourcesBehaviour, PodResourcesMode
+from standins.pod_teller import pod
+
+ROWS = "furiosa_npu_pod_info"
+UP = "furiosa_npu_exporter_podresources_up"
+ERRORS = "furiosa_npu_exporter_podresources_errors_total"
+CONFLICTS = "furiosa_npu_exporter_podresources_conflicts_total"
+AT_ONCE = 0.5
+"""Seconds that a scrape may take on a busy machine. What it must not do is to wait for a kubelet."""
+
+
+@pytest_asyncio.fixture
+async def node() -> AsyncIterator[ScrapedNode]:
+    """Two Warboys, of which pod ``a`` holds the first; nothing runs yet."""
+    async with ScrapedNode(warboy(0), warboy(1)) as node:
+        node.kubelet.tell([pod("a", "npu0pe0-1")])
+        yield node
+
+
+async def up(node: ScrapedNode, *options: str) -> None:
+    """Start the kubelet and the exporter, and wait until it knows of pod ``a``."""
+    await node.kubelet.start()
+    await node.up(*options)
+    await node.until(lambda scrape: pods(scrape) == ["a"])
+
+
+def pods(scrape: Scrape) -> list[str]:
+    return sorted(row["pod"] for row in scrape.rows(ROWS))
+
+
+async def untouched(node: ScrapedNode) -> None:
+    """Every card is told of, with values of now, and no scrape waits."""
+    card = node.host.card(Arch.WARBOY, 1)
+    for uptime in (111_111, 222_222):
+        card.set_uptime(uptime)
+        await node.until(partial(_is_up_for, uptime))
+    replies = [await node.get("/metrics") for _ in range(5)]
+    assert {reply.status for reply in replies} == {200}
+    assert max(reply.took for reply in replies) < AT_ONCE
+    scrape = Scrape.parse(replies[-1].text)
+    assert [scrape.value("furiosa_npu_alive", device=device) for device in ("npu0", "npu1")] == [1, 1]
+    assert (await node.get("/healthz")).status == 200
+    assert (await node.get("/readyz")).status == 200
+
+
+def _is_up_for(seconds: int, scrape: Scrape) -> bool:
+    return scrape.value("furiosa_npu_uptime", device="npu1") == seconds
+
+
+async def test_a_card_s_holder_is_a_row_to_join_with(node: ScrapedNode) -> None:
+    await up(node)
+    scrape = await node.until(lambda scrape: scrape.value(UP) == 1)
+    [row] = scrape.rows(ROWS)
+    assert row == {
+        "device": "npu0",
+        "arch": "warboy",
+        "core": "0-1",
+        "uuid": row["uuid"],
+        "pci_bus_id": row["pci_bus_id"],
+        "resource": "beta.furiosa.ai/npu",
+        "namespace": "default",
+        "pod": "a",
+        "container": "main",
+    }
+    node.kubelet.tell([pod("b", "npu1pe0-1", namespace="team")])
+    await node.until(
+        lambda scrape: [(row["device"], row["namespace"]) for row in scrape.rows(ROWS)] == [("npu1", "team")]
+    )
+
+
+async def test_without_a_socket_there_are_cards_and_no_holders(node: ScrapedNode) -> None:
+    await node.up()
+    await untouched(node)
+    scrape = await node.until(lambda scrape: scrape.value(ERRORS, code="NO_SOCKET") >= 2)
+    assert (pods(scrape), scrape.value(UP)) == ([], 0)
+
+
+async def test_without_a_socket_grpc_is_not_in_the_process_and_with_one_it_comes(node: ScrapedNode) -> None:
+    await node.up()
+    await node.until(lambda scrape: scrape.value(ERRORS, code="NO_SOCKET") >= 2)
+    assert not _maps_grpc(node.exporter.pid)
+    await node.kubelet.start()
+    await node.until(lambda scrape: pods(scrape) == ["a"])
+    assert _maps_grpc(node.exporter.pid)
+
+
+def _maps_grpc(pid: int) -> bool:
+    return "grpc" in Path(f"/proc/{pid}/maps").read_text()
+
+
+async def test_switched_off_nobody_is_asked_and_nothing_told(node: ScrapedNode) -> None:
+    await node.kubelet.start()
+    await node.up("--pod-labels", "off")
+    await untouched(node)
+    scrape = await node.scrape()
+    assert not [name for name, _, _ in scrape.samples if "pod" in name]
+    assert node.kubelet.asked == 0
+    assert not _maps_grpc(node.exporter.pid)
+
+
+async def restarted(node: ScrapedNode) -> None:
+    """The kubelet goes with its socket and comes back with another one."""
+    await node.kubelet.stop()
+    await node.until(lambda scrape: scrape.value(UP) == 0)
+    assert pods(await node.scrape()) == ["a"]
+    await node.kubelet.start()
+
+
+async def killed(node: ScrapedNode) -> None:
+    """The kubelet leaves its socket behind, at which nobody answers."""
+    await node.kubelet.stop(leave_socket=True)
+    await node.until(lambda scrape: bool(scrape.rows(ERRORS, code="UNAVAILABLE")))
+    await untouched(node)
+    assert pods(await node.scrape()) == ["a"]
+    await node.kubelet.start()
+
+
+async def exhausted(node: ScrapedNode) -> None:
+    """Somebody else asks it too often."""
+    await _refused(node, PodResourcesMode.RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED")
+
+
+async def unimplemented(node: ScrapedNode) -> None:
+    """It is too old for the API."""
+    await _refused(node, PodResourcesMode.UNIMPLEMENTED, "UNIMPLEMENTED")
+
+
+async def _refused(node: ScrapedNode, mode: PodResourcesMode, code: str) -> None:
+    node.kubelet.behaviour = PodResourcesBehaviour(mode)
+    await node.until(lambda scrape: bool(scrape.rows(ERRORS, code=code)))
+    await untouched(node)
+    assert pods(await node.scrape()) == ["a"]
+    node.kubelet.behaviour = PodResourcesBehaviour()
+
+
+async def slow(node: ScrapedNode) -> None:
+    """It takes five seconds for an answer."""
+    node.kubelet.behaviour = PodResourcesBehaviour(delay=5.0)
+    await untouched(node)
+    assert pods(await node.scrape()) == ["a"]
+
+
+@pytest.mark.parametrize("fault", [restarted, killed, exhausted, unimplemented, slow], ids=lambda fault: fault.__name__)
+async def test_through_a_fault_cards_are_told_of_as_ever_and_the_next_holder_is_found_after_it(
+    node: ScrapedNode, fault: Callable[[ScrapedNode], Awaitable[None]]
+) -> None:
+    await up(node)
+    await fault(node)
+    node.kubelet.tell([pod("b", "npu0pe0-1")])
+    # A kubelet that has just started only adds to what was known, and a slow one answers twice.
+    await node.until(lambda scrape: pods(scrape) == ["b"], within=2 * PATIENCE)
+    assert (await node.scrape()).value(UP) == 1
+    await untouched(node)
+
+
+async def test_what_was_known_ends_when_the_kubelet_does_not_come_back(node: ScrapedNode) -> None:
+    await up(node, "--pod-ttl", "3")
+    await node.kubelet.stop()
+    await asyncio.sleep(1)
+    assert pods(await node.scrape()) == ["a"]
+    await node.until(lambda scrape: pods(scrape) == [])
+    await untouched(node)
+
+
+async def test_among_a_thousand_pods_the_two_with_cards_are_found(node: ScrapedNode) -> None:
+    others = [pod(f"pod-{number}", f"gpu-{number}", resource="nvidia.com/gpu") for number in range(998)]
+    node.kubelet.tell([pod("a", "npu0pe0-1"), *others, pod("z", "npu1pe0")])
+    await node.kubelet.start()
+    await node.up()
+    await node.until(lambda scrape: pods(scrape) == ["a", "z"])
+    await untouched(node)
+
+
+async def test_one_card_under_two_pods_is_two_rows_and_a_conflict_and_one_series(node: ScrapedNode) -> None:
+    await up(node)
+    node.kubelet.tell([pod("ended", "npu0pe0-1"), pod("runs", "npu0pe0-1")])
+    scrape = await node.until(lambda scrape: pods(scrape) == ["ended", "runs"])
+    assert scrape.value("furiosa_npu_alive", device="npu0") == 1
+    await node.until(lambda scrape: scrape.value(CONFLICTS) == 1)
+    await untouched(node)
+    assert (await node.scrape()).value(CONFLICTS) == 1
+
+
+async def test_inline_a_whole_card_s_series_name_its_holder_unless_two_claim_it(node: ScrapedNode) -> None:
+    await up(node, "--pod-labels", "inline")
+    node.kubelet.tell([pod("a", "npu0pe0-1"), pod("half", "npu1pe0")])
+    scrape = await node.until(lambda scrape: pods(scrape) == ["a", "half"])
+    assert scrape.value("furiosa_npu_alive", device="npu0", namespace="default", pod="a", container="main") == 1
+    [row] = scrape.rows("furiosa_npu_alive", device="npu1")
+    assert not row.keys() & {"namespace", "pod", "container"}
+    node.kubelet.tell([pod("a", "npu0pe0-1"), pod("ended", "npu0pe0-1")])
+    scrape = await node.until(lambda scrape: pods(scrape) == ["a", "ended"])
+    [row] = scrape.rows("furiosa_npu_alive", device="npu0")
+    assert "pod" not in row
+
+
+async def test_what_is_not_ours_is_passed_over(node: ScrapedNode) -> None:
+    node.kubelet.tell(
+        [
+            pod("gpu", "npu0pe0-1", resource="nvidia.com/npu"),
+            pod("never", "npu7pe0-1", "npu0pe5", "GPU-\u00fcber", "", "npu0"),
+            pod("other-family", "npu0pe0-7", resource="beta.furiosa.ai/npu-renegade"),
+            pod("a", "npu0pe0-1"),
+        ]
+    )
+    await node.kubelet.start()
+    await node.up()
+    await node.until(lambda scrape: pods(scrape) == ["a"])
+    await untouched(node)
+    told = node.exporter.logged("a container holds a device that is none of our units")
+    assert len(told) == len(set(told)) == 6

@@ -1,0 +1,197 @@
+"""The exporter as a process: what it weighs, what it holds open, and when it says that it is ready."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from contract.attribute_files import blocking, sensor_file
+from contract.exporter import PATIENCE, ScrapedNode
+from contract.process import STOPPED, environment_of
+from npu_core.arch import Arch
+from npu_core.config.reload import Following
+from npu_core.testing import rngd, warboy
+from npu_metrics_exporter.app import Exporter
+from npu_metrics_exporter.settings import LIVE, load
+from npu_metrics_exporter.telemetry import Telemetry
+from npu_metrics_exporter.web_reload import WebKeeper
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TOO_HEAVY = {"typer", "rich", "pydantic", "kubernetes", "grpc", "google", "bcrypt", "requests"}
+UPTIME = "furiosa_npu_uptime"
+HEARTBEAT = "furiosa_npu_exporter_loop_heartbeat_timestamp_seconds"
+COLLECTIONS = "furiosa_npu_exporter_collect_duration_seconds_count"
+DAY = 86_400.0
+OFF = ("--pod-labels", "off")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def node() -> AsyncIterator[ScrapedNode]:
+    """A card of each family; nothing runs yet."""
+    async with ScrapedNode(warboy(0), rngd(0)) as node:
+        yield node
+
+
+# -- what it weighs ----------------------------------------------------------------------------------------------------
+
+
+async def test_the_resting_process_has_loaded_no_module_that_it_has_no_use_for(node: ScrapedNode) -> None:
+    # What runs is the daemon's own main function, in a process that says at its end what it has loaded.
+    program = (
+        "import sys, npu_metrics_exporter.daemon as daemon\n"
+        "from npu_core.service.lifetime import hold_signals\n"
+        "hold_signals()\n"
+        "status = daemon.main(sys.argv[1:])\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
+        "sys.exit(status)\n"
+    )
+    given = f'{{"listen-address": "127.0.0.1:{node.port}", "pod-labels": "off"}}'
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-c", program, given, stdout=asyncio.subprocess.PIPE, env=environment_of(node.host)
+    )
+    await answers(node, "/readyz", 200)
+    assert (await node.get("/metrics")).status == 200
+    process.send_signal(signal.SIGTERM)
+    output, _ = await process.communicate()
+    modules = set(output.decode().split())
+    assert process.returncode == 0
+    assert "npu_metrics_exporter" in modules
+    assert modules & TOO_HEAVY == set()
+
+
+async def test_the_resting_process_has_mapped_no_library_that_it_has_no_use_for(node: ScrapedNode) -> None:
+    await node.up(*OFF)
+    await node.scrape()
+    mapped = mapped_by(node.exporter.pid)
+    assert "python" in mapped
+    assert [name for name in (*TOO_HEAVY, "cygrpc", "pydantic_core") if f"/{name}" in mapped] == []
+
+
+def mapped_by(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+
+
+# -- what it holds open ------------------------------------------------------------------------------------------------
+
+
+async def test_no_device_file_is_open_at_any_time(node: ScrapedNode) -> None:
+    await node.up(*OFF, "--interval", "0.1")
+    first, seen = await node.scrape(), set[str]()
+    while (await node.scrape()).value(COLLECTIONS) < first.value(COLLECTIONS) + 10:
+        seen |= open_files(node.exporter.pid)
+    assert any(link.startswith("socket:") for link in seen)
+    assert [link for link in seen if link.startswith(node.host.devfs)] == []
+
+
+async def test_collections_and_scrapes_leave_no_file_open_and_no_memory_taken(node: ScrapedNode) -> None:
+    await node.up(*OFF, "--interval", "0.1")
+    await collected(node, 20)
+    before = weight(node.exporter.pid)
+    await collected(node, 100)
+    after = weight(node.exporter.pid)
+    assert after[0] - before[0] < 1_000  # KiB; a leak of a kilobyte a collection would be a hundred
+    assert after[1] <= before[1] + 1  # a scrape's connection may be on its way out
+
+
+def open_files(pid: int) -> set[str]:
+    links = set[str]()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links.add(str(entry.readlink()))
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    return links
+
+
+def weight(pid: int) -> tuple[int, int]:
+    """KiB in memory, and the number of open files."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (resident,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(resident), len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208  # only how many
+
+
+async def collected(node: ScrapedNode, more: int) -> None:
+    """So many more collections are over."""
+    first = (await node.scrape()).value(COLLECTIONS)
+    await node.until(lambda scrape: scrape.value(COLLECTIONS) >= first + more, within=6 * PATIENCE)
+
+
+# -- when it is ready --------------------------------------------------------------------------------------------------
+
+
+async def answers(node: ScrapedNode, path: str, status: int) -> None:
+    """The page comes to answer like this."""
+    ends = time.monotonic() + PATIENCE
+    while await answer(node, path) != status:
+        assert time.monotonic() < ends, f"{path} never answered {status}"
+        await asyncio.sleep(0.02)
+
+
+async def answer(node: ScrapedNode, path: str) -> int:
+    try:
+        return (await node.get(path)).status
+    except ConnectionError:
+        return 0
+
+
+async def test_it_is_ready_with_the_first_collection_and_not_before(node: ScrapedNode) -> None:
+    # A card that hangs delays the first collection by the two seconds that it is given.
+    blocking(sensor_file(node.host, node.host.card(Arch.WARBOY, 0), "temp1_input"))
+    await node.start(*OFF)
+    await answers(node, "/healthz", 200)
+    assert (await node.get("/readyz")).status == 503
+    early = await node.get("/metrics")
+    assert (early.status, b"furiosa_npu_alive" in early.body) == (503, False)
+    await answers(node, "/readyz", 200)
+    scrape = await node.scrape()
+    assert scrape.value("furiosa_npu_alive", arch="warboy") == 0
+    assert scrape.value("furiosa_npu_alive", arch="renegade") == 1
+
+
+async def test_it_is_ready_soon_after_its_start(node: ScrapedNode) -> None:
+    begun = time.monotonic()
+    await node.up(*OFF, "--interval", "60")
+    assert time.monotonic() - begun < 5  # a second at rest; test machines are busy
+    assert len((await node.scrape()).rows(UPTIME)) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_ends_clean_and_in_time(node: ScrapedNode, number: int) -> None:
+    await node.up("--interval", "60")
+    begun = time.monotonic()
+    assert await node.exporter.stop(number) == 0
+    assert time.monotonic() - begun < STOPPED
+    assert node.exporter.logged("stopped")
+
+
+# -- clocks ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [DAY, -DAY])
+async def test_a_step_of_the_wall_clock_costs_no_value_and_no_health(node: ScrapedNode, step: float) -> None:
+    ahead = 0.0
+    telemetry, options = Telemetry(), {"listen-address": f"127.0.0.1:{node.port}", "interval": "0.2"}
+    options |= {"pod-labels": "off", "sysfs": node.host.sysfs, "devfs": node.host.devfs}
+    following = Following(lambda: load(options, {}), LIVE, telemetry.config)
+    exporter = Exporter(following, WebKeeper(None), telemetry, wall=lambda: time.time() + ahead)
+    stopped = asyncio.Event()
+    running = asyncio.create_task(exporter.run(stopped))
+    await answers(node, "/readyz", 200)
+    before = await node.scrape()
+
+    ahead = step
+    after = await node.until(lambda scrape: abs(scrape.value(HEARTBEAT) - before.value(HEARTBEAT)) > DAY / 2)
+
+    node.host.card(Arch.WARBOY, 0).set_uptime(7)
+    after = await node.until(lambda scrape: scrape.value(UPTIME, arch="warboy") == 7, within=3)
+    assert [row["device"] for row in after.rows(UPTIME)] == [row["device"] for row in before.rows(UPTIME)]
+    assert [await answer(node, path) for path in ("/healthz", "/readyz")] == [200, 200]
+    stopped.set()
+    await running

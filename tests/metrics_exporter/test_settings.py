@@ -1,0 +1,278 @@
+"""Settings: file below environment below command line, and one clear line for each thing that is wrong."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from npu_core.errors import SettingsError
+from npu_core.service.logs import LogFormat, LogLevel
+from npu_core.service.settings import Address, environment_name
+from npu_metrics_exporter.policy import PodLabels, SensorLabels, Units
+from npu_metrics_exporter.settings import LIVE, OPTIONS, SURROUNDINGS, WISHES, Settings, file_key, load
+
+SECONDS = "a number of seconds from 0.1 to 86400"
+GRACE = "a number of seconds from 0 to 86400"
+ADDRESS = "HOST:PORT or :PORT with a port from 1 to 65535"
+NAME = "a label's name: letters, digits and underscores, not a digit first, nor two underscores"
+DROPPABLE = "a label other than device and label, which tell series apart"
+OURS = "a name that is none of our own labels"
+EMPTY = "a text that is not empty"
+PATH = "an absolute path"
+PREFIX = "the beginning of resources' names, such as beta.furiosa.ai/"
+
+RIGHT: dict[str, tuple[str, str, object]] = {
+    "listen-address": ("10.0.0.1:9100,:9101", "listen_address", (Address("10.0.0.1", 9100), Address("", 9101))),
+    "interval": ("2.5", "interval", 2.5),
+    "grace": ("0", "grace", 0.0),
+    "units": ("Spec", "units", Units.SPEC),
+    "sensor-labels": ("lower", "sensor_labels", SensorLabels.LOWER),
+    "include": ("furiosa_npu_hw_.*, furiosa_npu_alive", "include", ("furiosa_npu_hw_.*", "furiosa_npu_alive")),
+    "exclude": ("furiosa_npu_uptime", "exclude", ("furiosa_npu_uptime",)),
+    "include-sensors": ("Peak|Average", "include_sensors", ("Peak|Average",)),
+    "exclude-sensors": ("NE.*", "exclude_sensors", ("NE.*",)),
+    "static-labels": ("zone=b,rack=r1", "static_labels", (("rack", "r1"), ("zone", "b"))),
+    "keep-labels": ("device,arch", "keep_labels", ("device", "arch")),
+    "drop-labels": ("uuid,core", "drop_labels", ("uuid", "core")),
+    "max-series": ("500", "max_series", 500),
+    "pod-labels": ("inline", "pod_labels", PodLabels.INLINE),
+    "pod-interval": ("5", "pod_interval", 5.0),
+    "pod-ttl": ("30", "pod_ttl", 30.0),
+    "resource-prefix": ("npu.example.com/", "resource_prefix", "npu.example.com/"),
+    "max-in-flight": ("4", "max_in_flight", 4),
+    "web-config-file": ("/etc/web.yaml", "web_config_file", "/etc/web.yaml"),
+    "pod-resources-socket": ("/run/k.sock", "pod_resources_socket", "/run/k.sock"),
+    "sysfs": ("/host/sys/", "sysfs", "/host/sys"),
+    "devfs": ("/host/dev", "devfs", "/host/dev"),
+    "log-level": ("WARNING", "log_level", LogLevel.WARNING),
+    "log-format": ("json", "log_format", LogFormat.JSON),
+    "event-loop": ("asyncio", "event_loop", "asyncio"),
+}
+"""For every option but the file's a right text, its field, and what the field is then."""
+
+WRONG: dict[str, tuple[tuple[str, str], ...]] = {
+    "listen-address": (
+        *((text, ADDRESS) for text in ("6254", "off", ":0", ":65536", "host:", "::1:80", "[::1:80", ",")),
+        (":80,:80", "each one once"),
+    ),
+    **{
+        option: tuple((text, SECONDS) for text in ("soon", "0", "0.09", "-1", "86401", "nan", "inf", "10s"))
+        for option in ("interval", "pod-interval", "pod-ttl")
+    },
+    "grace": (("soon", GRACE), ("-1", GRACE), ("86401", GRACE), ("nan", GRACE)),
+    "units": (("metric", "one of spec, base, both"), (" ", EMPTY)),
+    "sensor-labels": (("upper", "one of raw, lower"), (" ", EMPTY)),
+    **dict.fromkeys(
+        ("include", "exclude", "include-sensors", "exclude-sensors"),
+        (
+            ("(", "a regular expression (missing ), unterminated subpattern at position 0)"),
+            ("a,*", "a regular expression (nothing to repeat at position 0)"),
+            ("a,b,a", "each one once"),
+        ),
+    ),
+    "static-labels": (
+        ("rack", "name=value"),
+        ("rack=", "name=value"),
+        ("1rack=a", NAME),
+        ("__rack=a", NAME),
+        *((f"{name}=a", OURS) for name in ("device", "label", "arch", "core", "uuid", "pci_bus_id", "pod")),
+        ("rack=a,rack=b", "each name once"),
+    ),
+    "keep-labels": (("a-b", NAME), ("__a", NAME), ("arch,arch", "each one once")),
+    "drop-labels": (("a-b", NAME), ("device", DROPPABLE), ("label", DROPPABLE), ("arch,arch", "each one once")),
+    "max-series": tuple((text, "a whole number from 1 to 1000000") for text in ("0", "-1", "1.5", "1e3", "1000001")),
+    "pod-labels": (("on", "one of join, inline, off"), (" ", EMPTY)),
+    "resource-prefix": (("furiosa", PREFIX), ("엔피유/", PREFIX), ("a/\tb", PREFIX), (" ", EMPTY)),
+    "max-in-flight": tuple((text, "a whole number from 1 to 10000") for text in ("0", "many", "10001", "²")),
+    "web-config-file": (("web.yaml", PATH), ("/a\0b", PATH), (" ", EMPTY)),
+    "pod-resources-socket": (
+        ("kubelet.sock", PATH),
+        (f"/{'s' * 107}", "a socket path of at most 107 bytes, not 108"),
+        (f"/{'엔' * 36}", "a socket path of at most 107 bytes, not 109"),
+    ),
+    "config-file": (("exporter.yaml", PATH), (" ", EMPTY)),
+    "sysfs": (("sys", PATH), (" ", EMPTY)),
+    "devfs": (("dev", PATH), (" ", EMPTY)),
+    "log-level": (("loud", "one of debug, info, warning, error"),),
+    "log-format": (("xml", "one of text, json"),),
+    "event-loop": (("trio", "uvloop or asyncio"),),
+}
+"""For every option wrong texts, and what is expected instead."""
+
+TEXTS = ("units", "sensorLabels", "podLabels", "resourcePrefix", "webConfigFile", "podResourcesSocket")
+NUMBERS = ("interval", "grace", "podInterval", "podTtl", "maxSeries", "maxInFlight")
+LISTS = ("include", "exclude", "includeSensors", "excludeSensors", "keepLabels", "dropLabels")
+
+
+def problems(options: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
+    """What is said of wrong settings, a line each."""
+    with pytest.raises(SettingsError) as caught:
+        load(options, environment)
+    assert len(str(caught.value).splitlines()) == len(caught.value.problems)
+    return str(caught.value).splitlines()
+
+
+def write(directory: Path, content: str) -> str:
+    path = directory / "exporter.yaml"
+    path.write_text(content, encoding="utf-8")
+    return str(path)
+
+
+def in_file(directory: Path, content: str) -> list[str]:
+    """What is said of a file, without its path."""
+    path = write(directory, content)
+    lines = problems({"config-file": path}, {})
+    assert all(line.startswith(path) for line in lines)
+    return [line.removeprefix(path) for line in lines]
+
+
+# -- right ones --------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_given_is_the_default() -> None:
+    assert load({}, {}) == Settings()
+    assert Settings().listen_address == (Address("", 6254),)
+
+
+def test_there_is_an_example_for_every_option() -> None:
+    assert set(RIGHT) == set(OPTIONS) - {"config-file"}
+    assert set(WRONG) == set(OPTIONS)
+
+
+@pytest.mark.parametrize("option", RIGHT)
+def test_an_option_sets_its_field_alone(option: str) -> None:
+    text, field, value = RIGHT[option]
+    settings = load({option: text}, {})
+    assert getattr(settings, field) == value != getattr(Settings(), field)
+    others = {name for name in Settings.__dataclass_fields__ if getattr(settings, name) != getattr(Settings(), name)}
+    assert others == {field}
+
+
+@pytest.mark.parametrize("option", RIGHT)
+def test_a_variable_says_the_same_as_its_option(option: str) -> None:
+    text = RIGHT[option][0]
+    assert load({}, {environment_name(option): text}) == load({option: text}, {})
+
+
+@pytest.mark.parametrize("option", WISHES)
+def test_the_file_says_the_same_as_the_option(tmp_path: Path, option: str) -> None:
+    text, field, value = RIGHT[option]
+    form = text if file_key(option) in NUMBERS else f"'{text}'"
+    path = write(tmp_path, f"{file_key(option)}: {form}\n")
+    assert getattr(load({"config-file": path}, {}), field) == value
+
+
+def test_the_file_is_below_the_environment_and_that_below_the_command_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "interval: 1\ngrace: 1\npodTtl: 1\n")
+    environment = {"NPU_GRACE": "2", "NPU_POD_TTL": "2"}
+    settings = load({"config-file": path, "pod-ttl": "3"}, environment)
+    assert (settings.interval, settings.grace, settings.pod_ttl) == (1, 2, 3)
+
+
+def test_lists_may_be_lists_in_the_file_and_labels_a_mapping(tmp_path: Path) -> None:
+    content = (
+        "include: [a, 'b,c']\nlistenAddress: [':1', '[::1]:2']\nstaticLabels: {zone: b, rack: 7}\npodLabels: off\n"
+    )
+    settings = load({"config-file": write(tmp_path, content)}, {})
+    assert settings.include == ("a", "b,c")
+    assert settings.listen_address == (Address("", 1), Address("::1", 2))
+    assert settings.static_labels == (("rack", "7"), ("zone", "b"))
+    assert settings.pod_labels is PodLabels.OFF
+
+
+def test_the_file_itself_may_be_named_by_its_variable_and_the_node_by_its_own(tmp_path: Path) -> None:
+    path = write(tmp_path, "interval: 1\n")
+    settings = load({}, {"NPU_CONFIG_FILE": path, "NODE_NAME": "here", "NPU_GRACE": ""})
+    assert settings == Settings(interval=1, node_name="here", config_file=path)
+
+
+def test_values_are_too_old_after_three_intervals() -> None:
+    assert load({"interval": "4"}, {}).max_age == 12
+
+
+def test_the_policy_is_what_the_settings_say() -> None:
+    settings = load({option: RIGHT[option][0] for option in WISHES}, {"NODE_NAME": "here"})
+    policy = settings.policy
+    assert (policy.units, policy.sensor_labels, policy.pod_labels) == (Units.SPEC, SensorLabels.LOWER, PodLabels.INLINE)
+    assert (policy.wants_family("furiosa_npu_alive"), policy.wants_family("furiosa_npu_alive2")) == (True, False)
+    assert (policy.wants_sensor("Peak"), policy.wants_sensor("NE")) == (True, False)
+    assert (policy.wants_label("arch"), policy.wants_label("uuid"), policy.wants_label("pod")) == (True, False, False)
+    assert (policy.static_labels, policy.max_series, policy.node) == ((("rack", "r1"), ("zone", "b")), 500, "here")
+
+
+def test_every_live_field_is_a_field_that_the_file_can_set() -> None:
+    assert {option.replace("-", "_") for option in WISHES} >= LIVE
+
+
+# -- wrong ones --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("option", "text", "expected"), [(name, *case) for name in WRONG for case in WRONG[name]])
+def test_a_wrong_option_is_told_in_one_line(option: str, text: str, expected: str) -> None:
+    (line,) = problems({option: text}, {})
+    assert line.startswith(f"command line: --{option} is ")
+    assert line.endswith(f": expected {expected}")
+
+
+@pytest.mark.parametrize(("option", "text", "expected"), [(name, *WRONG[name][0]) for name in WRONG])
+def test_a_wrong_variable_is_told_under_its_own_name(option: str, text: str, expected: str) -> None:
+    (line,) = problems({}, {environment_name(option): text})
+    assert line.startswith(f"environment: {environment_name(option)} is ")
+    assert line.endswith(f": expected {expected}")
+
+
+@pytest.mark.parametrize(("option", "text", "expected"), [(name, *WRONG[name][0]) for name in WISHES])
+def test_a_wrong_key_is_told_with_its_line(tmp_path: Path, option: str, text: str, expected: str) -> None:
+    (line,) = in_file(tmp_path, f"\n{file_key(option)}: '{text}'\n")
+    assert line.startswith(f":2: {file_key(option)}")
+    assert f": expected {expected.removesuffix(', not a string')}" in line
+
+
+@pytest.mark.parametrize(
+    ("key", "form"),
+    [
+        *((key, form) for key in TEXTS for form in ("[]", "{a: b}", "", "true", "3")),
+        *((key, form) for key in NUMBERS for form in ("[]", "{a: b}", "", "true", '"x"')),
+        *((key, form) for key in LISTS for form in ("{a: b}", "true", "3", "[[a]]", "[{a: b}]", "[~]", "[3]")),
+        *(("staticLabels", form) for form in ("3", "true", "[a]", "[[a=b]]", "{a: [b]}", "{a: {b: c}}", "{a: }")),
+        *(("listenAddress", form) for form in ("3", "true", "[]", "{a: b}", "[3]", "[[':1']]", "")),
+    ],
+)
+def test_a_key_in_a_form_it_cannot_have_is_told_in_one_line(tmp_path: Path, key: str, form: str) -> None:
+    (line,) = in_file(tmp_path, f"{key}: {form}\n")
+    assert line.startswith(f":1: {key}")
+    assert ": expected " in line
+
+
+@pytest.mark.parametrize("option", SURROUNDINGS)
+def test_what_belongs_to_the_machine_is_no_key_of_the_file(tmp_path: Path, option: str) -> None:
+    (line,) = in_file(tmp_path, f"{file_key(option)}: /a\n")
+    assert line.startswith(f":1: {file_key(option)} is '/a': expected one of the keys dropLabels, ")
+
+
+def test_a_wrong_value_in_the_file_is_told_also_where_it_is_overruled(tmp_path: Path) -> None:
+    path = write(tmp_path, "interval: soon\n")
+    assert problems({"config-file": path, "interval": "3"}, {}) == [
+        f"{path}:1: interval is 'soon': expected {SECONDS}, not a string"
+    ]
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path, "intervall: 1\nunits: metric\ninclude: ['(', a, a]\n")
+    lines = problems({"config-file": path, "grace": "x"}, {"NPU_LOG_LEVEL": "loud"})
+    assert [line.removeprefix(path).partition(" is ")[0] for line in lines] == [
+        ":1: intervall",
+        ":2: units",
+        ":3: include[0]",
+        ":3: include[2]",
+        "command line: --grace",
+        "environment: NPU_LOG_LEVEL",
+    ]
+
+
+def test_a_file_that_is_not_there_is_told_beside_the_rest(tmp_path: Path) -> None:
+    path = f"{tmp_path}/none.yaml"
+    assert problems({"config-file": path, "grace": "x"}, {}) == [
+        f"config-file: the file is '{path}': expected a readable file (No such file or directory)",
+        f"command line: --grace is 'x': expected {GRACE}",
+    ]
