@@ -5,6 +5,7 @@ import enum
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -40,6 +41,10 @@ def _blocks(text: str) -> Iterator[list[str]]:
     """Paragraphs, each with its lines; what is indented below a paragraph belongs to it."""
     block: list[str] = []
     for line in text.splitlines():
+        ends_code = line and block and block[0].startswith(" ") and not line.startswith(" ")
+        if ends_code:
+            yield block
+            block = []
         if not line and block and not block[0].startswith(" "):
             yield block
             block = []
@@ -63,7 +68,7 @@ def _items(lines: list[str]) -> Iterator[str]:
 
 
 def _code(lines: list[str]) -> list[str]:
-    text = inspect.cleandoc("\n".join(lines))
+    text = textwrap.dedent("\n".join(lines)).strip()
     return ["```python", *text.splitlines(), "```"]
 
 

@@ -18,6 +18,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tomllib
@@ -34,7 +35,16 @@ from npu_core.testing import FakeHost, warboy
 MARKS = {"", "serve", "cluster", "node", "make", "install"}
 DEADLINE = 120.0
 COMMANDS = [block for page in PAGES for block in blocks(page) if block.language in {"sh", "console"}]
+FILES = {"device-plugin.conf": "pluginDir: {tmp}\n", "exporter.yaml": "interval: 5\n", "web.yaml": "{{}}\n"}
+"""What /etc/furiosa holds for a service that is started."""
 PROGRAMS = ("k8s-device-plugin", "npu-feature-discovery", "npu-metrics-exporter", "npuctl")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _with(*marks: str) -> list[Block]:
@@ -156,11 +166,10 @@ def test_a_service_starts_and_ends_as_it_is_told(block: Block, node: Node) -> No
         if words[0] == "python":
             words[0] = sys.executable
         config = "--config-file" in words
-        if config:
-            Path(words[words.index("--config-file") + 1]).write_text(
-                f"pluginDir: {node.environment['NPU_PLUGIN_DIR']}\nlistenAddress: 'off'\n", encoding="utf-8"
-            )
+        for name, text in FILES.items():
+            (node.root / "etc" / name).write_text(text.format(tmp=node.environment["NPU_PLUGIN_DIR"]), encoding="utf-8")
         environment = node.environment_beside_a_file() if config else node.environment
+        environment["NPU_LISTEN_ADDRESS"] = f"127.0.0.1:{_free_port()}"
         with subprocess.Popen(
             words, env=environment, cwd=node.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as service:
