@@ -11,10 +11,10 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah test-images release-check manifests test test-oracle test-prometheus test-faults test-soak bench-scrape cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-oracle test-prometheus test-faults test-soak bench-scrape cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## the virtual environment, with every package installed in place
 
@@ -65,6 +65,9 @@ release-check: ## whether SERVICE can be released: version, tag (TAG=), bake fil
 
 manifests: ## renew the overlays' copies of the manifests, and how they are rendered (needs kubectl)
 	scripts/manifests
+
+e2e: setup ## the manifests in a throw-away cluster with simulated cards (Docker, kind, kubectl; says if it was not run)
+	PYTHON=$(BIN)/python scripts/e2e
 
 cover: setup ## the default suite with coverage
 	$(BIN)/coverage erase
