@@ -189,7 +189,7 @@ async def test_a_directory_that_it_may_not_write_to_is_told_once_and_waited_for(
     assert len(node.discovery.logged("cannot publish")) == 1
     os.chown(node.features_d, NOBODY, NOBODY)
     await node.until_labelled(npu_count="2")
-    assert node.discovery.logged("can publish again")
+    await node.discovery.until_logged("can publish again", PATIENCE)
 
 
 async def test_a_directory_that_is_not_there_is_waited_for(node: LabelledNode) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from contract.exporter import Scrape, ScrapedNode
+from contract.exporter import PATIENCE, Scrape, ScrapedNode
 from npu_core.arch import Arch
 from npu_core.testing import rngd, warboy
 
@@ -44,6 +44,7 @@ async def test_a_card_that_is_gone_is_dead_for_a_grace_time_and_then_nothing(nod
     assert devices(scrape) == (1, 2, 0)
     assert scrape.rows(HEAT, device="npu1") == []
     assert scrape.rows(UPTIME, device="npu1") == []
+    await node.exporter.until_logged("card is gone", PATIENCE)
     assert len(node.exporter.logged("card is gone")) == 1
 
     scrape = await node.until(lambda scrape: alive(scrape) == {"npu0": 1})

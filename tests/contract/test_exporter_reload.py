@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from contract.exporter import ScrapedNode
+from contract.exporter import PATIENCE, ScrapedNode
 from npu_core.arch import Arch
 from npu_core.testing import warboy
 
@@ -51,7 +51,7 @@ async def test_a_change_is_in_force_at_once_and_said(node: Configured) -> None:
     assert after.rows(SPEC) == []
     assert {row["rack"] for row in after.rows(ALIVE)} == {"r1"}
     assert (after.value(GENERATION), after.value(LOADED)) == (2, 1)
-    assert node.exporter.logged("setting changed") != []
+    await node.exporter.until_logged("setting changed", PATIENCE)
 
 
 async def test_a_wrong_file_changes_nothing_is_said_by_line_and_told_until_it_is_right(node: Configured) -> None:
@@ -60,6 +60,7 @@ async def test_a_wrong_file_changes_nothing_is_said_by_line_and_told_until_it_is
     node.configure("units: metric\n\nexclude: ['(']\nintervall: 3\n")
     wrong = await node.until(lambda scrape: scrape.value(LOADED) == 0)
 
+    await node.exporter.until_logged(REFUSED, PATIENCE, times=3)
     assert len(node.exporter.logged(REFUSED)) == 3
     for part in (":1: units is 'metric'", ":3: exclude[0] is '('", ":4: intervall is '3'"):
         assert len(node.exporter.logged(part)) == 1, part

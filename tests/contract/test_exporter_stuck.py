@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from contract.attribute_files import blocking, mgmt_file, sensor_file, text, unblock
-from contract.exporter import Scrape, ScrapedNode
+from contract.exporter import PATIENCE, Scrape, ScrapedNode
 from npu_core.arch import Arch
 from npu_core.testing import FakeCard, warboy
 
@@ -68,6 +68,7 @@ async def test_a_sensor_that_blocks_for_ever_costs_its_card_alone(node: ScrapedN
     await is_fresh(node, whole)
     assert (await node.get("/healthz")).status == 200
     assert (await node.get("/readyz")).status == 200
+    await node.exporter.until_logged("card does not answer", PATIENCE)
     assert len(node.exporter.logged("card does not answer")) == 1
 
     # Nothing is asked of it while it hangs, so nothing waits and no thread is lost again.
@@ -82,6 +83,7 @@ async def test_a_sensor_that_blocks_for_ever_costs_its_card_alone(node: ScrapedN
     unblock(path, content)
     healed = await node.until(lambda scrape: alive(scrape) == [1, 1, 1])
     assert stuck(healed) == [0, 0, 0]
+    await node.exporter.until_logged("card answers again", PATIENCE)
     assert len(node.exporter.logged("card answers again")) == 1
 
 

@@ -112,9 +112,15 @@ def test_something_that_was_rejected_may_turn_out_to_be_a_card() -> None:
 
 
 def test_there_ought_to_be_as_many_cards_as_there_ever_were() -> None:
-    two = Snapshot().with_listing([found(), found(index=1)], 0.0)
+    listed = Snapshot().with_listing([found(), found(index=1)], 0.0)
+    two = listed.with_report(report(), WALL).with_failure((Arch.WARBOY, 1), stuck=True)
     one = two.with_listing([found()], 1.0)
-    assert (two.most, one.most, one.present) == (2, 2, 1)
+    assert (listed.most, two.most, one.most, one.present) == (0, 2, 2, 1)
+
+
+def test_what_turns_out_to_be_no_card_of_ours_is_never_missed() -> None:
+    whole = Snapshot().with_listing([found(), found(index=1)], 0.0).with_report(report(), WALL)
+    assert whole.with_rejection((Arch.WARBOY, 1)).most == 1
 
 
 def test_failed_cards_are_counted_among_the_present() -> None:

@@ -1,221 +1,241 @@
-"""Encrypted scrapes: the certificate, what is asked of clients, and changes of the files meanwhile."""
+"""Encrypted scrapes, and clients that have to say who they are, over real sockets."""
 
 import http.client
-import logging
-import shutil
+import socket
 import ssl
-from collections.abc import Iterator
+import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from metrics_exporter.serving import PATIENCE, Certificates, Serving, serving
+from metrics_exporter.serving import (
+    LOOPS,
+    QUICK,
+    Certificates,
+    FakeSource,
+    Serving,
+    exposition,
+    read_all,
+    serving,
+    wait_until,
+)
+from npu_metrics_exporter.tls import is_allowed
 
-if shutil.which("openssl") is None:
-    pytest.skip("needs the openssl command, to make certificates", allow_module_level=True)
+Pair = tuple[Path, Path]
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("authority"))
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    made = Certificates(tmp_path_factory.mktemp("ours"))
+    made.sign("server")
+    return made
 
 
 @pytest.fixture(scope="module")
-def strangers(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """An authority that the server does not know."""
-    return Certificates(tmp_path_factory.mktemp("strangers"), "stranger")
+def friend(ours: Certificates) -> Pair:
+    alternative = "DNS:prometheus.monitoring,email:ops@example.org,IP:10.0.0.1,URI:spiffe://cluster/prometheus"
+    return ours.sign("friend", alternative)
 
 
-@pytest.fixture
-def pair(certificates: Certificates, tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate of the server and its key, in files of this test's own."""
-    made = certificates.sign("server")
-    return Path(shutil.copy(made[0], tmp_path / "tls.crt")), Path(shutil.copy(made[1], tmp_path / "tls.key"))
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return Certificates(tmp_path_factory.mktemp("theirs")).sign("stranger")
 
 
-@pytest.fixture
-def file(pair: tuple[Path, Path], tmp_path: Path) -> Path:
-    """A web configuration that encrypts, and asks nothing of clients."""
-    return configure(tmp_path, pair)
+@pytest.fixture(params=sorted(LOOPS))
+def loop(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-def configure(directory: Path, pair: tuple[Path, Path], *more: str) -> Path:
-    file = directory / "web.yml"
-    lines = [f"cert_file: {pair[0]}", f"key_file: {pair[1]}", *more]
-    file.write_text("tls_server_config:\n" + "".join(f"  {line}\n" for line in lines))
+def configured(tmp_path: Path, ours: Certificates, more: str = "", name: str = "server") -> Path:
+    file = tmp_path / "web.yml"
+    pair = f"  cert_file: {ours.directory}/{name}.crt\n  key_file: {ours.directory}/{name}.key\n"
+    file.write_text(f"tls_server_config:\n{pair}{more}")
     return file
 
 
-def served_name(web: Serving, context: ssl.SSLContext) -> str:
-    """The common name of the certificate that a new connection is shown."""
-    connection = http.client.HTTPSConnection("127.0.0.1", web.address[1], timeout=PATIENCE, context=context)
-    connection.connect()
+def is_served(web: Serving, context: ssl.SSLContext) -> bool:
+    """Whether a client gets its scrape; what TLS or the end of the connection say otherwise is a no."""
     try:
-        shown: Any = connection.sock.getpeercert()
-        return str(dict(part for (part,) in shown["subject"])["commonName"])
-    finally:
-        connection.close()
-
-
-def is_refused(web: Serving, context: ssl.SSLContext) -> bool:
-    """Whether a client with this context gets no answer. TLS 1.3 tells a client only with the first read."""
-    try:
-        web.ask_tls(context)
+        return web.ask_tls(context).status == 200
     except (ssl.SSLError, ConnectionError, http.client.RemoteDisconnected):
-        return True
-    return False
+        return False
 
 
-# -- the server's certificate ------------------------------------------------------------------------------------------
+def test_a_scrape_over_tls_is_answered_like_any(tmp_path: Path, ours: Certificates, loop: str) -> None:
+    with serving(web_config=configured(tmp_path, ours), loop=loop) as web:
+        assert web.ask_tls(ours.client()).body == exposition().text
 
 
-def test_a_client_that_trusts_the_authority_scrapes(file: Path, certificates: Certificates) -> None:
-    with serving(web_config=file) as web:
-        assert web.ask_tls(certificates.client()).status == 200
+def test_plain_http_where_tls_is_spoken_gets_nothing(tmp_path: Path, ours: Certificates, loop: str) -> None:
+    with serving(web_config=configured(tmp_path, ours), limits=QUICK, loop=loop) as web, web.connect() as client:
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"furiosa" not in read_all(client)
+        assert web.ask_tls(ours.client()).status == 200
 
 
-def test_a_client_that_does_not_trust_it_refuses(file: Path, strangers: Certificates) -> None:
-    with serving(web_config=file) as web, pytest.raises(ssl.SSLCertVerificationError):
-        web.ask_tls(strangers.client())
+def test_a_handshake_that_does_not_come_is_given_up(tmp_path: Path, ours: Certificates, loop: str) -> None:
+    with serving(web_config=configured(tmp_path, ours), limits=QUICK, loop=loop) as web, web.connect() as client:
+        begun = time.monotonic()
+        client.sendall(b"\x16\x03\x01")
+        assert web.ask_tls(ours.client()).status == 200
+        read_all(client)
+        assert time.monotonic() - begun < 3
+        web.wait_for_connections(0)
 
 
-def test_plain_http_gets_no_metrics_and_does_not_hurt_others(file: Path, certificates: Certificates) -> None:
-    with serving(web_config=file) as web:
-        with pytest.raises((ConnectionError, http.client.HTTPException)):
-            web.ask()
-        assert web.ask_tls(certificates.client()).status == 200
+def test_handshakes_count_among_the_connections(tmp_path: Path, ours: Certificates) -> None:
+    with serving(web_config=configured(tmp_path, ours)) as web, web.connect():
+        web.wait_for_connections(1)
 
 
-def test_a_certificate_may_stand_in_the_configuration_itself(
-    pair: tuple[Path, Path], certificates: Certificates, tmp_path: Path
+def test_a_slow_reader_over_tls_is_disconnected(tmp_path: Path, ours: Certificates, loop: str) -> None:
+    source = FakeSource(current=exposition(cards=150_000))
+    with serving(source, configured(tmp_path, ours), QUICK, loop=loop) as web:
+        plain = web.connect()
+        with ours.client().wrap_socket(plain, server_hostname="127.0.0.1") as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_until(lambda: web.source.flying[-1:] == [1], "the answer to begin")
+            wait_until(lambda: web.source.flying[-1:] == [0], "the answer to be given up")
+            web.wait_for_connections(0)
+
+
+def test_a_client_that_goes_away_within_its_handshake_costs_nothing_and_says_nothing(
+    tmp_path: Path, ours: Certificates, loop: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    texts = [path.read_text().replace("\n", "\n    ") for path in pair]
-    file = tmp_path / "inline.yml"
-    file.write_text(f"tls_server_config:\n  cert: |\n    {texts[0]}\n  key: |\n    {texts[1]}\n")
-    with serving(web_config=file) as web:
-        assert web.ask_tls(certificates.client()).status == 200
-
-
-def test_an_older_version_than_the_oldest_allowed_is_refused(
-    pair: tuple[Path, Path], certificates: Certificates, tmp_path: Path
-) -> None:
-    old = certificates.client()
-    old.maximum_version = ssl.TLSVersion.TLSv1_2
-    with serving(web_config=configure(tmp_path, pair, "min_version: TLS13")) as web:
-        assert is_refused(web, old)
-        assert not is_refused(web, certificates.client())
-
-
-# -- what is asked of clients ------------------------------------------------------------------------------------------
+    with serving(web_config=configured(tmp_path, ours), loop=loop) as web:
+        for _ in range(5):
+            with web.connect() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+                client.sendall(b"\x16\x03\x01\x02\x00")
+        web.wait_for_connections(0)
+        assert web.ask_tls(ours.client()).status == 200
+    assert not [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
 
 
 @pytest.mark.parametrize(
-    ("auth", "let_in"),
+    ("auth", "nobody", "known", "unknown"),
     [
-        ("NoClientCert", ["none", "known", "unknown"]),
-        ("RequestClientCert", ["none", "known", "unknown"]),
-        ("RequireAnyClientCert", ["known"]),
-        ("VerifyClientCertIfGiven", ["none", "known"]),
-        ("RequireAndVerifyClientCert", ["known"]),
+        ("NoClientCert", True, True, True),
+        ("RequestClientCert", True, True, True),
+        ("RequireAnyClientCert", False, True, False),
+        ("VerifyClientCertIfGiven", True, True, False),
+        ("RequireAndVerifyClientCert", False, True, False),
     ],
 )
-def test_clients_are_let_in_by_their_certificate(
-    auth: str, let_in: list[str], pair: tuple[Path, Path], clients: dict[str, ssl.SSLContext], authority: Path
+def test_each_client_auth_type_lets_in_whom_it_should(  # noqa: PLR0913  # fixtures, and a row of the table
+    *, auth: str, nobody: bool, known: bool, unknown: bool, tmp_path: Path, ours: Certificates, friend: Pair, stranger: Pair
 ) -> None:
-    checked = auth not in {"NoClientCert", "RequestClientCert"}
-    more = [f"client_auth_type: {auth}", *([f"client_ca_file: {authority}"] if checked else [])]
-    with serving(web_config=configure(pair[0].parent, pair, *more)) as web:
-        assert [name for name, client in clients.items() if not is_refused(web, client)] == let_in
-
-
-@pytest.fixture(scope="module")
-def authority(certificates: Certificates) -> Path:
-    return certificates.authority
-
-
-@pytest.fixture(scope="module")
-def clients(certificates: Certificates, strangers: Certificates) -> dict[str, ssl.SSLContext]:
-    """Without a certificate, with one of the server's authority, and with somebody else's."""
-    unknown = certificates.client()
-    unknown.load_cert_chain(*strangers.sign("somebody"))
-    return {
-        "none": certificates.client(),
-        "known": certificates.client(certificates.sign("prometheus")),
-        "unknown": unknown,
-    }
-
-
-def test_only_clients_with_an_allowed_name_are_let_in(
-    pair: tuple[Path, Path], certificates: Certificates, tmp_path: Path
-) -> None:
-    auth = ["client_auth_type: RequireAndVerifyClientCert", f"client_ca_file: {certificates.authority}"]
-    file = configure(tmp_path, pair, *auth, "client_allowed_sans: [prometheus.monitoring]")
-    allowed = certificates.client(certificates.sign("allowed", "DNS:prometheus.monitoring"))
-    another = certificates.client(certificates.sign("another", "DNS:grafana.monitoring"))
+    authority = f"  client_ca_file: {ours.authority}\n" if auth not in {"NoClientCert", "RequestClientCert"} else ""
+    file = configured(tmp_path, ours, f"  client_auth_type: {auth}\n{authority}")
     with serving(web_config=file) as web:
-        assert web.ask_tls(allowed).status == 200
-        assert is_refused(web, another)
+        assert is_served(web, ours.client()) is nobody
+        assert is_served(web, ours.client(friend)) is known
+        assert is_served(web, ours.client(stranger)) is unknown
 
 
-# -- changes -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_new_certificate_is_shown_from_the_next_connection_on_and_kept_ones_stay(
-    file: Path, pair: tuple[Path, Path], certificates: Certificates
+@pytest.mark.parametrize("san", ["prometheus.monitoring", "ops@example.org", "10.0.0.1", "spiffe://cluster/prometheus"])
+def test_a_client_needs_one_of_the_allowed_names(
+    san: str, tmp_path: Path, ours: Certificates, friend: Pair, loop: str
 ) -> None:
-    context = certificates.client()
-    with serving(web_config=file) as web:
-        kept = http.client.HTTPSConnection("127.0.0.1", web.address[1], timeout=PATIENCE, context=context)
+    other = ours.sign("other", "DNS:somebody.else")
+    more = (
+        "  client_auth_type: RequireAndVerifyClientCert\n"
+        f"  client_ca_file: {ours.authority}\n  client_allowed_sans: [nobody, '{san}']\n"
+    )
+    with serving(web_config=configured(tmp_path, ours, more), loop=loop) as web:
+        assert is_served(web, ours.client(friend))
+        assert not is_served(web, ours.client(other))
+
+
+@pytest.mark.parametrize(
+    ("certificate", "sans", "expected"),
+    [
+        (None, (), True),
+        (None, ("a",), False),
+        ({}, ("a",), False),
+        ({"subjectAltName": (("DNS", "a"),)}, ("a",), True),
+        ({"subjectAltName": (("DNS", "b"), ("URI", "a"))}, ("a",), True),
+        ({"subjectAltName": (("DirName", "a"),)}, ("a",), False),
+        ({"subjectAltName": (("DNS", "*.a"),)}, ("b.a",), False),
+    ],
+)
+def test_a_name_is_allowed_only_as_it_stands(
+    certificate: dict[str, object] | None, sans: tuple[str, ...], *, expected: bool
+) -> None:
+    assert is_allowed(certificate, sans) is expected
+
+
+def test_versions_are_bounded_as_configured(tmp_path: Path, ours: Certificates) -> None:
+    only_new = configured(tmp_path, ours, "  min_version: TLS13\n")
+    old, new = ours.client(), ours.client()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    new.minimum_version = ssl.TLSVersion.TLSv1_3
+    with serving(web_config=only_new) as web:
+        assert not is_served(web, old)
+        assert is_served(web, new)
+    with serving(web_config=configured(tmp_path, ours, "  max_version: TLS12\n")) as web:
+        assert is_served(web, old)
+        assert not is_served(web, new)
+
+
+def test_only_the_configured_cipher_suites_are_spoken(tmp_path: Path, ours: Certificates) -> None:
+    more = "  max_version: TLS12\n  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384]\n"
+    with serving(web_config=configured(tmp_path, ours, more)) as web:
+        client = ours.client()
+        client.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
+        assert not is_served(web, client)
+        client.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384")
+        assert is_served(web, client)
+
+
+# -- reload ------------------------------------------------------------------------------------------------------------
+
+
+def serial(web: Serving, context: ssl.SSLContext) -> object:
+    plain = web.connect()
+    with context.wrap_socket(plain, server_hostname="127.0.0.1") as client:
+        return (client.getpeercert() or {})["serialNumber"]
+
+
+def test_a_renewed_certificate_is_shown_to_the_next_client_and_drops_none(
+    tmp_path: Path, ours: Certificates, loop: str
+) -> None:
+    pair = ours.sign("rotating")
+    file = configured(tmp_path, ours, name="rotating")
+    with serving(web_config=file, loop=loop) as web:
+        kept = http.client.HTTPSConnection(*web.address, timeout=5, context=ours.client())
         kept.request("GET", "/metrics")
-        assert kept.getresponse().read()
-        for new, old in zip(certificates.sign("renewed"), pair, strict=True):
-            shutil.copy(new, old)
-        assert served_name(web, context) == "renewed"
+        assert kept.getresponse().read() == exposition().text
+        mine = kept.sock
+        before = serial(web, ours.client())
+        assert ours.sign("rotating") == pair
+        assert serial(web, ours.client()) != before
         kept.request("GET", "/metrics")
-        assert kept.getresponse().status == 200
+        assert kept.getresponse().read() == exposition().text
+        assert kept.sock is mine
         kept.close()
 
 
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    with caplog.at_level(logging.INFO):
-        yield caplog
-
-
-def refusals(log: pytest.LogCaptureFixture) -> int:
-    return sum("web configuration refused" in record.getMessage() for record in log.records)
-
-
-def test_a_key_of_another_certificate_leaves_the_last_good_pair_and_is_told_once(
-    file: Path, pair: tuple[Path, Path], certificates: Certificates, log: pytest.LogCaptureFixture
+def test_a_broken_certificate_leaves_the_last_good_one(
+    tmp_path: Path, ours: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
-    context = certificates.client()
+    certificate, _ = ours.sign("breaking")
+    with serving(web_config=configured(tmp_path, ours, name="breaking")) as web:
+        before = serial(web, ours.client())
+        certificate.write_text("no certificate at all\n")
+        assert serial(web, ours.client()) == serial(web, ours.client()) == before
+        certificate.unlink()
+        assert serial(web, ours.client()) == before
+    said = [record for record in caplog.records if "web configuration refused" in record.getMessage()]
+    # Two problems of the first state, certificate and key, and one of the second.
+    assert len(said) == 3
+
+
+def test_tls_may_be_turned_on_while_we_serve(tmp_path: Path, ours: Certificates) -> None:
+    file = tmp_path / "web.yml"
+    file.write_text("{}\n")
     with serving(web_config=file) as web:
-        good = pair[1].read_text()
-        pair[1].write_text(certificates.sign("another")[1].read_text())
-        assert [web.ask_tls(context).status for _ in range(3)] == [200] * 3
-        assert refusals(log) == 1
-        assert "the key to the certificate" in web.keeper.error
-        pair[1].write_text(good)
-        assert web.ask_tls(context).status == 200
-        assert not web.keeper.error
-
-
-def test_a_broken_configuration_leaves_the_last_good_one_and_is_told_once(
-    file: Path, certificates: Certificates, log: pytest.LogCaptureFixture
-) -> None:
-    context = certificates.client()
-    with serving(web_config=file) as web:
-        file.write_text("tls_server_config: {cert_fil: a}\nbasic_auth_users: 7\n")
-        assert [web.ask_tls(context).status for _ in range(3)] == [200] * 3
-        assert refusals(log) == len(web.keeper.error.splitlines())
-        file.unlink()
-        assert [web.ask_tls(context).status for _ in range(3)] == [200] * 3
-
-
-def test_encryption_that_is_turned_off_is_off_for_the_next_connection(file: Path, certificates: Certificates) -> None:
-    with serving(web_config=file) as web:
-        assert web.ask_tls(certificates.client()).status == 200
-        file.write_text("{}\n")
         assert web.ask().status == 200
+        configured(tmp_path, ours)
+        assert web.ask_tls(ours.client()).status == 200

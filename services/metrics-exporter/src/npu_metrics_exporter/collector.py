@@ -211,7 +211,9 @@ class Collector:
 async def _until_done(reads: "Iterable[Future[T]]", within: float) -> None:
     waiting = [asyncio.wrap_future(read) for read in reads if not read.done()]
     if waiting:
-        _, late = await asyncio.wait(waiting, timeout=within)
+        done, late = await asyncio.wait(waiting, timeout=within)
+        for each in done:
+            each.exception()  # asked for here, or asyncio logs that nobody did
         for each in late:
             each.cancel()
 

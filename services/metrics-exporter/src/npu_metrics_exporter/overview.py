@@ -1,6 +1,6 @@
 """What the landing page says of the cards: from the snapshot to its rows."""
 
-from npu_core.sensors import Quantity
+from npu_core.sensors import Quantity, distinct_labels
 from npu_metrics_exporter.landing import Card, Reading
 from npu_metrics_exporter.podmap import Owner, PodMap
 from npu_metrics_exporter.snapshot import CardState, CardStatus, Snapshot
@@ -51,8 +51,9 @@ def _life(card: CardState) -> tuple[str, bool]:
 def _readings(card: CardState, quantity: Quantity) -> tuple[Reading, ...]:
     if card.report is None:
         return ()
+    names = distinct_labels(card.sensors_seen)
     values = card.report.readings.values
-    return tuple(Reading(each.sensor.label, each.value) for each in values if each.sensor.quantity is quantity)
+    return tuple(Reading(names[each.sensor], each.value) for each in values if each.sensor.quantity is quantity)
 
 
 def _owner(owner: Owner) -> str:

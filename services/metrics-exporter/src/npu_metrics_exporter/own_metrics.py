@@ -161,7 +161,7 @@ TABLE: tuple[Own, ...] = (
     ),
     _gauge(
         "devices",
-        "Cards: present, expected (the most that one listing showed), failed (present, and the last look failed).",
+        "Cards: present, expected (the most that were there at once), failed (present, and the last look failed).",
         ("state",),
         _devices,
     ),

@@ -120,7 +120,8 @@ class Snapshot:
 
     Attributes:
         cards: by family, then index.
-        most: the most cards that one listing showed: how many there ought to be.
+        most: the most cards of ours that were there at once: how many there ought to be. What was listed and not looked
+            at yet may still turn out to be none.
     """
 
     cards: tuple[CardState, ...] = ()
@@ -191,8 +192,12 @@ class Snapshot:
 
 
 def _of(cards: Iterable[CardState], most: int) -> Snapshot:
-    snapshot = Snapshot(tuple(sorted(cards, key=_order)), most)
-    return replace(snapshot, most=max(most, snapshot.present))
+    ordered = tuple(sorted(cards, key=_order))
+    return Snapshot(ordered, max(most, sum(map(_counts, ordered))))
+
+
+def _counts(card: CardState) -> bool:
+    return card.status is CardStatus.FAILED or (card.status is CardStatus.PRESENT and card.device is not None)
 
 
 def _order(card: CardState) -> tuple[int, int]:

@@ -1,0 +1,281 @@
+"""The collector: what errors of every kind, clocks that step and counters that wrap make of a snapshot."""
+
+import errno
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from npu_core.arch import Arch
+from npu_core.cores import CoreRange
+from npu_core.testing import FakeHost, rngd, warboy
+from npu_core.testing.faults import Blocked, FaultyFS, failing
+from npu_metrics_exporter.collector import Collector
+from npu_metrics_exporter.snapshot import CardState, CardStatus
+from npu_metrics_exporter.telemetry import Telemetry
+
+FIRST, SECOND = (Arch.WARBOY, 0), (Arch.WARBOY, 1)
+MAX_AGE, GRACE = 30.0, 300.0
+
+
+class Bench:
+    """A host with faults, and a collector of it whose clocks the test turns.
+
+    Attributes:
+        now: monotonic seconds.
+        wall: seconds since the epoch.
+    """
+
+    def __init__(self, host: FakeHost) -> None:
+        """A collector that has not looked yet."""
+        self.host = host
+        self.faults = FaultyFS()
+        self.telemetry = Telemetry()
+        self.now = 1000.0
+        self.wall = 1_750_000_000.0
+        self.collector = Collector(host.open(self.faults), self.telemetry, lambda: self.now, lambda: self.wall)
+
+    async def collect(self) -> None:
+        await self.collector.collect(MAX_AGE, GRACE)
+
+    def card(self, key: tuple[Arch, int] = FIRST) -> CardState:
+        card = self.collector.snapshot.card(key)
+        assert card is not None
+        return card
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(FakeHost(tmp_path, warboy(0), warboy(1)))
+
+
+@pytest.fixture
+def events(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What was logged since the last call."""
+    caplog.set_level(logging.INFO)
+
+    def taken() -> list[str]:
+        messages = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return messages
+
+    return taken
+
+
+# -- one value at a time -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.EIO, "io"),
+        (errno.ENODEV, "gone"),
+        (errno.ENXIO, "gone"),
+        (errno.EAGAIN, "busy"),
+        (errno.EACCES, "access"),
+        (errno.ETIMEDOUT, "io"),
+    ],
+    ids=errno.errorcode.get,
+)
+async def test_an_error_of_one_sensor_costs_that_one_and_is_counted(bench: Bench, code: int, reason: str) -> None:
+    bench.faults.put("*/0000:17:00.0/hwmon/hwmon*/temp3_input", failing(code))
+    await bench.collect()
+    report = bench.card().report
+    assert report is not None
+    assert len(report.readings.values) == 21
+    assert bench.telemetry.read_errors == {("npu0", "warboy", reason): 1}
+    assert bench.card().status is CardStatus.PRESENT
+
+
+@pytest.mark.parametrize("attribute", ["alive", "heartbeat", "atr_error", "ne_clk_freq_info", "performance_mode"])
+async def test_an_error_of_one_attribute_costs_that_one_and_is_counted(bench: Bench, attribute: str) -> None:
+    bench.faults.put(f"*/npu0_mgmt/{attribute}", failing(errno.EIO))
+    await bench.collect()
+    broken, whole = bench.card().report, bench.card(SECOND).report
+    assert broken is not None
+    assert whole is not None
+    assert [item.subject for item in broken.unreadable] == [{"ne_clk_freq_info": "clocks"}.get(attribute, attribute)]
+    assert bench.telemetry.read_errors == {("npu0", "warboy", "io"): 1}
+    assert whole.unreadable == ()
+    assert (bench.card().alive is False) == (attribute == "alive")
+
+
+async def test_counters_that_the_driver_refuses_while_nobody_works_are_no_error(bench: Bench) -> None:
+    bench.faults.put("*/perf_regs", failing(errno.EACCES))
+    await bench.collect()
+    assert bench.telemetry.read_errors == {}
+    assert not bench.collector.wants_counters
+
+
+async def test_counters_that_cannot_be_read_for_another_reason_are_counted(bench: Bench) -> None:
+    bench.faults.put("*/npu0pe0/perf_regs", failing(errno.EIO))
+    await bench.collect()
+    assert bench.telemetry.read_errors == {("npu0", "warboy", "io"): 1}
+
+
+async def test_a_look_that_breaks_as_none_should_costs_its_card_alone(
+    bench: Bench, events: Callable[[], list[str]]
+) -> None:
+    def nonsense(_: str) -> str:
+        raise ZeroDivisionError("nobody thought of this")
+
+    bench.faults.put("*/npu0_mgmt/heartbeat", nonsense)
+    await bench.collect()
+    await bench.collect()
+    assert (bench.card().status, bench.card(SECOND).status) == (CardStatus.FAILED, CardStatus.PRESENT)
+    assert bench.telemetry.read_errors == {("npu0", "warboy", "unforeseen"): 2}
+    assert events().count("a look at a card failed") == 1
+
+
+# -- a host that cannot be listed --------------------------------------------------------------------------------------
+
+
+async def test_a_host_that_cannot_be_listed_loses_no_card_and_their_values_stay_fresh(
+    bench: Bench, events: Callable[[], list[str]]
+) -> None:
+    await bench.collect()
+    events()
+    bench.faults.put(bench.host.devfs, failing(errno.EIO))
+    bench.host.cards[0].set_uptime(77)
+    bench.now += 100
+    await bench.collect()
+    await bench.collect()
+    report = bench.card().report
+    assert report is not None
+    assert report.uptime == 77
+    assert events() == ["cannot list the cards"]
+    listing_up = [bench.telemetry.listing_up]
+    bench.faults.clear()
+    await bench.collect()
+    assert [*listing_up, bench.telemetry.listing_up] == [False, True]
+    assert events() == ["can list the cards again"]
+
+
+async def test_what_is_no_card_of_ours_is_said_once_and_left_out(bench: Bench, events: Callable[[], list[str]]) -> None:
+    bench.host.cards[1].set_attribute("platform_type", "VITIS")
+    await bench.collect()
+    await bench.collect()
+    assert events() == ["card found", "card left out"]
+    assert bench.card(SECOND).status is CardStatus.REJECTED
+    assert (bench.collector.snapshot.present, bench.collector.snapshot.most) == (1, 1)
+
+
+# -- hanging -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_card_that_hangs_is_asked_nothing_more_and_makes_no_other_card_old(bench: Bench) -> None:
+    await bench.collect()
+    blocked = Blocked()
+    bench.faults.put("*/npu0_mgmt/heartbeat", blocked)
+    await bench.collector.collect(max_age=0.3, grace=GRACE)  # less than the card is waited for
+    assert bench.card().stuck
+    assert bench.card(SECOND).report is not None
+    bench.faults.reads.clear()
+    await bench.collect()
+    assert not [path for path in bench.faults.reads if "npu0_mgmt" in path]
+    blocked.release()
+
+
+async def test_a_listing_that_hangs_keeps_the_cards_and_is_not_begun_twice(bench: Bench) -> None:
+    await bench.collect()
+    blocked = Blocked()
+    bench.faults.put(bench.host.sysfs, blocked)
+    await bench.collect()
+    await bench.collect()
+    assert blocked.wait_for_reader(0)
+    assert not blocked.wait_for_reader(0.1)
+    assert (bench.card().status, bench.telemetry.listing_up) == (CardStatus.PRESENT, False)
+    blocked.release()
+
+
+# -- clocks ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [-86_400.0, 86_400.0])
+async def test_a_wall_clock_that_steps_makes_no_value_old_and_no_card_gone(bench: Bench, step: float) -> None:
+    await bench.collect()
+    bench.wall += step
+    bench.now += 10
+    await bench.collect()
+    assert bench.card().report is not None
+    assert bench.card().last_success == bench.wall
+    bench.host.cards[0].disappear()
+    await bench.collect()
+    bench.wall -= 2 * step
+    bench.now += GRACE - 1
+    await bench.collect()
+    assert bench.card().status is CardStatus.DEPARTED
+    bench.now += 2
+    await bench.collect()
+    assert bench.collector.snapshot.card(FIRST) is None
+
+
+async def test_values_are_dropped_exactly_when_they_are_too_old(bench: Bench) -> None:
+    await bench.collect()
+    bench.faults.put("*/npu0_mgmt/heartbeat", lambda _: 1 / 0)  # type: ignore[arg-type,return-value]  # it raises
+    bench.now += MAX_AGE
+    await bench.collect()
+    assert bench.card().report is not None
+    bench.now += 0.001
+    await bench.collect()
+    assert bench.card().report is None
+    assert bench.card().alive is False
+
+
+# -- counters ----------------------------------------------------------------------------------------------------------
+
+
+def _work(bench: Bench, cores: CoreRange, cycles: int, busy: int) -> None:
+    bench.host.cards[0].set_perf_regs(cores, cycles, busy, busy // 2)
+
+
+async def test_how_busy_pes_were_is_told_from_two_looks_close_together(bench: Bench) -> None:
+    pe = CoreRange(0, 0)
+    _work(bench, pe, 1_000, 100)
+    await bench.collect()
+    assert bench.collector.wants_counters
+    _work(bench, pe, 1 << 40, 5_000)  # the time in between is of no account
+    await bench.collector.look_at_counters()
+    _work(bench, pe, (1 << 40) + 1_000, 5_250)
+    await bench.collect()
+    report = bench.card().report
+    assert report is not None
+    assert [each.busy for each in report.utilization if each.cores == pe] == [0.25]
+
+
+async def test_work_is_not_told_twice_by_a_pe_and_by_a_range_around_it(bench: Bench) -> None:
+    await bench.collect()
+    report = bench.card().report
+    assert report is not None
+    assert [str(each.cores) for each in report.counters] == ["0", "1"]
+
+
+async def test_where_only_a_fused_range_tells_it_is_told_by_that(bench: Bench) -> None:
+    bench.faults.put("*/npu0pe[01]/perf_regs", failing(errno.EACCES))
+    await bench.collect()
+    report = bench.card().report
+    assert report is not None
+    assert [str(each.cores) for each in report.counters] == ["0-1"]
+
+
+async def test_counters_of_64_bits_need_no_look_of_their_own(tmp_path: Path) -> None:
+    bench = Bench(FakeHost(tmp_path, rngd(0)))
+    card = bench.host.cards[0]
+    card.set_perf_regs(CoreRange(0, 0), 1_000, 0)
+    await bench.collect()
+    assert not bench.collector.wants_counters
+    card.set_perf_regs(CoreRange(0, 0), 1_000 + (8 << 32), 4 << 32)
+    await bench.collect()
+    report = bench.card((Arch.RENEGADE, 0)).report
+    assert report is not None
+    assert [each.busy for each in report.utilization if each.cores == CoreRange(0, 0)] == [0.5]
+
+
+async def test_a_card_that_is_gone_needs_its_threads_and_counters_no_more(bench: Bench) -> None:
+    await bench.collect()
+    for card in bench.host.cards:
+        card.disappear()
+    await bench.collect()
+    assert not bench.collector.wants_counters
+    await bench.collector.look_at_counters()
