@@ -158,11 +158,12 @@ def test_what_is_not_known_is_a_dash_and_no_zero() -> None:
 def test_a_card_that_is_not_well_stands_out_in_its_row_and_above_the_table() -> None:
     dead = replace(ALIVE, name="npu1", health="dead", good=False)
     parsed = shown(ALIVE, dead, replace(ALIVE, name="npu2"))
-    assert "3 cards, 1 of them not well." in parsed.words
+    assert "3 cards; not well: npu1 (warboy)." in parsed.words
+    assert ("p", {"class": "bad"}) in parsed.tags
     # By more than its colour, which not everybody sees.
     assert parsed.classes[2][2] == "bad"
     assert parsed.classes[1][2] == parsed.classes[3][2] == "good"
-    assert "td.bad{color:#a40e26;font-weight:600" in parsed.style
+    assert ".bad{color:#a40e26;font-weight:600" in parsed.style
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,19 @@ def test_a_body_that_never_ends_is_disconnected(loop: str) -> None:
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
 
 
+def test_who_asks_for_several_answers_and_takes_none_is_no_fault_of_ours(
+    loop: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(FakeSource(HUGE), limits=QUICK, loop=loop) as web:
+        with web.connect() as client:
+            client.sendall(REQUEST * 3)
+            wait_until(lambda: web.source.flying[-1:] == [1], "an answer on its way")
+            web.wait_for_connections(0)
+            wait_until(lambda: web.source.flying[-1:] == [0], "its end")
+        assert web.ask("/healthz").status == 200
+    assert [record.getMessage() for record in caplog.records] == []
+
+
 def test_half_a_second_request_on_a_kept_connection_is_disconnected(loop: str) -> None:
     with serving(limits=replace(QUICK, idle_seconds=60), loop=loop) as web, cut_off(web) as client:
         client.sendall(REQUEST + REQUEST[:10])

@@ -75,7 +75,7 @@ WRONG: dict[str, tuple[tuple[str, str], ...]] = {
         ("rack=", "name=value"),
         ("1rack=a", NAME),
         ("__rack=a", NAME),
-        *((f"{name}=a", OURS) for name in ("device", "label", "arch", "core", "uuid", "pci_bus_id", "pod")),
+        *((f"{name}=a", OURS) for name in ("device", "label", "arch", "core", "uuid", "pci_bus_id", "pod", "serial")),
         ("rack=a,rack=b", "each name once"),
     ),
     "keep-labels": (("a-b", NAME), ("__a", NAME), ("arch,arch", "each one once")),

@@ -124,7 +124,15 @@ def test_a_client_that_goes_away_within_its_handshake_costs_nothing_and_says_not
     ],
 )
 def test_each_client_auth_type_lets_in_whom_it_should(  # noqa: PLR0913  # fixtures, and a row of the table
-    *, auth: str, nobody: bool, known: bool, unknown: bool, tmp_path: Path, ours: Certificates, friend: Pair, stranger: Pair
+    *,
+    auth: str,
+    nobody: bool,
+    known: bool,
+    unknown: bool,
+    tmp_path: Path,
+    ours: Certificates,
+    friend: Pair,
+    stranger: Pair,
 ) -> None:
     authority = f"  client_ca_file: {ours.authority}\n" if auth not in {"NoClientCert", "RequestClientCert"} else ""
     file = configured(tmp_path, ours, f"  client_auth_type: {auth}\n{authority}")

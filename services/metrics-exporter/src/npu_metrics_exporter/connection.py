@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -58,6 +59,7 @@ class Connection(HttpToolsProtocol):
         self._limits = limits
         self._sans = sans
         self._on_lost = on_lost
+        self._unanswered: deque[RequestResponseCycle] = deque()
         self._received = 0
         self._is_arriving = True
         self._arrival: asyncio.TimerHandle | None = None
@@ -87,6 +89,10 @@ class Connection(HttpToolsProtocol):
         self._stop_waiting()
         self._writable()
         self._unset_keepalive_if_required()
+        # uvicorn tells only the request that came last, which need not be the one that is being answered.
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+        self._unanswered.clear()
         super().connection_lost(exc)
         self._on_lost()
 
@@ -120,6 +126,7 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= _MOST_PIPELINED:
             raise ValueError("too many requests at once")
         super().on_headers_complete()
+        self._unanswered.append(self.cycle)
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
@@ -130,6 +137,8 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Called when an answer was handed over, and as far as we know taken."""
         self.last_used = self.loop.time()
+        if self._unanswered:
+            self._unanswered.popleft()
         super().on_response_complete()
 
     def pause_writing(self) -> None:

@@ -64,10 +64,10 @@ _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1b1f24;background:#fff}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;border-bottom:1px solid #d0d7de}
-td.good{color:#116329}td.bad{color:#a40e26;font-weight:600}
+td.good{color:#116329}.bad{color:#a40e26;font-weight:600}
 td div{white-space:nowrap}footer{margin-top:2rem;color:#57606a}
 @media(prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}th,td{border-color:#30363d}
-td.good{color:#3fb950}td.bad{color:#ff7b72}a{color:#58a6ff}footer{color:#8b949e}}
+td.good{color:#3fb950}.bad{color:#ff7b72}a{color:#58a6ff}footer{color:#8b949e}}
 """
 _COLUMNS = ("Card", "Health", "Temperature", "Power", "Used by", "Up", "Firmware")
 _NOTHING = "–"  # noqa: RUF001  # a dash as wide as a digit, where there is no value
@@ -81,7 +81,7 @@ def page(content: Page) -> bytes:
         '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width">',
         f"<title>{title}</title><style>{_STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n",
-        f"<p>{_summary(content.cards)}</p>\n",
+        _summary(content.cards),
         _table(content.cards),
         '<p>For Prometheus: <a href="/metrics">/metrics</a>. For probes: <a href="/healthz">/healthz</a>, ',
         '<a href="/readyz">/readyz</a>.</p>\n',
@@ -93,10 +93,11 @@ def page(content: Page) -> bytes:
 
 def _summary(cards: tuple[Card, ...]) -> str:
     if not cards:
-        return "No card is to be seen on this machine."
-    bad = sum(not card.good for card in cards)
+        return "<p>No card is to be seen on this machine.</p>\n"
     count = f"{len(cards)} card{'s' if len(cards) > 1 else ''}"
-    return f"{count}, all well." if not bad else f"{count}, {bad} of them not well."
+    # By name: with many cards the row is far below.
+    bad = ", ".join(escape(f"{card.name} ({card.arch})") for card in cards if not card.good)
+    return f'<p class="bad">{count}; not well: {bad}.</p>\n' if bad else f"<p>{count}, all well.</p>\n"
 
 
 def _table(cards: tuple[Card, ...]) -> str:

@@ -11,12 +11,11 @@ from typing import TypeVar
 
 from npu_core.errors import FormatError, Problem, SettingsError
 from npu_core.service.settings import Address, Given, Kind, address, text_of
+from npu_metrics_exporter.families import LABELS
 from npu_metrics_exporter.policy import IDENTITY_LABELS
 
 T = TypeVar("T")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
-_OUR_LABELS = frozenset((*IDENTITY_LABELS, "arch", "core", "uuid", "pci_bus_id", "namespace", "pod", "container"))
-"""Labels of the series of cards that have a meaning already."""
 _EXPECTED_ADDRESS = "HOST:PORT or :PORT with a port from 1 to 65535"
 _EXPECTED_NAME = "a label's name: letters, digits and underscores, not a digit first, nor two underscores"
 
@@ -153,7 +152,7 @@ def _static_label(given: Given) -> tuple[str, str]:
     if not separator or not value:
         raise FormatError(given.text, "name=value")
     named = label_name(replace(given, text=name))
-    if named in _OUR_LABELS:
+    if named in LABELS:
         raise FormatError(named, "a name that is none of our own labels")
     return named, value
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
-from npu_core.config.file import read_config
 from npu_core.errors import FormatError, Problem, SettingsError
 from npu_core.service.settings import Given, Kind, Reader, text_of
 from npu_metrics_exporter.rate import RateLimit
@@ -164,6 +163,8 @@ def load(path: str) -> WebConfig:
     Raises:
         SettingsError: with everything that is wrong with it. What may be secret is not shown.
     """
+    from npu_core.config.file import read_config  # noqa: PLC0415  # YAML is not loaded where there is no file
+
     return parse(read_config(path), os.path.dirname(path))  # noqa: PTH120  # pathlib is not loaded for this
 
 
