@@ -11,10 +11,10 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oracle test-prometheus test-faults test-soak bench-scrape cover lint format type arch proto proto-check lock clean
+.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-oracle test-prometheus test-faults test-soak bench-scrape cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## the virtual environment, with every package installed in place
 
@@ -49,6 +49,26 @@ test-faults: setup ## the long fault schedule: 200 seeds of 30 steps each, about
 test-soak: setup ## a hundred thousand collections of the exporter: memory and open files stay; about 20 minutes
 	NPU_SOAK=100000 $(BIN)/python -m pytest tests/contract/test_exporter_soak.py $(ARGS)
 
+images: ## the three images by docker buildx, for this machine
+	REVISION="$$(git rev-parse HEAD)" docker buildx bake local $(ARGS)
+
+images-buildah: setup ## the three images without docker and image registry (Debian, root; scripts/images-setup)
+	PYTHON=$(BIN)/python scripts/images-buildah $(SERVICE)
+
+test-images: setup ## those images in containers, each doing its job (root)
+	scripts/images-setup
+	$(MAKE) --no-print-directory images-buildah
+	NPU_IMAGES=required $(BIN)/python -m pytest -m images tests/deployments $(ARGS)
+
+release-check: ## whether SERVICE can be released: version, tag (TAG=), bake file, manifests and changelog agree
+	@$(PYTHON) scripts/release_check.py $(SERVICE) $(if $(TAG),--tag $(TAG)) $(ARGS)
+
+manifests: ## renew the overlays' copies of the manifests, and how they are rendered (needs kubectl)
+	scripts/manifests
+
+e2e: setup ## the manifests in a throw-away cluster with simulated cards (Docker, kind, kubectl; says if it was not run)
+	PYTHON=$(BIN)/python scripts/e2e
+
 cover: setup ## the default suite with coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
@@ -68,6 +88,9 @@ type: setup ## mypy, strict, over sources and tests
 
 arch: setup ## the layers of docs/architecture.md, as import contracts
 	$(BIN)/lint-imports
+
+reference: setup ## rewrite docs/library-reference.md from the docstrings
+	$(BIN)/python scripts/library_reference.py
 
 proto: ## regenerate the code of the kubelet's protocols
 	scripts/proto

@@ -259,6 +259,12 @@ def test_a_file_leaves_the_surroundings_to_the_environment(tmp_path: Path, optio
     assert getattr(settings, option.field) == option.value
 
 
+def test_the_files_own_address_goes_before_the_environments(tmp_path: Path) -> None:
+    environment = {"NPU_LISTEN_ADDRESS": ":6255"}
+    assert load({"config-file": write(tmp_path, "listenAddress: off")}, environment).listen_address is None
+    assert load({"config-file": write(tmp_path, "interval: 5")}, environment).listen_address == Address("", 6255)
+
+
 def test_every_option_beside_a_file_is_named(tmp_path: Path) -> None:
     options = {"config-file": write(tmp_path, ""), "interval": "5", "log-level": "debug"}
     environment = {"NPU_DEFAULT_PE": "Single", "NPU_SYSFS": "/host/sys"}

@@ -23,11 +23,14 @@ _BETWEEN_LOOKS = 0.1
 _CONFIG = """\
 global:
   scrape_interval: 1s
+  evaluation_interval: 1s
+rule_files: {rules}
 scrape_configs:
   - job_name: npu
     honor_labels: true
     static_configs:
       - targets: ["127.0.0.1:{port}"]
+        labels: {{node: here}}
 """
 """As the documentation has it: with ``honor_labels``, so that ``pod`` is the pod that holds a card."""
 
@@ -37,7 +40,7 @@ def missing() -> str | None:
     return None if (PLACE / ".ready").exists() else f"{PLACE.name} is missing: run scripts/prometheus-setup"
 
 
-def promtool(*arguments: str, given: str) -> "subprocess.CompletedProcess[str]":
+def promtool(*arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
     """Run promtool with this on its standard input."""
     command = [str(PROGRAMS / "promtool"), *arguments]
     return subprocess.run(command, input=given, capture_output=True, text=True, timeout=PATIENCE, check=False)
@@ -54,12 +57,14 @@ class Sample:
 class Prometheus:
     """A server in a directory of its own. Used as ``async with Prometheus(port) as prometheus:``."""
 
-    def __init__(self, target: int) -> None:
-        """A server that scrapes this port of the loopback."""
+    def __init__(self, target: int, *rules: Path) -> None:
+        """A server that scrapes this port of the loopback, and evaluates these files every second."""
         self._home = Path(tempfile.mkdtemp(prefix="prometheus-"))
         self._port = free_port()
         self._process: asyncio.subprocess.Process | None = None
-        (self._home / "prometheus.yml").write_text(_CONFIG.format(port=target))
+        (self._home / "prometheus.yml").write_text(
+            _CONFIG.format(port=target, rules=json.dumps([str(path) for path in rules]))
+        )
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
@@ -119,6 +124,19 @@ class Prometheus:
         answer = await self._get("/api/v1/targets", state="active")
         [target] = answer["data"]["activeTargets"]
         return str(target["lastError"])
+
+    async def rules(self) -> dict[str, str]:
+        """Every rule, and how its last evaluation went: ``ok``, or why not."""
+        answer = await self._get("/api/v1/rules")
+        rules = (rule for group in answer["data"]["groups"] for rule in group["rules"])
+        return {rule["name"]: rule.get("lastError") or rule["health"] for rule in rules}
+
+    async def alerts(self) -> set[tuple[str, str, str]]:
+        """Alerts that fire or are about to, with ``device`` and ``arch`` where they are about a card."""
+        found = await self.query("ALERTS")
+        return {
+            (each.labels["alertname"], each.labels.get("arch", ""), each.labels.get("device", "")) for each in found
+        }
 
     async def _get(self, path: str, **query: str) -> Any:  # noqa: ANN401  # JSON
         url = f"http://127.0.0.1:{self._port}{path}?{urllib.parse.urlencode(query)}"

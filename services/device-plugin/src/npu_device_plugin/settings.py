@@ -108,8 +108,9 @@ class Settings:
 LIVE = ("default_pe", "interval", "disabled_devices")
 """Fields that a change of the configuration file changes at once. The others need a restart."""
 
-SURROUNDINGS = ("sysfs", "devfs", "log-level", "log-format", "event-loop")
-"""Options that an environment may give also with a configuration file: they belong to the machine, not to the wish."""
+SURROUNDINGS = ("listen-address", "sysfs", "devfs", "log-level", "log-format", "event-loop")
+"""Options that an environment may give also with a configuration file: they belong to the machine and to how the
+service is deployed there, not to the wish. The file's own ``listenAddress`` goes before."""
 
 
 def load(options: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
@@ -159,6 +160,7 @@ def _read(
 ) -> Settings:
     wished, surroundings = Reader(wish), Reader(around)
     default = Settings()
+    around_address = surroundings.take("listen-address", address, default.listen_address)
     settings = Settings(
         default_pe=wished.take(keys.default_pe, partitioning, default.default_pe),
         interval=wished.take(keys.interval, _INTERVAL, default.interval),
@@ -168,7 +170,7 @@ def _read(
         resource_names=wished.take(keys.resource_name, resource_names, default.resource_names),
         device_injection=wished.take(keys.device_injection, one_of(DeviceInjection), default.device_injection),
         cdi_dir=wished.take(keys.cdi_dir, absolute_path, default.cdi_dir),
-        listen_address=wished.take(keys.listen_address, address, default.listen_address),
+        listen_address=wished.take(keys.listen_address, address, around_address),
         pod_resources_socket=wished.take(keys.pod_resources_socket, absolute_path, default.pod_resources_socket),
         sysfs=surroundings.take("sysfs", absolute_path, default.sysfs),
         devfs=surroundings.take("devfs", absolute_path, default.devfs),
@@ -249,5 +251,7 @@ _FILE_KEYS = _Keys(
     "podResourcesSocket",
 )
 
-OPTIONS = (*(getattr(_OPTION_KEYS, item.name) for item in fields(_Keys)), "config-file", *SURROUNDINGS)
+OPTIONS = tuple(
+    dict.fromkeys([*(getattr(_OPTION_KEYS, item.name) for item in fields(_Keys)), "config-file", *SURROUNDINGS])
+)
 """Every option of the program, without dashes."""

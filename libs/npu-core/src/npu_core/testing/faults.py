@@ -24,8 +24,13 @@ def failing(code: int) -> Fault:
 
 
 EIO = failing(errno.EIO)
+"""Every access fails as one of a broken device does."""
+
 EACCES = failing(errno.EACCES)
+"""Every access is refused."""
+
 ENODEV = failing(errno.ENODEV)
+"""Every access fails as one of a device does that has gone."""
 
 
 def garbage(text: str = "\x00\ufffdgarbage\x7f") -> Fault:

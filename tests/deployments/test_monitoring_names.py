@@ -1,0 +1,67 @@
+"""Rules and dashboard name metrics and labels that exist: a name that nobody exports alerts of nothing, for ever."""
+
+import re
+
+import pytest
+
+from deployments.exported import TARGET, exported, in_other_units
+from deployments.monitoring import Expression, expressions, rules
+from deployments.promql import names
+
+EXPRESSIONS = tuple(expressions())
+PROMETHEUS = {"up": frozenset[str](), "ALERTS": frozenset({"alertname", "alertstate"})}
+RENAMED = {"furiosa_npu_pod_info": frozenset({"exported_pod"})}
+"""What Prometheus makes of labels where ``honor_labels`` is not set."""
+_SHOWN = re.compile(r"{{ *(\w+) *}}|\$labels\.(\w+)")
+
+
+def recorded() -> dict[str, frozenset[str]]:
+    """What the recording rules make: their outermost aggregation says which labels are left."""
+    return {rule["record"]: frozenset(names(rule["expr"]).groupings[0]) for rule in rules() if "record" in rule}
+
+
+KNOWN = {**exported(), **PROMETHEUS, **recorded()}
+EACH = pytest.mark.parametrize("expression", EXPRESSIONS, ids=lambda expression: expression.where)
+
+
+@EACH
+def test_an_expression_names_metrics_that_exist(expression: Expression) -> None:
+    metrics = names(expression.text).metrics
+    assert metrics
+    assert metrics - KNOWN.keys() == set()
+
+
+@EACH
+def test_an_expression_matches_labels_that_the_metric_has(expression: Expression) -> None:
+    for metric, matched in names(expression.text).selectors:
+        assert matched - KNOWN[metric] - TARGET - RENAMED.get(metric, frozenset()) == set(), metric
+
+
+@EACH
+def test_what_is_grouped_by_and_shown_is_a_label_of_some_metric_of_the_expression(expression: Expression) -> None:
+    read = names(expression.text)
+    there = TARGET.union(*(KNOWN[metric] for metric in read.metrics))
+    grouped = {label for grouping in read.groupings for label in grouping}
+    shown = {one or other for text in expression.shown for one, other in _SHOWN.findall(text)}
+    assert (grouped | shown) - there == set()
+
+
+@EACH
+def test_values_are_taken_in_base_units(expression: Expression) -> None:
+    assert names(expression.text).metrics & in_other_units() == set()
+
+
+def test_of_every_service_something_is_said() -> None:
+    prefixes = ("furiosa_npu_hw_", "furiosa_npu_exporter_", "npu_device_plugin_", "npu_feature_discovery_")
+    named = {metric for expression in EXPRESSIONS for metric in names(expression.text).metrics}
+    assert [prefix for prefix in prefixes if not any(metric.startswith(prefix) for metric in named)] == []
+
+
+def test_the_reader_of_expressions_tells_metrics_labels_and_functions_apart() -> None:
+    read = names('sum by (a, b) (rate(x_total{c=~"d", e!="f}"}[5m])) / on (g) group_left () max(y:z) or vector(1) > 2')
+    assert read.selectors == (("x_total", frozenset({"c", "e"})), ("y:z", frozenset()))
+    assert read.groupings == (("a", "b"), ("g",), ())
+    with pytest.raises(ValueError, match="without a metric"):
+        names('{__name__="x"}')
+    with pytest.raises(ValueError, match="what is"):
+        names("x ? y")
