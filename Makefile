@@ -11,7 +11,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-oracle test-prometheus test-faults test-soak bench-scrape cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-oracle test-prometheus test-schemas test-faults test-soak bench-scrape cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ test-oracle: setup ## the same hosts through the vendor's own libraries (needs r
 test-prometheus: setup ## the real exporter scraped by a real Prometheus (needs Debian's apt-get, not root)
 	scripts/prometheus-setup
 	NPU_PROMETHEUS=required $(BIN)/python -m pytest -m prometheus tests/prometheus $(ARGS)
+
+test-schemas: setup ## the manifests against the schemas of old Kubernetes releases
+	scripts/schemas-setup
+	NPU_SCHEMAS=required $(BIN)/python -m pytest tests/deployments/test_manifests_old_releases.py $(ARGS)
 
 bench-scrape: setup ## scrapes of the exporter and of node_exporter side by side, 8 and 64 cards
 	scripts/prometheus-setup
@@ -75,9 +79,10 @@ cover: setup ## the default suite with coverage
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-lint: setup ## ruff: rules and format
+lint: setup ## ruff: rules and format; hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint deployments/images/Dockerfile; else echo "no hadolint for this machine"; fi
 
 format: setup ## rewrite to the format
 	$(BIN)/ruff check --fix .
