@@ -11,7 +11,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-oracle test-prometheus test-schemas test-faults test-soak bench-scrape cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-slow test-oracle test-prometheus test-schemas test-faults test-soak bench-scrape cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -28,8 +28,11 @@ $(VENV)/.ready: requirements/dev.txt $(PACKAGES:%=%/pyproject.toml)
 demo: setup ## the services at work on a simulated node (KEEP=1 stays up)
 	@PYTHONPATH=tests:scripts $(BIN)/python -m demo $(if $(KEEP),--keep)
 
-test: setup ## the default test suite
-	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
+test: setup ## the default test suite, about two minutes
+	$(BIN)/python -m pytest -m "not slow" --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
+
+test-slow: setup ## what the default suite leaves out because it waits for real time
+	$(BIN)/python -m pytest -m slow --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
 
 test-oracle: setup ## the same hosts through the vendor's own libraries (needs root and Python 3.10)
 	scripts/oracle-setup
