@@ -1,10 +1,13 @@
-"""Each service started as each manifest and overlay says: its command line, environment and mounts, nothing besides.
+"""Each service started as each manifest and overlay says: its command line, environment, mounts and rights.
 
 What a container has mounted of its host is copied or linked into a directory, and paths that the service knows are put
-below that; the ports are others, so that tests do not meet.
+below that; the ports are others, so that tests do not meet. Where root runs the tests, each is its securityContext's
+user, without a capability; elsewhere it is whoever runs them.
 """
 
 import asyncio
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -31,6 +34,8 @@ MODULES = {
     "/usr/bin/npu-metrics-exporter": "npu_metrics_exporter",
 }
 PODS = PluginSettings().pod_resources_socket
+_READ_SEARCH = 1 << 2
+"""CAP_DAC_READ_SEARCH; see contract.process."""
 COUNT = "beta.furiosa.ai/npu.count"
 
 
@@ -100,7 +105,9 @@ class Container:
         listening = {"NPU_LISTEN_ADDRESS": f"127.0.0.1:{self.port}"}
         assert listening.keys() <= told.keys()
         arguments = [str(self.inside(one)) if one.startswith("/") else one for one in arguments]
-        return ServiceProcess(MODULES[program], arguments, bare | told | listening | dict(others))
+        user: int = self._daemons.container["securityContext"]["runAsUser"]
+        run_as = user if os.geteuid() == 0 else None
+        return ServiceProcess(MODULES[program], arguments, bare | told | listening | dict(others), run_as)
 
     async def until_probes_succeed(self) -> None:
         """Wait until a kubelet would call it alive and ready.
@@ -130,6 +137,7 @@ class Container:
 async def node() -> AsyncIterator[Node]:
     """Two Warboy cards."""
     async with Node(warboy(0), warboy(1)) as node:
+        node.home.chmod(0o755)  # for users that are not the one that made it
         (Path(node.host.sysfs) / "bus").mkdir(exist_ok=True)
         yield node
 
@@ -138,8 +146,26 @@ async def node() -> AsyncIterator[Node]:
 def root() -> Iterator[Path]:
     """Short enough for sockets."""
     home = Path(tempfile.mkdtemp(prefix="r-"))
+    home.chmod(0o755)  # for users that are not the one that made it
     yield home
     shutil.rmtree(home)
+
+
+def _expect_bounds(daemons: Deployed, service: ServiceProcess) -> None:
+    """It has the rights it was given, and a quarter of its memory's limit to spare."""
+    status = dict(
+        line.split(":\t", 1) for line in Path(f"/proc/{service.pid}/status").read_text(encoding="ascii").splitlines()
+    )
+    (limit,) = re.fullmatch(r"(\d+)Mi", daemons.container["resources"]["limits"]["memory"]).groups()  # type: ignore[union-attr]  # then it fails
+    assert int(status["VmRSS"].removesuffix("kB")) < int(limit) * 1024 * 0.75
+    if os.geteuid() == 0:
+        context = daemons.container["securityContext"]
+        assert set(status["Uid"].split()) == {str(context["runAsUser"])}
+        assert set(status["Gid"].split()) == {str(context["runAsGroup"])}
+        assert status["NoNewPrivs"] == "1"
+        # Reading what others own, where Python itself is kept from others; no more, whoever it is.
+        assert int(status["CapBnd"], 16) & ~_READ_SEARCH == 0
+        assert int(status["CapEff"], 16) & ~_READ_SEARCH == 0
 
 
 @_daemon_sets("furiosa-device-plugin")
@@ -147,10 +173,11 @@ async def test_the_plugin_registers_and_is_ready(daemons: Deployed, node: Node, 
     await node.kubelet.start()
     container = Container(daemons, node, root)
     container.configure(daemons.config)
-    async with container.process({}):
+    async with container.process({}) as service:
         await node.offers("npu0pe0-1", "npu1pe0-1")
         await container.until_probes_succeed()
         written = sorted(path.name for path in (node.home / "cdi").glob("*"))
+        _expect_bounds(daemons, service)
         by_name = "/var/run/cdi" in daemons.mounts
         assert written == (["furiosa-npu-device-plugin-warboy.json"] if by_name else [])
 
@@ -158,7 +185,7 @@ async def test_the_plugin_registers_and_is_ready(daemons: Deployed, node: Node, 
 @_daemon_sets("furiosa-npu-feature-discovery")
 async def test_the_discovery_publishes_and_is_ready(daemons: Deployed, node: Node, root: Path, tmp_path: Path) -> None:
     (tmp_path / "authority").mkdir()
-    account = tmp_path / "account"
+    account = root / "account"
     with StandInApiServer(Authority(tmp_path / "authority")) as server:
         server.add_node("node-1")
         server.store.namespaces.add("kube-system")
@@ -172,8 +199,9 @@ async def test_the_discovery_publishes_and_is_ready(daemons: Deployed, node: Nod
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
         }
-        async with container.process(others):
+        async with container.process(others) as service:
             await container.until_probes_succeed()
+            _expect_bounds(daemons, service)
         file = node.home / "features" / Path(DEFAULT_FILE).name
         feature = server.node_feature("kube-system", "furiosa-npu-features-for-node-1")
         found = {
@@ -194,15 +222,16 @@ async def test_the_exporter_is_ready_and_tells_of_cards_and_of_pods_where_it_may
     kubelet.tell([pod("resnet", "npu0pe0-1")])
     await kubelet.start()
     try:
-        async with container.process({"NPU_POD_RESOURCES_SOCKET": str(container.inside(PODS))}):
+        async with container.process({"NPU_POD_RESOURCES_SOCKET": str(container.inside(PODS))}) as service:
             await container.until_probes_succeed()
-            (service,) = daemons.of_kind("Service")
-            page = service["metadata"]["annotations"]["prometheus.io/path"]
+            (described,) = daemons.of_kind("Service")
+            page = described["metadata"]["annotations"]["prometheus.io/path"]
             expected = [] if daemons.environment.get("NPU_POD_LABELS") == "off" else ["resnet"]
             async with asyncio.timeout(PATIENCE):
                 while (found := await _scraped(container.port, page))[1] != expected:  # noqa: ASYNC110  # pages tell nobody that they change
                     await asyncio.sleep(0.1)
             assert found[0] == {"npu0", "npu1"}
+            _expect_bounds(daemons, service)
     finally:
         await kubelet.stop()
 
