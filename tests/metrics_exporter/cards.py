@@ -5,7 +5,7 @@ from pathlib import Path
 
 from npu_core.arch import Arch
 from npu_core.cores import CoreRange
-from npu_core.device import Device, FoundCard, Rejected
+from npu_core.device import CardKey, Device, FoundCard, Rejected
 from npu_core.host import Host
 from npu_core.sensors import Quantity, Reading, Readings, Sensor
 from npu_core.testing import FakeHost, rngd, warboy
@@ -14,7 +14,7 @@ from npu_metrics_exporter.podmap import PodMap
 from npu_metrics_exporter.policy import ExportPolicy
 from npu_metrics_exporter.render import Exposition, render
 from npu_metrics_exporter.series import Budget, families
-from npu_metrics_exporter.snapshot import CardKey, CardReport, Snapshot
+from npu_metrics_exporter.snapshot import CardReport, Snapshot
 
 WALL = 1_750_000_000.0
 WARBOY: CardKey = (Arch.WARBOY, 0)

@@ -13,8 +13,8 @@ import pytest
 
 from device_plugin.clock import Clock
 from npu_core.arch import Arch
+from npu_core.device import CardKey
 from npu_metrics_exporter.pod_watch import NO_SOCKET, PodTimes, PodWatch
-from npu_metrics_exporter.podmap import CardKey
 from standins.kubelet import PodResourcesBehaviour, PodResourcesMode
 from standins.pod_teller import PodTeller, pod
 

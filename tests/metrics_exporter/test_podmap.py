@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from npu_core.arch import Arch, arch_spec
 from npu_core.cores import CoreRange
+from npu_core.device import CardKey
 from npu_core.partition import partitionings_of
-from npu_metrics_exporter.podmap import CardKey, Container, Owner, PodMap
+from npu_metrics_exporter.podmap import Container, Owner, PodMap
 
 RESOURCE = "beta.furiosa.ai/npu"
 RENEGADE = "beta.furiosa.ai/npu-renegade"

@@ -8,6 +8,9 @@ from npu_core.arch import Arch, ArchSpec, arch_spec
 from npu_core.cores import CoreRange
 from npu_core.errors import FormatError, Unreadable
 
+CardKey = tuple[Arch, int]
+"""What tells a card from every other of its host: family and index."""
+
 _BDF = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])", re.ASCII | re.IGNORECASE)
 _MAX_PCI_DEVICE = 0x1F
 _VERSION = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:\.([0-9]{1,9}))?(?![0-9])", re.ASCII)
@@ -155,7 +158,7 @@ class Device:
         return f"npu{self.index}"
 
     @property
-    def key(self) -> tuple[Arch, int]:
+    def key(self) -> CardKey:
         """Unique on a host."""
         return (self.arch, self.index)
 
@@ -205,7 +208,7 @@ class FoundCard:
         return f"npu{self.index}"
 
     @property
-    def key(self) -> tuple[Arch, int]:
+    def key(self) -> CardKey:
         """Unique on a host."""
         return (self.arch, self.index)
 

@@ -4,13 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 
 from npu_core.arch import Arch
-from npu_core.device import Device, file_order
+from npu_core.device import CardKey, Device, file_order
 from npu_core.health import HealthReport, HealthState
 from npu_core.partition import FUSION, Partitioning, Unit, units_of
 from npu_device_plugin.cutting import NOTHING_HELD, Cut, Ledger, conflict, cut_of
 from npu_device_plugin.disabled import DisabledDevice
-
-CardKey = tuple[Arch, int]
 
 FORGET_AFTER = 60.0
 """Seconds after which a lost card that nobody holds is not listed any more. It is listed again when it comes back."""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from npu_core.arch import Arch
-from npu_core.device import Device, FoundCard, Rejected
+from npu_core.device import CardKey, Device, FoundCard, Rejected
 from npu_core.errors import HostError, ReadFailedError, StuckError, Unreadable
 from npu_core.health import HealthStatus, Vitals, judge
 from npu_core.host import Host
@@ -16,7 +16,7 @@ from npu_core.partition import Partitioning
 from npu_core.service.device_threads import DeviceThreads
 from npu_core.service.logs import EventLog
 from npu_device_plugin.cutting import Ledger
-from npu_device_plugin.inventory import Card, CardKey, Fleet, HealthChange, health_changes
+from npu_device_plugin.inventory import Card, Fleet, HealthChange, health_changes
 from npu_device_plugin.telemetry import Telemetry
 
 T = TypeVar("T")

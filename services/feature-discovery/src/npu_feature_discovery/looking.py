@@ -6,8 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
-from npu_core.arch import Arch
-from npu_core.device import Device, FoundCard, Rejected
+from npu_core.device import CardKey, Device, FoundCard, Rejected
 from npu_core.errors import HostError, ReadFailedError, StuckError, Unreadable
 from npu_core.host import Host
 from npu_core.machine import Machine
@@ -17,7 +16,6 @@ from npu_core.service.logs import EventLog
 from npu_feature_discovery.labels import Facts
 
 T = TypeVar("T")
-CardKey = tuple[Arch, int]
 Sight = frozenset[tuple[CardKey, bool]]
 """Which cards are listed, and whether each has a management directory."""
 

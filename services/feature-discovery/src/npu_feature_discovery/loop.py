@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from npu_core.device import CardKey
 from npu_core.errors import HostError
 from npu_core.service.logs import EventLog
 from npu_feature_discovery.back_off import BackOff, chance
 from npu_feature_discovery.condition import Condition
 from npu_feature_discovery.decision import Memory
 from npu_feature_discovery.labels import Facts, Labels
-from npu_feature_discovery.looking import CardKey, Looker, Sight
+from npu_feature_discovery.looking import Looker, Sight
 from npu_feature_discovery.publisher import Publisher
 from npu_feature_discovery.telemetry import Telemetry
 

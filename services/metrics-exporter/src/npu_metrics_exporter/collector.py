@@ -6,13 +6,13 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
 
-from npu_core.device import Device, FoundCard, Rejected
+from npu_core.device import CardKey, Device, FoundCard, Rejected
 from npu_core.errors import HostError, StuckError
 from npu_core.host import Host
 from npu_core.service.device_threads import DeviceThreads
 from npu_core.service.logs import EventLog
 from npu_metrics_exporter.card_look import CounterLook, look_at_card, look_at_counters
-from npu_metrics_exporter.snapshot import CardKey, CardReport, CardStatus, Snapshot, is_another
+from npu_metrics_exporter.snapshot import CardReport, CardStatus, Snapshot, is_another
 from npu_metrics_exporter.telemetry import Telemetry
 
 T = TypeVar("T")

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from npu_core.device import CardKey
 from npu_core.service.logs import EventLog
-from npu_metrics_exporter.podmap import RESOURCE_PREFIX, CardKey, Held, PodMap
+from npu_metrics_exporter.podmap import RESOURCE_PREFIX, Held, PodMap
 
 _log = EventLog(__name__)
 NO_SOCKET = "NO_SOCKET"

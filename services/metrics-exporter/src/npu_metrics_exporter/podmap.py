@@ -7,11 +7,10 @@ from typing import Protocol, Self
 
 from npu_core.arch import Arch, ArchSpec, arch_spec
 from npu_core.cores import CoreRange
+from npu_core.device import CardKey
 from npu_core.errors import FormatError
 from npu_core.partition import UnitId, partitionings_of
 
-CardKey = tuple[Arch, int]
-"""Which card of a node: two families may both have an ``npu0``."""
 RESOURCE_PREFIX = "beta.furiosa.ai/"
 """What the device plugin's resources begin with, unless it was given other names."""
 

@@ -9,12 +9,9 @@ from enum import StrEnum
 
 from npu_core.arch import Arch
 from npu_core.counters import Clock, ErrorCounter, PeCounters, Utilization
-from npu_core.device import Device, FoundCard
+from npu_core.device import CardKey, Device, FoundCard
 from npu_core.errors import Unreadable
 from npu_core.sensors import Readings, Sensor
-
-CardKey = tuple[Arch, int]
-"""Unique on a host, as :attr:`npu_core.device.Device.key`."""
 
 
 class CardStatus(StrEnum):
