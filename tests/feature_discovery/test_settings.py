@@ -43,7 +43,7 @@ def test_nothing_given_is_the_default() -> None:
         ("cleanup-on-exit", "true", "cleanup_on_exit", True),
         ("start-jitter", "0", "start_jitter", 0.0),
         ("namespace", "nfd", "namespace", "nfd"),
-        ("kubeconfig", "/root/.kube/config", "kubeconfig", "/root/.kube/config"),
+        ("kubeconfig", "/etc/kube/config", "kubeconfig", "/etc/kube/config"),
         ("service-account-dir", "/a/", "service_account_dir", "/a"),
         ("api-timeout", "3", "api_timeout", 3.0),
         ("listen-address", ":6256", "listen_address", Address("", 6256)),
