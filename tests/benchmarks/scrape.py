@@ -77,10 +77,10 @@ def side_by_side(servers: list[Server], cards: int, rounds: int) -> list[Figures
         cpu = dict.fromkeys(servers, 0.0)
         size = {server: scrapes[server]() for server in servers}
         for server in servers:  # processor time is counted in ticks: each server's scrapes in one piece
-            before = server.cpu
+            before = server.footprint.cpu
             for _ in range(rounds):
                 scrapes[server]()
-            cpu[server] = (server.cpu - before) / rounds
+            cpu[server] = (server.footprint.cpu - before) / rounds
         for _ in range(rounds):
             for server in servers:
                 begun = time.perf_counter()
@@ -94,7 +94,7 @@ def side_by_side(servers: list[Server], cards: int, rounds: int) -> list[Figures
                 percentile(times[server], 0.5),
                 percentile(times[server], 0.99),
                 cpu[server] * 1000,
-                server.rss,
+                server.footprint.rss,
                 size[server],
             )
             for server in servers
@@ -122,15 +122,17 @@ def crowd(server: Server, cards: int, rounds: int) -> Figures:
             if reply.status != HTTPStatus.OK:
                 errors.append(str(reply.status))
 
-    before = server.cpu
+    before = server.footprint.cpu
     threads = [threading.Thread(target=work) for _ in range(_SCRAPERS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    cpu = (server.cpu - before) * 1000 / (_SCRAPERS * rounds)
+    cpu = (server.footprint.cpu - before) * 1000 / (_SCRAPERS * rounds)
     p50, p99 = percentile(times, 0.5), percentile(times, 0.99)
-    return Figures(server.name, cards, f"{_SCRAPERS} at once, gzip", p50, p99, cpu, server.rss, 0, len(errors))
+    return Figures(
+        server.name, cards, f"{_SCRAPERS} at once, gzip", p50, p99, cpu, server.footprint.rss, 0, len(errors)
+    )
 
 
 def measure(cards: int, rounds: int) -> list[Figures]:

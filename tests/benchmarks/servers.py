@@ -11,11 +11,11 @@ from typing import Self
 
 from benchmarks.client import Connection
 from contract.configured import free_port
+from footprint import Footprint, footprint
 from npu_core.testing import FakeHost
 
 NODE_EXPORTER = Path(__file__).resolve().parents[2] / ".venv-prometheus" / "usr" / "bin" / "prometheus-node-exporter"
 _PATIENCE = 20.0
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Server:
@@ -49,16 +49,9 @@ class Server:
         self._process.wait(_PATIENCE)
 
     @property
-    def cpu(self) -> float:
-        """Seconds of processor time so far, user and system."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
-
-    @property
-    def rss(self) -> int:
-        """Resident memory in kB."""
-        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    def footprint(self) -> Footprint:
+        """What it costs now."""
+        return footprint(self._process.pid)
 
 
 def exporter(host: FakeHost, *options: str) -> Server:
