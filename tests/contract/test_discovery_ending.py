@@ -133,18 +133,16 @@ async def test_the_resting_process_has_mapped_no_library_that_it_has_no_use_for(
 
 
 async def test_the_resting_process_has_loaded_no_module_that_it_has_no_use_for(node: LabelledNode) -> None:
-    # What runs is the daemon's own main function, in a process that says at its end what it has loaded.
+    # What runs is the command's own main function, in a process that says at its end what it has loaded.
     program = (
-        "import sys, npu_feature_discovery.daemon as daemon\n"
-        "from npu_core.service.lifetime import WITH_HANGUP, hold_signals\n"
-        "hold_signals(WITH_HANGUP)\n"
-        "status = daemon.main(sys.argv[1:])\n"
-        "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
-        "sys.exit(status)\n"
+        "import atexit, sys\n"
+        "from npu_feature_discovery.entry import main\n"
+        "atexit.register(lambda: print(*sorted({name.partition('.')[0] for name in sys.modules})))\n"
+        "main()\n"
     )
-    given = f'{{"output-file": "{node.file}", "sysfs": "{node.host.sysfs}", "devfs": "{node.host.devfs}"}}'
+    given = ("--output-file", str(node.file), "--sysfs", node.host.sysfs, "--devfs", node.host.devfs)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-c", program, given, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-P", "-c", program, *given, stdout=asyncio.subprocess.PIPE
     )
     await node.until_labelled(npu_count="2")
     process.send_signal(signal.SIGTERM)

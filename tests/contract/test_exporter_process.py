@@ -43,18 +43,16 @@ async def node() -> AsyncIterator[ScrapedNode]:
 
 
 async def test_the_resting_process_has_loaded_no_module_that_it_has_no_use_for(node: ScrapedNode) -> None:
-    # What runs is the daemon's own main function, in a process that says at its end what it has loaded.
+    # What runs is the command's own main function, in a process that says at its end what it has loaded.
     program = (
-        "import sys, npu_metrics_exporter.daemon as daemon\n"
-        "from npu_core.service.lifetime import hold_signals\n"
-        "hold_signals()\n"
-        "status = daemon.main(sys.argv[1:])\n"
-        "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
-        "sys.exit(status)\n"
+        "import atexit, sys\n"
+        "from npu_metrics_exporter.entry import main\n"
+        "atexit.register(lambda: print(*sorted({name.partition('.')[0] for name in sys.modules})))\n"
+        "main()\n"
     )
-    given = f'{{"listen-address": "127.0.0.1:{node.port}", "pod-labels": "off"}}'
+    given = ("--listen-address", f"127.0.0.1:{node.port}", "--pod-labels", "off")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-c", program, given, stdout=asyncio.subprocess.PIPE, env=environment_of(node.host)
+        sys.executable, "-P", "-c", program, *given, stdout=asyncio.subprocess.PIPE, env=environment_of(node.host)
     )
     await answers(node, "/readyz", 200)
     assert (await node.get("/metrics")).status == 200

@@ -12,7 +12,6 @@ from deployments.manifests import GOLDEN, MANIFESTS, Deployed, deployed, the
 from deployments.monitoring import Json, documents
 from npu_core.errors import SettingsError
 from npu_device_plugin.injection import DeviceInjection
-from npu_feature_discovery import plain_options
 from npu_feature_discovery.settings import SinkKind
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.api_sink import ApiSink
@@ -66,7 +65,7 @@ def test_a_service_knows_every_variable_that_is_set(daemons: Deployed) -> None:
     """One with a typing error would be without effect, and nobody would say so."""
     options = {
         PLUGIN: plugin_settings.OPTIONS,
-        DISCOVERY: plain_options.OPTIONS,
+        DISCOVERY: discovery_settings.OPTIONS,
         EXPORTER: exporter_settings.OPTIONS,
     }
     known = {f"NPU_{option.upper().replace('-', '_')}" for option in options[daemons.name]}

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from npu_core.testing import FakeHost, warboy
-from npu_device_plugin.daemon import main
+from npu_device_plugin.daemon import run
 
 PATIENCE = 20.0
-PROGRAM = Path(sys.executable).with_name("k8s-device-plugin")
 TIME_TO_STOP = 2.0
 OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}
 TOO_HEAVY = {"typer", "pydantic", "rich", "click", "kubernetes", "prometheus_client"}
@@ -52,19 +51,8 @@ async def lines_until(process: asyncio.subprocess.Process, text: str) -> list[st
     pytest.fail(f"it ended without logging {text!r}")
 
 
-def command_line(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0")[:-1]
-
-
 async def ended(process: asyncio.subprocess.Process) -> int:
     return await asyncio.wait_for(process.wait(), TIME_TO_STOP)
-
-
-async def test_the_daemon_is_the_process_that_was_started(tmp_path: Path, socket_dir: Path) -> None:
-    async with started(FakeHost(tmp_path, warboy(0)), socket_dir, "--interval", "7") as process:
-        await lines_until(process, "starting")
-        assert command_line(process.pid)[:4] == [sys.executable, "-P", "-m", "npu_device_plugin.daemon"]
-        assert json.loads(command_line(process.pid)[4]) == {"interval": "7", "plugin-dir": str(socket_dir)}
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
@@ -101,7 +89,7 @@ async def test_a_host_without_cards_is_told_once_and_waited_for(tmp_path: Path, 
 
 
 def test_wrong_settings_end_it_as_they_end_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(['{"interval": "soon"}']) == 2
+    assert run({"interval": "soon"}) == 2
     assert capsys.readouterr().err == (
         "command line: --interval is 'soon': expected a number of seconds from 0.1 to 86400\n"
     )
@@ -120,26 +108,3 @@ def test_signals_are_held_before_anything_heavy_is_loaded() -> None:
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=PATIENCE, check=True).stdout
     modules = {name.partition(".")[0] for name in json.loads(printed)}
     assert modules & (TOO_HEAVY | {"asyncio", "grpc", "yaml"}) == set()
-
-
-async def test_what_lies_in_the_working_directory_is_not_loaded(tmp_path: Path, socket_dir: Path) -> None:
-    for name in ("yaml.py", "uvloop.py", "grpc.py", "npu_core.py"):
-        (tmp_path / name).write_text("raise SystemExit('somebody else is in charge')\n")
-    config = tmp_path / "config.yaml"
-    config.write_text(f"pluginDir: {socket_dir}\nlistenAddress: 'off'\n")
-    host = FakeHost(tmp_path / "host", warboy(0))
-    process = await asyncio.create_subprocess_exec(
-        PROGRAM,
-        *("--config-file", str(config)),
-        cwd=tmp_path,
-        env=OTHERS | {"NPU_SYSFS": host.sysfs, "NPU_DEVFS": host.devfs},
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        await lines_until(process, "serving")
-        process.send_signal(signal.SIGTERM)
-        assert await ended(process) == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()

@@ -15,7 +15,7 @@ from npu_core.arch import Arch
 from npu_core.testing import FakeHost, rngd, warboy
 from npu_feature_discovery import __version__
 from npu_feature_discovery.labels import Extra
-from npu_feature_discovery.plain_options import FLAGS, OPTIONS
+from npu_feature_discovery.settings import FLAGS, OPTIONS
 
 PATIENCE = 30
 ANSWER_OF_CHECK = 6.0

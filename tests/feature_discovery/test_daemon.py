@@ -1,23 +1,18 @@
 """The resting process, and how the service is put together."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from npu_core.testing import FakeHost, warboy
 from npu_feature_discovery.app import sink_of
-from npu_feature_discovery.daemon import main
+from npu_feature_discovery.daemon import run
 from npu_feature_discovery.settings import load
 from npu_feature_discovery.sinks.feature_file import FeatureFileSink
 
 PATIENCE = 30
 TOO_HEAVY = {"asyncio", "typer", "click", "pydantic", "kubernetes", "grpc", "prometheus_client", "yaml", "subprocess"}
-OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}
 
 
 def modules_of(module: str) -> set[str]:
@@ -37,31 +32,10 @@ def test_signals_are_held_before_anything_heavy_is_loaded() -> None:
 
 
 def test_wrong_settings_end_it_as_they_end_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(['{"interval": "soon"}']) == 2
+    assert run({"interval": "soon"}) == 2
     assert capsys.readouterr().err == (
         "command line: --interval is 'soon': expected a number of seconds from 0.1 to 86400, or infinite\n"
     )
-
-
-def test_the_daemon_is_the_process_that_was_started_and_loads_nothing_of_the_working_directory(tmp_path: Path) -> None:
-    for name in ("npu_core.py", "logging.py", "typer.py"):
-        (tmp_path / name).write_text("raise SystemExit('somebody else is in charge')\n")
-    host, file = FakeHost(tmp_path / "host", warboy(0)), tmp_path / "file"
-    program = Path(sys.executable).with_name("npu-feature-discovery")
-    with subprocess.Popen(
-        [program, "--output-file", str(file)],
-        cwd=tmp_path,
-        env=OTHERS | {"NPU_SYSFS": host.sysfs, "NPU_DEVFS": host.devfs},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        assert any("published" in line for line in process.stderr)
-        words = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0
-    assert words[1:4] == ["-P", "-m", "npu_feature_discovery.daemon"]
-    assert json.loads(words[4]) == {"output-file": str(file)}
 
 
 @pytest.mark.parametrize(

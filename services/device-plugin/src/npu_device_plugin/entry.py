@@ -1,11 +1,23 @@
 """Where the process begins."""
 
+import sys
+
 from npu_core.service.lifetime import hold_signals
 
 
 def main() -> None:
     """The ``k8s-device-plugin`` command."""
     hold_signals()
-    from npu_device_plugin.cli import main as command  # noqa: PLC0415  # takes a while, and a signal may come meanwhile
+    # What is loaded from here on takes a while, and a signal may come meanwhile.
+    from npu_core.service import plain_options  # noqa: PLC0415  # as said
+    from npu_device_plugin.settings import OPTIONS  # noqa: PLC0415  # as said
 
-    command()
+    given = plain_options.parse(sys.argv[1:], OPTIONS)
+    if given is None:
+        from npu_device_plugin.cli import main as command  # noqa: PLC0415  # only where a line has to be parsed
+
+        command()
+    else:
+        from npu_device_plugin.daemon import run  # noqa: PLC0415  # as said
+
+        sys.exit(run(given))

@@ -14,8 +14,7 @@ from npu_core.errors import HostError, SettingsError
 from npu_core.service.lifetime import WITH_HANGUP, release_signals
 from npu_core.service.settings import environment_name
 from npu_feature_discovery import __version__
-from npu_feature_discovery.plain_options import OPTIONS
-from npu_feature_discovery.settings import Settings, load
+from npu_feature_discovery.settings import OPTIONS, Settings, load
 
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None)
 

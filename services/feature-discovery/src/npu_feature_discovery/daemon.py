@@ -1,30 +1,39 @@
-"""The resting process: started by the command line in its own place, with the options it has checked.
+"""The resting process: what the command line becomes, with the options that were given.
 
-It parses the settings anew from what was given, so that it needs no library for command lines, whose weight would
-stay with it for as long as the node runs.
+It never loads the library for command lines, whose weight would stay with it for as long as the node runs: a plain
+line is read without, and after any other the daemon is started in its place and reads the settings anew.
 """
 
 import json
 import os
 import sys
+from collections.abc import Mapping
 
 from npu_core.errors import SettingsError
 from npu_core.service import logs
 from npu_core.service.lifetime import WITH_HANGUP, hold_signals
-from npu_feature_discovery import __version__
+from npu_feature_discovery import __version__, once
 from npu_feature_discovery.app import Service
 from npu_feature_discovery.settings import load
 
 _log = logs.EventLog(__name__)
 
 
-def main(arguments: list[str]) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit status."""
+def run(given: Mapping[str, str]) -> int:
+    """Run until SIGTERM or SIGINT, or until what was asked for is done; returns the exit status.
+
+    Signals have to be held back already.
+
+    Args:
+        given: the options of the command line, without dashes.
+    """
     try:
-        settings = load(json.loads(arguments[0]), os.environ)
+        settings = load(given, os.environ)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    if settings.ends_by_itself:
+        return once.run(settings)
     logs.configure(settings.log_level, settings.log_format)
     _log.info("starting", version=__version__, sink=settings.sink, interval=settings.interval)
     status = Service(settings).run()
@@ -34,4 +43,4 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     hold_signals(WITH_HANGUP)
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(json.loads(sys.argv[1])))

@@ -1,6 +1,5 @@
 """Where the process begins."""
 
-import os
 import sys
 
 from npu_core.service.lifetime import WITH_HANGUP, hold_signals
@@ -9,27 +8,16 @@ from npu_core.service.lifetime import WITH_HANGUP, hold_signals
 def main() -> None:
     """The ``npu-feature-discovery`` command."""
     hold_signals(WITH_HANGUP)
-    _run_what_is_plain(sys.argv[1:])
-    from npu_feature_discovery.cli import main as command  # noqa: PLC0415  # takes a while, and a signal may come
+    # What is loaded from here on takes a while, and a signal may come meanwhile.
+    from npu_core.service import plain_options  # noqa: PLC0415  # as said
+    from npu_feature_discovery.settings import FLAGS, OPTIONS  # noqa: PLC0415  # as said
 
-    command()
+    given = plain_options.parse(sys.argv[1:], OPTIONS, FLAGS)
+    if given is None:
+        from npu_feature_discovery.cli import main as command  # noqa: PLC0415  # only where a line has to be parsed
 
+        command()
+    else:
+        from npu_feature_discovery.daemon import run  # noqa: PLC0415  # as said
 
-def _run_what_is_plain(arguments: list[str]) -> None:
-    """Do, and end, where it was plainly asked for one thing: the library for command lines takes longer than that."""
-    from npu_feature_discovery import plain_options  # noqa: PLC0415  # a signal may come
-
-    given = plain_options.parse(arguments)
-    if given is None or not plain_options.asks_for_an_end(given, os.environ):
-        return
-    from npu_core.errors import SettingsError  # noqa: PLC0415  # the daemon-to-be has no use for it
-    from npu_feature_discovery.settings import load  # noqa: PLC0415  # as above
-
-    try:
-        settings = load(given, os.environ)
-    except SettingsError:
-        return  # the command line says what is wrong
-    if settings.ends_by_itself:
-        from npu_feature_discovery.once import run  # noqa: PLC0415  # as above
-
-        sys.exit(run(settings))
+        sys.exit(run(given))

@@ -24,7 +24,6 @@ from npu_core.service.settings import (
 )
 from npu_feature_discovery.labels import Extra, Mixed
 from npu_feature_discovery.nfd_rules import COMMENTS, OLDEST, NfdVersion
-from npu_feature_discovery.plain_options import OPTIONS
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -136,6 +135,35 @@ class Settings:
     def writes_file(self) -> bool:
         """Whether labels go into a file, or to standard output in its place."""
         return self.sink is SinkKind.FEATURE_FILE
+
+
+OPTIONS = (
+    "sink",
+    "interval",
+    "oneshot",
+    "print",
+    "remove",
+    "output-file",
+    "mixed",
+    "extra-labels",
+    "expiry",
+    "nfd-version",
+    "cleanup-on-exit",
+    "start-jitter",
+    "namespace",
+    "kubeconfig",
+    "service-account-dir",
+    "api-timeout",
+    "listen-address",
+    "sysfs",
+    "devfs",
+    "log-level",
+    "log-format",
+)
+"""Every option of the program, without dashes."""
+
+FLAGS = ("oneshot", "print", "remove", "cleanup-on-exit")
+"""Options without a value; their environment variables say ``true`` or ``false``."""
 
 
 def load(options: Mapping[str, str], environment: Mapping[str, str]) -> Settings:

@@ -1,14 +1,14 @@
-"""The resting process: started by the command line in its own place, with the options it has checked.
+"""The resting process: what the command line becomes, with the options that were given.
 
-It parses the settings anew from what was given, so that it needs no library for command lines, whose weight would
-stay with it for as long as the node runs.
+It never loads the library for command lines, whose weight would stay with it for as long as the node runs: a plain
+line is read without, and after any other the daemon is started in its place and reads the settings anew.
 """
 
 import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from npu_core.config.reload import Following
@@ -24,11 +24,15 @@ from npu_metrics_exporter.web_reload import WebKeeper
 _log = logs.EventLog(__name__)
 
 
-def main(arguments: list[str]) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit status."""
+def run(given: Mapping[str, str]) -> int:
+    """Run until SIGTERM or SIGINT, which have to be held back already; returns the exit status.
+
+    Args:
+        given: the options of the command line, without dashes.
+    """
     telemetry = Telemetry()
     try:
-        following = Following(partial(load, json.loads(arguments[0]), os.environ), LIVE, telemetry.config)
+        following = Following(partial(load, given, os.environ), LIVE, telemetry.config)
         keeper = WebKeeper(following.settings.web_config_file)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
@@ -61,4 +65,4 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
 
 if __name__ == "__main__":
     hold_signals()
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(json.loads(sys.argv[1])))

@@ -1,11 +1,23 @@
 """Where the process begins."""
 
+import sys
+
 from npu_core.service.lifetime import hold_signals
 
 
 def main() -> None:
     """The ``npu-metrics-exporter`` command."""
     hold_signals()
-    from npu_metrics_exporter.cli import main as command  # noqa: PLC0415  # takes a while, and a signal may come
+    # What is loaded from here on takes a while, and a signal may come meanwhile.
+    from npu_core.service import plain_options  # noqa: PLC0415  # as said
+    from npu_metrics_exporter.settings import OPTIONS  # noqa: PLC0415  # as said
 
-    command()
+    given = plain_options.parse(sys.argv[1:], OPTIONS)
+    if given is None:
+        from npu_metrics_exporter.cli import main as command  # noqa: PLC0415  # only where a line has to be parsed
+
+        command()
+    else:
+        from npu_metrics_exporter.daemon import run  # noqa: PLC0415  # as said
+
+        sys.exit(run(given))
