@@ -183,7 +183,7 @@ async def test_too_many_at_once_are_told_so_and_room_comes_back(port: int) -> No
 
 
 async def test_an_address_that_is_taken_is_an_error(port: int) -> None:
-    with pytest.raises(OSError, match="address already in use"):
+    with pytest.raises(OSError, match="Address already in use"):
         await Probe(ROUTES).serve("127.0.0.1", port)
 
 

@@ -1,7 +1,7 @@
 """The plugin as a whole: what runs, and what each part tells the others."""
 
 import asyncio
-import secrets
+import os
 import time
 from collections.abc import Callable, Coroutine
 
@@ -179,7 +179,7 @@ class DevicePlugin:
         resource = registration.resource
         self._warn(offer, resource, settings.default_pe)
         servicer = OfferServicer(resource, offer, self._telemetry, settings.device_injection, self._keeper.granted)
-        supervisor = Supervisor(registration, servicer, f".npu-{secrets.token_hex(3)}", self._telemetry)
+        supervisor = Supervisor(registration, servicer, f".npu-{os.urandom(3).hex()}", self._telemetry)
         self._servicers[offer.arch], self._supervisors[offer.arch] = servicer, supervisor
         _log.info("offering", resource=resource, family=offer.arch, **_counts(offer))
         self._start(supervisor.run(), f"supervisor of {resource}")

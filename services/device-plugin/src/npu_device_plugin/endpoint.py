@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from npu_core.service.probe import Answer, Route
 from npu_device_plugin.condition import Condition
+from npu_device_plugin.metrics import CONTENT_TYPE, exposition
 from npu_device_plugin.telemetry import Telemetry
 
 
@@ -35,7 +36,4 @@ def _unready(condition: Condition) -> str:
 
 
 def _metrics(condition: Condition, telemetry: Telemetry) -> Answer:
-    # Not loaded before the first scrape: it weighs more than the rest of the plugin's own code.
-    from npu_device_plugin.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415
-
     return Answer(exposition(condition, telemetry, time.time()), content_type=CONTENT_TYPE)

@@ -1,15 +1,11 @@
 """The plugin's metrics, ``npu_device_plugin_*``: numbers it kept anyway, in Prometheus' words."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
-
+from npu_core.service.exposition import CONTENT_TYPE, Family, Kind, Sample, histogram_samples
+from npu_core.service.exposition import exposition as exposition_of
 from npu_device_plugin import __version__
 from npu_device_plugin.condition import Condition
 from npu_device_plugin.telemetry import LATENCY_BOUNDS, Telemetry
@@ -22,17 +18,7 @@ def exposition(condition: Condition, telemetry: Telemetry, now: float) -> str:
     """Everything, in Prometheus' text format; ``now`` is seconds since the epoch."""
     counters = [_counter(row, row.counts(telemetry)) for row in _COUNTERS]
     gauges = [_gauge(row, row.values(condition, telemetry, now)) for row in _GAUGES]
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot([*counters, _latency(telemetry), *gauges]))
-    return generate_latest(registry).decode()
-
-
-class _Snapshot(Collector):
-    def __init__(self, families: list[Metric]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterable[Metric]:
-        return self._families
+    return exposition_of([*counters, _latency(telemetry), *gauges])
 
 
 Samples = Mapping[tuple[str, ...], float]
@@ -156,24 +142,24 @@ def _units(condition: Condition) -> Iterator[tuple[tuple[str, ...], float]]:
             yield (name, offer.arch, word), sum(unit.healthy is healthy for unit in offer.units)
 
 
-def _latency(telemetry: Telemetry) -> Metric:
-    name = f"{_PREFIX}allocate_duration_seconds"
-    family = HistogramMetricFamily(name, "Time to answer Allocate.", labels=["resource"])
-    for resource, latency in sorted(telemetry.latency.items()):
-        bounds = (*map(str, LATENCY_BOUNDS), "+Inf")
-        family.add_metric([resource], list(zip(bounds, latency.cumulated(), strict=True)), latency.total)
-    return family
+def _latency(telemetry: Telemetry) -> Family:
+    samples = tuple(
+        sample
+        for resource, latency in sorted(telemetry.latency.items())
+        for sample in histogram_samples({"resource": resource}, LATENCY_BOUNDS, latency.cumulated(), latency.total)
+    )
+    return Family(f"{_PREFIX}allocate_duration_seconds", Kind.HISTOGRAM, "Time to answer Allocate.", samples)
 
 
-def _counter(row: _CounterRow, counts: Samples) -> Metric:
-    family = CounterMetricFamily(_PREFIX + row.name, row.help, labels=row.labels)
-    for key, count in sorted(counts.items()):
-        family.add_metric(key, count)
-    return family
+def _counter(row: _CounterRow, counts: Samples) -> Family:
+    samples = tuple(_sample(row.labels, key, count) for key, count in sorted(counts.items()))
+    return Family(f"{_PREFIX}{row.name}_total", Kind.COUNTER, row.help, samples)
 
 
-def _gauge(row: _GaugeRow, values: Samples) -> Metric:
-    family = GaugeMetricFamily(_PREFIX + row.name, row.help, labels=row.labels)
-    for key, value in values.items():
-        family.add_metric(key, value)
-    return family
+def _gauge(row: _GaugeRow, values: Samples) -> Family:
+    samples = tuple(_sample(row.labels, key, value) for key, value in values.items())
+    return Family(_PREFIX + row.name, Kind.GAUGE, row.help, samples)
+
+
+def _sample(names: tuple[str, ...], key: tuple[str, ...], value: float) -> Sample:
+    return Sample(dict(zip(names, key, strict=True)), value)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
-from npu_core.config.file import read_config
 from npu_core.errors import FormatError, Problem, SettingsError
 from npu_core.partition import FUSION, Partitioning
 from npu_core.service.logs import LogFormat, LogLevel
@@ -140,7 +139,7 @@ def _load_file(
     problems = [item.problem(f"no other option beside {config.name}") for item in excluded]
     try:
         path = absolute_path(config)
-        settings = _read(read_config(path), around, environment, _FILE_KEYS, path)
+        settings = _read(_read_file(path), around, environment, _FILE_KEYS, path)
     except FormatError as error:
         problems.append(config.problem(error.expected))
     except SettingsError as error:
@@ -149,6 +148,12 @@ def _load_file(
         if not problems:
             return settings
     raise SettingsError(problems)
+
+
+def _read_file(path: str) -> tuple[Given, ...]:
+    from npu_core.config.file import read_config  # noqa: PLC0415  # YAML is not loaded where there is no file
+
+    return read_config(path)
 
 
 def _read(

@@ -10,6 +10,7 @@ from npu_core.service.logs import EventLog
 from npu_core.service.probe import Answer, Probe, Route
 from npu_core.service.settings import Address
 from npu_feature_discovery.condition import Condition
+from npu_feature_discovery.metrics import CONTENT_TYPE, exposition
 from npu_feature_discovery.telemetry import Telemetry
 
 _log = EventLog(__name__)
@@ -45,7 +46,7 @@ async def _serve(probe: Probe, address: Address) -> None:
     while True:
         try:
             await probe.serve(address.host, address.port)
-        except (OSError, UnicodeError) as error:  # the latter of a name that cannot be one
+        except OSError as error:
             if str(error) != told:
                 told = str(error)
                 _log.error("cannot listen", address=address, reason=told)
@@ -68,7 +69,4 @@ def _unavailable(why: str) -> Answer:
 
 
 def _metrics(condition: Condition, telemetry: Telemetry) -> Answer:
-    # Not loaded before the first scrape: it weighs more than the rest of the discovery's own code.
-    from npu_feature_discovery.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415
-
     return Answer(exposition(condition, telemetry, time.time()), content_type=CONTENT_TYPE)

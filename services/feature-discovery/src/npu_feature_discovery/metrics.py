@@ -1,13 +1,9 @@
 """The discovery's metrics, ``npu_feature_discovery_*``: numbers it kept anyway, in Prometheus' words."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
-
+from npu_core.service.exposition import CONTENT_TYPE, Family, Kind, Sample
+from npu_core.service.exposition import exposition as exposition_of
 from npu_feature_discovery import __version__
 from npu_feature_discovery.condition import Condition
 from npu_feature_discovery.telemetry import Telemetry
@@ -18,39 +14,24 @@ _PREFIX = "npu_feature_discovery_"
 
 def exposition(condition: Condition, telemetry: Telemetry, now: float) -> str:
     """Everything, in Prometheus' text format; ``now`` is seconds since the epoch."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot([*_counters(telemetry), *_gauges(condition, telemetry, now)]))
-    return generate_latest(registry).decode()
+    return exposition_of([*_counters(telemetry), *_gauges(condition, telemetry, now)])
 
 
-class _Snapshot(Collector):
-    def __init__(self, families: list[Metric]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterable[Metric]:
-        return self._families
-
-
-def _counters(telemetry: Telemetry) -> Iterator[Metric]:
-    changes = CounterMetricFamily(f"{_PREFIX}changes", "Changes of what is published, the first time included.")
-    changes.add_metric([], telemetry.changes)
-    yield changes
-    publishes = CounterMetricFamily(
-        f"{_PREFIX}publishes", "Times the labels were published, by what that did.", labels=["outcome"]
-    )
-    for outcome, count in sorted(telemetry.publishes.items()):
-        publishes.add_metric([outcome], count)
-    yield publishes
-    failures = CounterMetricFamily(f"{_PREFIX}failures", "Looks and publications that failed.", labels=["reason"])
-    for reason, count in sorted(telemetry.failures.items()):
-        failures.add_metric([reason], count)
-    yield failures
+def _counters(telemetry: Telemetry) -> Iterator[Family]:
+    yield _counter("changes", "Changes of what is published, the first time included.", Sample({}, telemetry.changes))
+    publishes = (Sample({"outcome": outcome}, count) for outcome, count in sorted(telemetry.publishes.items()))
+    yield _counter("publishes", "Times the labels were published, by what that did.", *publishes)
+    failures = (Sample({"reason": reason}, count) for reason, count in sorted(telemetry.failures.items()))
+    yield _counter("failures", "Looks and publications that failed.", *failures)
 
 
-def _gauges(condition: Condition, telemetry: Telemetry, now: float) -> Iterator[Metric]:
-    build = GaugeMetricFamily(f"{_PREFIX}build_info", "1; the version is in the label.", labels=["version"])
-    build.add_metric([__version__], 1)
-    yield build
+def _counter(name: str, text: str, *samples: Sample) -> Family:
+    return Family(f"{_PREFIX}{name}_total", Kind.COUNTER, text, samples)
+
+
+def _gauges(condition: Condition, telemetry: Telemetry, now: float) -> Iterator[Family]:
+    version = Sample({"version": __version__}, 1)
+    yield Family(f"{_PREFIX}build_info", Kind.GAUGE, "1; the version is in the label.", (version,))
     for name, text, value in (
         ("labels", "Labels that belong on the node.", None if condition.labels is None else len(condition.labels)),
         ("cards", "Cards that the last good look found.", condition.cards),
@@ -61,4 +42,4 @@ def _gauges(condition: Condition, telemetry: Telemetry, now: float) -> Iterator[
         ("heartbeat_timestamp_seconds", "When the loop last turned.", now - condition.heartbeat_age),
     ):
         if value is not None:  # what is not known yet is not there, rather than 0
-            yield GaugeMetricFamily(_PREFIX + name, text, value=value)
+            yield Family(_PREFIX + name, Kind.GAUGE, text, (Sample({}, value),))

@@ -8,18 +8,18 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from npu_core.service.listening import listen
 from npu_core.service.logs import EventLog
 from npu_metrics_exporter.connection import Connection, Limits, peer_failed
 from npu_metrics_exporter.web import Web
 from npu_metrics_exporter.web_reload import WebKeeper
 
 _log = EventLog(__name__)
-_BACKLOG = 128
 _MOST_ACCEPTED = 16
 """Connections accepted before something else gets its turn."""
 _REST_SECONDS = 1.0
@@ -165,49 +165,12 @@ async def serve(
     listeners: list[socket.socket] = []
     try:
         for host, port in addresses:
-            listeners.extend(_listen(host, port))
+            listeners.extend(await listen(host, port))
     except OSError:
         for listener in listeners:
             listener.close()
         raise
     return Server(web, keeper, listeners, limits)
-
-
-def _listen(host: str, port: int) -> Iterator[socket.socket]:
-    """Sockets for all addresses of a host. Of "every address", what this machine's kernel knows is enough."""
-    flags = socket.AI_PASSIVE
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=flags)
-    refused: OSError | None = None
-    count = 0
-    for family, kind, protocol, _, address in dict.fromkeys(found):
-        try:
-            listener = socket.socket(family, kind, protocol)
-        except OSError as error:
-            refused = error
-            continue
-        try:
-            _bind(listener, family, address)
-        except OSError as error:
-            listener.close()
-            if host or error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-                raise
-            refused = error
-            continue
-        count += 1
-        yield listener
-    if not count:
-        raise refused or OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
-
-
-def _bind(listener: socket.socket, family: int, address: tuple[object, ...]) -> None:
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Those that are accepted inherit it.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if family == socket.AF_INET6:
-        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    listener.setblocking(False)
-    listener.bind(address)
-    listener.listen(_BACKLOG)
 
 
 def _uvicorn_config(web: Web) -> Config:

@@ -5,10 +5,13 @@ uploaded. Anything slower, larger or stranger than that is cut off.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Self
 
+from npu_core.service.listening import listen
 from npu_core.service.logs import EventLog
 
 _log = EventLog(__name__)
@@ -36,6 +39,36 @@ class Answer:
 Route = Callable[[], Answer]
 
 
+class Serving:
+    """An endpoint at work. May be used as ``async with``: it is closed at the end.
+
+    Attributes:
+        sockets: where it listens; one for each address of the host.
+    """
+
+    def __init__(self, servers: Iterable[asyncio.Server], sockets: Iterable[socket.socket]) -> None:
+        """What these servers do at these sockets."""
+        self.sockets = tuple(sockets)
+        self._servers = tuple(servers)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+        await self.wait_closed()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        for server in self._servers:
+            server.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until every connection has ended; after :meth:`close`."""
+        for server in self._servers:
+            await server.wait_closed()
+
+
 class Probe:
     """Serves routes until it is closed."""
 
@@ -52,13 +85,15 @@ class Probe:
         self._tasks: set[asyncio.Task[None]] = set()
         self._faults: set[tuple[str, str]] = set()
 
-    async def serve(self, host: str, port: int) -> asyncio.Server:
-        """Begin to listen.
+    async def serve(self, host: str, port: int) -> Serving:
+        """Begin to listen on every address of a host; of an empty one, on every address of the machine.
 
         Raises:
-            OSError: if the address cannot be had.
+            OSError: if an address cannot be had.
         """
-        return await asyncio.start_server(self._accept, host, port, limit=_REQUEST_LIMIT)
+        sockets = await listen(host, port)
+        servers = [await asyncio.start_server(self._accept, sock=each, limit=_REQUEST_LIMIT) for each in sockets]
+        return Serving(servers, sockets)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A task of our own: Python 3.11 logs a traceback when one made by the streams is cancelled at the end.

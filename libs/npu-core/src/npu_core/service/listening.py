@@ -1,0 +1,73 @@
+"""Sockets that listen, for whatever serves them."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Iterator, Sequence
+
+_BACKLOG = 128
+_Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+_Found = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]]
+
+
+async def listen(host: str, port: int) -> tuple[socket.socket, ...]:
+    """Listen on every address of a host; of an empty one, on every address of the machine that its kernel knows.
+
+    Raises:
+        OSError: if an address cannot be had; then none is kept.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        sockets.extend(_bound(host, await _addresses(host, port)))
+    except OSError:
+        for each in sockets:
+            each.close()
+        raise
+    return tuple(sockets)
+
+
+async def _addresses(host: str, port: int) -> _Found:
+    flags = socket.AI_PASSIVE
+    try:
+        # Nothing is asked of anybody, so nothing waits. uvloop would start four threads for it, and keep them.
+        return socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=flags | socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        loop = asyncio.get_running_loop()
+        return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except UnicodeError as error:
+        raise OSError(errno.EINVAL, f"{host} cannot be the name of a host") from error
+
+
+def _bound(host: str, found: _Found) -> Iterator[socket.socket]:
+    refused: OSError | None = None
+    count = 0
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        try:
+            listener = _listener(family, kind, protocol, address)
+        except OSError as error:
+            # Of "every address of the machine", those of a family that its kernel has not are none.
+            if host or error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                raise
+            refused = error
+            continue
+        count += 1
+        yield listener
+    if not count:
+        raise refused or OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
+
+
+def _listener(family: socket.AddressFamily, kind: socket.SocketKind, protocol: int, address: _Address) -> socket.socket:
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Those that are accepted inherit it.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setblocking(False)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
