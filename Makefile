@@ -11,7 +11,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-slow test-oracle test-prometheus test-schemas test-faults test-soak bench-scrape cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-slow test-oracle test-prometheus test-schemas test-faults test-soak bench bench-compare cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -46,9 +46,14 @@ test-schemas: setup ## the manifests against the schemas of old Kubernetes relea
 	scripts/schemas-setup
 	NPU_SCHEMAS=required $(BIN)/python -m pytest tests/deployments/test_manifests_old_releases.py $(ARGS)
 
-bench-scrape: setup ## scrapes of the exporter and of node_exporter side by side, 8 and 64 cards
+bench: setup ## what the installed services cost, beside their peers: table, bench.json; about 6 minutes (Debian)
 	scripts/prometheus-setup
-	PYTHONPATH=tests $(BIN)/python -m benchmarks.scrape $(ARGS)
+	scripts/bench-setup
+	PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
+
+bench-compare: setup ## the figures of bench.json (NEW=) beside those of another run: OLD=file
+	@test -n "$(OLD)" || { echo "which one? make bench-compare OLD=bench.old.json [NEW=bench.json]" >&2; exit 2; }
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks --compare "$(OLD)" --json "$(or $(NEW),bench.json)"
 
 test-faults: setup ## the long fault schedule: 200 seeds of 30 steps each, about 20 minutes
 	PYTHONPATH=tests $(BIN)/python -m faults --seeds 200 --steps 30 --jobs 2 $(ARGS)

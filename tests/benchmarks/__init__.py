@@ -1,1 +1,1 @@
-"""Measurements of whole processes, side by side in one run. Not part of the test run; ``make bench-scrape``."""
+"""Measurements of whole processes, side by side in one run. Not part of the test run; ``make bench``."""

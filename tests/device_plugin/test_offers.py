@@ -184,8 +184,8 @@ def test_a_listing_changes_with_health_place_and_number(change: Fleet) -> None:
 
 def test_a_unit_is_found_by_its_id() -> None:
     offer = only_offer(fleet_of([warboy_card(0)], HEALTHY), SINGLE)
-    assert offer.unit("npu0pe1") == offer.units[1]
-    assert offer.unit("npu0pe0-1") is None
+    assert offer.by_id["npu0pe1"] == offer.units[1]
+    assert "npu0pe0-1" not in offer.by_id
 
 
 @given(st.lists(devices(), max_size=6), policies)

@@ -80,7 +80,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 def unit(scene: Scene, name: str) -> OfferedUnit:
     """A unit as it is offered now."""
     (offer,) = offers(scene.fleet, FUSION)
-    found = offer.unit(name)
+    found = offer.by_id.get(name)
     assert found is not None
     return found
 

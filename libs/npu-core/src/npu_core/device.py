@@ -108,7 +108,7 @@ class DeviceFile:
     @property
     def path(self) -> str:
         """Absolute path on the host and in containers, wherever this process sees the host's /dev."""
-        return "/".join(part for part in ("/dev", self.directory, self.name) if part)
+        return f"/dev/{self.directory}/{self.name}" if self.directory else f"/dev/{self.name}"
 
     @property
     def is_pe_file(self) -> bool:

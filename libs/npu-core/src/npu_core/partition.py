@@ -2,9 +2,10 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Self
 
-from npu_core.arch import ARCH_SPECS, ArchSpec
+from npu_core.arch import ARCH_SPECS, Arch, ArchSpec, arch_spec
 from npu_core.cores import CoreRange
 from npu_core.device import Device, DeviceFile
 from npu_core.errors import FormatError, UsageError
@@ -147,7 +148,7 @@ class Unit:
 
         This is what the runtimes in a container are told to open.
         """
-        return _cover(self.device.spec, self.cores)
+        return _cover(self.device.arch, self.cores)
 
     @property
     def missing_files(self) -> tuple[str, ...]:
@@ -156,8 +157,10 @@ class Unit:
         return tuple(name for name in names if self.device.file(name) is None)
 
 
-def _cover(spec: ArchSpec, cores: CoreRange) -> tuple[CoreRange, ...]:
-    candidates = sorted((part for part in spec.core_files if cores.encloses(part)), key=len, reverse=True)
+@cache  # of the few core ranges that cards are cut into
+def _cover(arch: Arch, cores: CoreRange) -> tuple[CoreRange, ...]:
+    files = arch_spec(arch).core_files
+    candidates = sorted((part for part in files if cores.encloses(part)), key=len, reverse=True)
     chosen: list[CoreRange] = []
     for part in candidates:
         if not any(part.overlaps(taken) for taken in chosen):

@@ -5,8 +5,8 @@ as the settings say only if no container can hold a unit that the new cut does n
 holders know it.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from npu_core.arch import Arch, ArchSpec
 from npu_core.cores import CoreRange
@@ -25,24 +25,21 @@ class Ledger:
 
     Attributes:
         listed: what the kubelet listed when it was last asked; nothing if it could never be asked.
-        granted: our answers that no listing can have shown yet, with the time of each.
+        granted: our answers that no listing can have shown yet: of each unit, when it was last given out.
         recorded: what the kubelet's own record says was held before us, for as long as it cannot be asked.
     """
 
     listed: HeldUnits = ()
-    granted: tuple[tuple[Arch, UnitId, float], ...] = ()
+    granted: Mapping[tuple[Arch, UnitId], float] = field(default_factory=dict)
     recorded: HeldUnits = ()
 
     def with_grant(self, arch: Arch, units: Iterable[UnitId], now: float) -> "Ledger":
         """After the kubelet was given these units for a container, at ``now``."""
-        given = [(arch, unit) for unit in units]
-        # Of each unit the last time only: where the kubelet is never asked, nothing else makes this shorter.
-        earlier = (grant for grant in self.granted if grant[:2] not in given)
-        return replace(self, granted=(*earlier, *((*grant, now) for grant in given)))
+        return replace(self, granted={**self.granted, **{(arch, unit): now for unit in units}})
 
     def with_listing(self, listed: HeldUnits, asked: float) -> "Ledger":
         """After the kubelet listed everything that is held; it was asked at ``asked``."""
-        recent = tuple(grant for grant in self.granted if asked - grant[2] < SETTLE)
+        recent = {grant: at for grant, at in self.granted.items() if asked - at < SETTLE}
         return Ledger(listed, recent)
 
     def with_partial_listing(self, listed: HeldUnits) -> "Ledger":
@@ -72,7 +69,7 @@ class Ledger:
         """Every unit that is held and was not given out by us just now; None if nobody can tell."""
         known = dict(self.recorded) | dict(self.listed)
         held = frozenset((arch, unit) for arch, units in known.items() for unit in units)
-        return held - {grant[:2] for grant in self.granted} if known else None
+        return held - self.granted.keys() if known else None
 
     def traces(self, arch: Arch, index: int) -> frozenset[CoreRange]:
         """The core ranges of a card that something speaks for being held: the listing, else the record, and grants.
@@ -80,7 +77,7 @@ class Ledger:
         Enough to tell how a card was cut, and never to tell that it is free.
         """
         known = dict(self.recorded) | dict(self.listed)
-        granted = (unit for family, unit, _ in self.granted if family is arch)
+        granted = (unit for family, unit in self.granted if family is arch)
         return frozenset(unit.cores for unit in (*known.get(arch, ()), *granted) if unit.index == index)
 
 

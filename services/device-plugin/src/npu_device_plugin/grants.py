@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 
 from npu_core.cores import CoreRange
 from npu_core.partition import Unit, UnitId
@@ -39,7 +40,9 @@ class Grant:
 
 def grant(units: Iterable[Unit]) -> Grant:
     """What a container with these units gets: the union of their device files, and their names in index order."""
-    chosen = sorted(set(units), key=lambda unit: (unit.device.index, unit.cores))
+    # By what tells two units of a resource apart: to compare all that a card is takes longer than the rest together.
+    by_place = {(unit.device.index, unit.cores.first, unit.cores.last): unit for unit in units}
+    chosen = [unit for _, unit in sorted(by_place.items(), key=itemgetter(0))]
     parts = [(unit.device.index, cores) for unit in chosen for cores in unit.pe_files]
     return Grant(
         unit_ids=tuple(unit.id for unit in chosen),

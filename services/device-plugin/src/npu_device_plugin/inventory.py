@@ -219,9 +219,10 @@ class Offer:
         """Whether a unit is listed only because it may still be held."""
         return any(offered.disabled for offered in self.units)
 
-    def unit(self, unit_id: str) -> OfferedUnit | None:
-        """The unit with that id, if it is offered."""
-        return next((offered for offered in self.units if offered.unit.id == unit_id), None)
+    @property
+    def by_id(self) -> dict[str, OfferedUnit]:
+        """Every unit by its id. Made anew at each use."""
+        return {offered.unit.id: offered for offered in self.units}
 
 
 def offers(

@@ -31,16 +31,14 @@ class _FreeCard:
         node: its NUMA node; cards of unknown nodes count as one node of their own.
         place: its place on the PCI bus as a number; neighbours differ by little.
         units: the free ones, by core.
+        free: how many those are.
     """
 
     index: int
     node: int
     place: int
     units: tuple[Unit, ...]
-
-    @property
-    def free(self) -> int:
-        return len(self.units)
+    free: int
 
 
 def preferred(
@@ -96,7 +94,7 @@ def _free_cards(free: Iterable[Unit]) -> list[_FreeCard]:
 def _free_card(units: list[Unit]) -> _FreeCard:
     device = units[0].device
     node = _UNKNOWN_NODE if device.numa_node is None else device.numa_node
-    return _FreeCard(device.index, node, _place(device.pci, device.index), tuple(units))
+    return _FreeCard(device.index, node, _place(device.pci, device.index), tuple(units), len(units))
 
 
 def _place(pci: PciAddress | None, index: int) -> int:
@@ -162,14 +160,20 @@ def _choices(pool: Sequence[_FreeCard], wanted: int, anchors: Sequence[_FreeCard
 def _windows(pool: Sequence[_FreeCard], wanted: int) -> Iterator[list[_FreeCard]]:
     """From each card on, the neighbours on the bus up to where the fewest cards that must be have enough."""
     along = sorted(pool, key=lambda card: card.place)
-    count = _fewest([card.free for card in pool], wanted)
+    free = [card.free for card in along]
+    count = _fewest(free, wanted)
     if count is None:
         return
     for first in range(len(along)):
         for last in range(first + count, len(along) + 1):
-            if sum(nlargest(count, (card.free for card in along[first:last]))) >= wanted:
+            if _largest(free[first:last], count) >= wanted:
                 yield along[first:last]
                 break
+
+
+def _largest(free: list[int], count: int) -> int:
+    """The sum of the ``count`` largest."""
+    return sum(free if len(free) == count else nlargest(count, free))
 
 
 def _stretch(cards: Iterable[_FreeCard]) -> tuple[int, int]:

@@ -64,6 +64,7 @@ class OfferServicer(DevicePluginServicer):
         self.resource = resource
         self.streams_opened = 0
         self._offer = offer
+        self._units = offer.by_id
         self._telemetry = telemetry or Telemetry()
         self._injection = injection
         self._on_grant = on_grant
@@ -78,7 +79,7 @@ class OfferServicer(DevicePluginServicer):
     def publish(self, offer: Offer) -> bool:
         """Answer from this offer from now on. Tells whether the kubelet will see a difference."""
         changed = offer.listing != self._offer.listing
-        self._offer = offer
+        self._offer, self._units = offer, offer.by_id
         if changed:
             self._changed.set()
             self._changed = asyncio.Event()
@@ -181,16 +182,21 @@ class OfferServicer(DevicePluginServicer):
             raise
         for units in containers:
             self._on_grant(self._offer.arch, units)
-            _log.info("units allocated", resource=self.resource, units=",".join(unit.id for unit in units))
         answer = pb.AllocateResponse(container_responses=[self._response(grant(units)) for units in containers])
         self._telemetry.allocations[self.resource, "granted"] += len(containers)
         self._telemetry.latency_of(self.resource).observe(time.perf_counter() - begun)
+        # The kubelet, and the pod, need not wait for the log.
+        asyncio.get_running_loop().call_soon(self._tell_of, containers)
         return answer
+
+    def _tell_of(self, containers: Iterable[tuple[Unit, ...]]) -> None:
+        for units in containers:
+            _log.info("units allocated", resource=self.resource, units=",".join(unit.id for unit in units))
 
     async def _granted(self, unit_ids: Iterable[str], context: "_Context") -> tuple[Unit, ...]:
         units: list[Unit] = []
         for unit_id in unit_ids:
-            unit = self._offer.unit(unit_id)
+            unit = self._units.get(unit_id)
             if unit is None:
                 await context.abort(grpc.StatusCode.NOT_FOUND, f"{self.resource} has no unit {unit_id!r}")
             elif not unit.healthy:

@@ -1,5 +1,6 @@
 """What the plugin counts about itself: plain numbers, kept whether or not anybody scrapes them."""
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -28,8 +29,7 @@ class Latency:
 
     def observe(self, seconds: float) -> None:
         """Count one answer."""
-        place = next((place for place, bound in enumerate(LATENCY_BOUNDS) if seconds <= bound), len(LATENCY_BOUNDS))
-        self.buckets[place] += 1
+        self.buckets[bisect_left(LATENCY_BOUNDS, seconds)] += 1
         self.total += seconds
 
 
