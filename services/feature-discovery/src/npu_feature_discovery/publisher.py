@@ -50,8 +50,8 @@ class Publisher:
         self._last: Labels | None = None
 
     def owes(self) -> bool:
-        """Whether an attempt is due that waited for its time."""
-        return not self.published and self._clock() >= self._not_before
+        """Whether an attempt is due that waited for its time, or a look whether the labels are still there."""
+        return (not self.published or self._sink.doubts()) and self._clock() >= self._not_before
 
     def publish(self, labels: Labels) -> bool:
         """Let the sink have exactly these labels, if it is time to; whether they are published. Never raises."""
