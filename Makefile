@@ -11,7 +11,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-slow test-oracle test-prometheus test-schemas test-faults test-soak bench bench-compare cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-slow test-oracle test-prometheus test-schemas test-faults test-soak bench bench-compare scale cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ manifests: ## renew the overlays' copies of the manifests, and how they are rend
 
 e2e: setup ## the manifests in a throw-away cluster with simulated cards (Docker, kind, kubectl; says if it was not run)
 	PYTHON=$(BIN)/python scripts/e2e
+
+scale: setup ## what a cluster of 5000 nodes sees: measured, simulated, and compared with docs/scale.md; a minute
+	PYTHONPATH=tests $(BIN)/python -m scale $(ARGS)
 
 cover: setup ## the default suite with coverage
 	$(BIN)/coverage erase

@@ -40,6 +40,7 @@ class ObedientSink:
         attempts: how often it was asked to publish.
         failing: what each attempt raises; None for none.
         forgotten: how often it was told to forget.
+        doubting: whether it would look whether its labels are still there.
     """
 
     name: str = "obedient"
@@ -47,6 +48,7 @@ class ObedientSink:
     attempts: int = 0
     failing: Exception | None = None
     forgotten: int = 0
+    doubting: bool = False
 
     def publish(self, labels: Labels) -> Outcome:
         self.attempts += 1
@@ -65,6 +67,9 @@ class ObedientSink:
 
     def forget(self) -> None:
         self.forgotten += 1
+
+    def doubts(self) -> bool:
+        return self.doubting
 
     def close(self) -> None:
         """Nothing is ever under way."""

@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from npu_feature_discovery.labels import Labels
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
-from npu_feature_discovery.sinks.api_sink import TRUSTED_FOR, ApiSink
+from npu_feature_discovery.sinks.api_sink import TRUSTED_FOR, ApiSink, trusted_for
 from npu_feature_discovery.sinks.child import ApiAccess, Target
 from npu_feature_discovery.sinks.node_feature import NodeFeatureSink
 from npu_feature_discovery.sinks.node_labels import NodeLabelsSink
@@ -104,14 +106,23 @@ def test_what_somebody_took_away_comes_back_once_it_is_not_trusted_any_more(
 ) -> None:
     now = [0.0]
     sink = ApiSink(access, Target("node-feature", "node-1", "npu"), lambda: now[0])
+    assert not sink.doubts()
     sink.publish(ONE)
     with api_server.lock:
         api_server.store.delete(Key(NODE_FEATURES, "npu", FEATURE))
-    now[0] = TRUSTED_FOR - 1
+    now[0] = TRUSTED_FOR / 2 - 1
+    assert not sink.doubts()
     assert sink.publish(ONE) is Outcome.UNCHANGED
     now[0] = TRUSTED_FOR
+    assert sink.doubts()
     assert sink.publish(ONE) is Outcome.CREATED
+    assert not sink.doubts()
     assert _published(api_server, sink) == ONE
+
+
+@given(st.floats(0, 1))
+def test_what_was_published_is_trusted_for_five_to_ten_minutes(luck: float) -> None:
+    assert TRUSTED_FOR / 2 == trusted_for(0) <= trusted_for(luck) <= trusted_for(1) == TRUSTED_FOR
 
 
 def test_removing_makes_the_next_publication_write_again(api_server: StandInApiServer, sink: ApiSink) -> None:

@@ -206,8 +206,25 @@ def test_a_sink_that_says_when_to_come_back_is_left_alone_until_then(rig: Rig) -
     rig.turns(100)
     assert rig.sink.attempts == 1
     rig.sink.failing = None
-    rig.turns(2)
+    rig.turns(102)  # and by chance as long again, so that not all nodes come back at once
     assert rig.discovery.condition().ready
+
+
+def test_a_sink_that_doubts_is_asked_at_once_and_not_with_the_next_look(rig: Rig) -> None:
+    rig.turns(5)
+    attempts = rig.sink.attempts
+    rig.sink.doubting = True
+    rig.turns(1)
+    assert rig.sink.attempts == attempts + 1
+    assert looks(rig) == 2
+
+
+def test_a_sink_that_doubts_and_fails_is_left_alone_until_its_time(rig: Rig) -> None:
+    rig.turns(5)
+    attempts = rig.sink.attempts
+    rig.sink.doubting, rig.sink.failing = True, unreachable(retry_after=20.0)
+    rig.turns(20)
+    assert rig.sink.attempts == attempts + 1
 
 
 def test_a_sink_that_fails_as_none_should_does_not_end_the_loop(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:

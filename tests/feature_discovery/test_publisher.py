@@ -114,3 +114,16 @@ def test_nobody_makes_it_wait_for_ever() -> None:
     sink.failing = None
     clock.pass_(LONGEST_ASKED_FOR)
     assert publisher.publish(A)
+
+
+def test_nodes_that_are_told_to_come_back_at_one_time_do_not() -> None:
+    clock, asked = Clock(), 30.0
+    sink = ObedientSink(failing=unreachable(retry_after=asked))
+    publishers = [Publisher(sink, Telemetry(), clock) for _ in range(60)]
+    for publisher in publishers:
+        publisher.publish(A)
+    owing = []
+    for passed in (asked - 1, asked / 2 + 1, asked / 2):
+        clock.pass_(passed)
+        owing.append(sum(publisher.owes() for publisher in publishers))
+    assert owing[0] == 0 < owing[1] < owing[2] == len(publishers)

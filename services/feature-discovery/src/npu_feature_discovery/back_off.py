@@ -29,9 +29,13 @@ class BackOff:
         """One more of them."""
         return BackOff(self.failures + 1)
 
-    def wait(self, chance: float) -> float:
-        """Seconds to wait: half of the longest and, by ``chance`` from 0 to 1, up to all of it."""
-        return self.longest * (1 + chance) / 2
+    def wait(self, chance: float, asked_for: float = 0.0) -> float:
+        """Seconds to wait: half of the longest and, by ``chance`` from 0 to 1, up to all of it.
+
+        Where more than that was asked for, it is from what was asked for to twice as much: whoever asks many nodes to
+        come back at one time would have them all at once.
+        """
+        return max(self.longest, 2 * asked_for) * (1 + chance) / 2
 
 
 def chance() -> float:

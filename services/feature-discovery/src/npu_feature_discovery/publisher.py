@@ -50,8 +50,8 @@ class Publisher:
         self._last: Labels | None = None
 
     def owes(self) -> bool:
-        """Whether an attempt is due that waited for its time."""
-        return not self.published and self._clock() >= self._not_before
+        """Whether an attempt is due that waited for its time, or a look whether the labels are still there."""
+        return (not self.published or self._sink.doubts()) and self._clock() >= self._not_before
 
     def publish(self, labels: Labels) -> bool:
         """Let the sink have exactly these labels, if it is time to; whether they are published. Never raises."""
@@ -82,8 +82,8 @@ class Publisher:
 
     def _fail(self, error: SinkError) -> None:
         self._back_off = self._back_off.after_failure()
-        wait = max(self._back_off.wait(chance()), min(error.retry_after or 0.0, LONGEST_ASKED_FOR))
-        self._not_before = self._clock() + wait
+        asked_for = min(error.retry_after or 0.0, LONGEST_ASKED_FOR / 2)  # it may become twice that
+        self._not_before = self._clock() + self._back_off.wait(chance(), asked_for)
         self._telemetry.failures[error.reason] += 1
         self.published = False
         if error.message != self.failure and error.reason is not FailureReason.CLOSED:

@@ -92,6 +92,10 @@ class Sink(Protocol):
         """Do not trust what was published before: the next :meth:`publish` looks."""
         ...
 
+    def doubts(self) -> bool:
+        """Whether it is time to look whether what was published is still there: :meth:`publish` would."""
+        ...
+
     def close(self) -> None:
         """End what is still under way, at once."""
         ...

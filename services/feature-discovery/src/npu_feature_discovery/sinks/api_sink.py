@@ -3,13 +3,22 @@
 import time
 from collections.abc import Callable
 
+from npu_feature_discovery.back_off import chance
 from npu_feature_discovery.labels import Labels
 from npu_feature_discovery.sinks import Outcome
 from npu_feature_discovery.sinks.child import Action, ApiAccess, Child, Request, Target
 
 TRUSTED_FOR = 600.0
-"""Seconds for which what was published is taken to be still there. Then the next publication looks: somebody may have
+"""Seconds for which what was published is taken to be still there, at most. Then the sink looks: somebody may have
 deleted it, as whoever installs NFD anew does with all NodeFeatures. A look is one GET."""
+
+
+def trusted_for(chance: float) -> float:
+    """Seconds until the sink looks: half of :data:`TRUSTED_FOR` and, by ``chance`` from 0 to 1, up to all of it.
+
+    Nodes that started together would otherwise look together, every time.
+    """
+    return TRUSTED_FOR * (1 + chance) / 2
 
 
 class ApiSink:
@@ -28,16 +37,16 @@ class ApiSink:
         self._clock = clock
         self._child = Child()
         self._published: Labels | None = None
-        self._published_at = 0.0
+        self._trusted_until = 0.0
 
     def publish(self, labels: Labels) -> Outcome:
         """See :meth:`npu_feature_discovery.sinks.Sink.publish`."""
         now = self._clock()
-        if self._published == labels and now - self._published_at < TRUSTED_FOR:
+        if self._published == labels and now < self._trusted_until:
             return Outcome.UNCHANGED
         self.forget()
         outcome = self._run(Action.PUBLISH, labels)
-        self._published, self._published_at = dict(labels), now
+        self._published, self._trusted_until = dict(labels), now + trusted_for(chance())
         return outcome
 
     def remove(self) -> Outcome:
@@ -52,6 +61,10 @@ class ApiSink:
     def forget(self) -> None:
         """See :meth:`npu_feature_discovery.sinks.Sink.forget`."""
         self._published = None
+
+    def doubts(self) -> bool:
+        """See :meth:`npu_feature_discovery.sinks.Sink.doubts`."""
+        return self._published is not None and self._clock() >= self._trusted_until
 
     def close(self) -> None:
         """See :meth:`npu_feature_discovery.sinks.Sink.close`."""

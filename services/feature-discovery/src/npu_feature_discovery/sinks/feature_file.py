@@ -113,6 +113,10 @@ class FeatureFileSink:
     def forget(self) -> None:
         """See :class:`~npu_feature_discovery.sinks.Sink`. There is nothing to forget."""
 
+    def doubts(self) -> bool:
+        """See :class:`~npu_feature_discovery.sinks.Sink`. Each publication looks, and those are often enough."""
+        return False
+
     def close(self) -> None:
         """See :class:`~npu_feature_discovery.sinks.Sink`. A write takes no time worth ending."""
 
@@ -247,6 +251,10 @@ class StandardOutputSink:
     def forget(self) -> None:
         """See :class:`~npu_feature_discovery.sinks.Sink`."""
         self._written = None
+
+    def doubts(self) -> bool:
+        """See :class:`~npu_feature_discovery.sinks.Sink`. Nobody takes back what was printed."""
+        return False
 
     def close(self) -> None:
         """See :class:`~npu_feature_discovery.sinks.Sink`. There is nothing to end."""
