@@ -6,19 +6,30 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
+from contract.configured import free_port
 from npu_core.testing import FakeHost, warboy
 from npu_device_plugin.daemon import run
 
 PATIENCE = 20.0
 TIME_TO_STOP = 2.0
 OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}
-TOO_HEAVY = {"typer", "pydantic", "rich", "click", "kubernetes", "prometheus_client"}
+TOO_HEAVY = {"typer", "pydantic", "rich", "click", "kubernetes", "prometheus_client", "uvloop", "ssl", "_ssl"}
+TOO_HEAVY |= {"_hashlib", "unicodedata", "secrets", "urllib", "email"}
+SAYS_WHAT_IT_LOADED = """\
+import atexit, sys
+from npu_device_plugin.entry import main
+loaded = lambda: {name.partition(".")[0] for name, module in sys.modules.items() if module is not None}
+atexit.register(lambda: print(*sorted(loaded())))
+main()
+"""
 
 
 @asynccontextmanager
@@ -95,12 +106,40 @@ def test_wrong_settings_end_it_as_they_end_the_command(capsys: pytest.CaptureFix
     )
 
 
-def test_it_does_not_load_what_only_a_command_line_or_another_service_needs() -> None:
-    program = "import json, sys, npu_device_plugin.daemon; print(json.dumps(sorted(sys.modules)))"
-    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=PATIENCE, check=True).stdout
-    modules = {name.partition(".")[0] for name in json.loads(printed)}
-    assert "npu_device_plugin" in modules
-    assert modules & TOO_HEAVY == set()
+@pytest.mark.parametrize(("loop", "extra"), [("asyncio", set()), ("uvloop", {"uvloop", "ssl", "_ssl", "_hashlib"})])
+async def test_it_does_not_load_what_it_has_no_use_for(
+    tmp_path: Path, socket_dir: Path, loop: str, extra: set[str]
+) -> None:
+    """In the process itself, after a scrape of its endpoint, which says at its end what it has loaded."""
+    host, port, config = FakeHost(tmp_path, warboy(0)), free_port(), tmp_path / "config.yaml"
+    config.write_text(f"pluginDir: {socket_dir}\nlistenAddress: 127.0.0.1:{port}\n")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-c", SAYS_WHAT_IT_LOADED, "--config-file", str(config)),
+        env=OTHERS | {"NPU_SYSFS": host.sysfs, "NPU_DEVFS": host.devfs, "NPU_EVENT_LOOP": loop},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await lines_until(process, "serving")
+    with await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{port}/metrics") as answer:
+        assert answer.status == HTTPStatus.OK
+    process.send_signal(signal.SIGTERM)
+    output, _ = await process.communicate()
+    modules = set(output.decode().split())
+    assert {"npu_device_plugin", "grpc", "yaml"} <= modules
+    assert modules & TOO_HEAVY == extra
+
+
+def mapped_libraries(pid: int) -> set[str]:
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return {line.rpartition("/")[2].partition(".")[0] for line in lines if ".so" in line}
+
+
+async def test_it_maps_no_library_for_encryption_since_it_encrypts_nothing(tmp_path: Path, socket_dir: Path) -> None:
+    async with started(FakeHost(tmp_path, warboy(0)), socket_dir) as process:
+        await lines_until(process, "serving")
+        mapped = mapped_libraries(process.pid)
+        assert "cygrpc" in mapped
+        assert {"libssl", "libcrypto", "loop"} & mapped == set()
 
 
 def test_signals_are_held_before_anything_heavy_is_loaded() -> None:

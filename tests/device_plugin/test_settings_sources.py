@@ -84,7 +84,7 @@ ALL = (
     Option("devfs", "NPU_DEVFS", "devfs", "/host/dev", "/host/dev", "/dev", "/elsewhere"),
     Option("log-level", "NPU_LOG_LEVEL", "log_level", "DEBUG", LogLevel.DEBUG, LogLevel.INFO, "error"),
     Option("log-format", "NPU_LOG_FORMAT", "log_format", "Json", LogFormat.JSON, LogFormat.TEXT, "text"),
-    Option("event-loop", "NPU_EVENT_LOOP", "event_loop", "Asyncio", "asyncio", "uvloop", "uvloop"),
+    Option("event-loop", "NPU_EVENT_LOOP", "event_loop", "Uvloop", "uvloop", "asyncio", "asyncio"),
 )
 BY_NAME = {option.name: option for option in ALL}
 WISHES = tuple(option for option in ALL if option.name not in SURROUNDINGS)
@@ -105,7 +105,7 @@ def test_without_anything_given_the_settings_are_the_specifications_defaults() -
         node_name=None,
         log_level=LogLevel.INFO,
         log_format=LogFormat.TEXT,
-        event_loop="uvloop",
+        event_loop="asyncio",
         config_file=None,
     )
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npu_core.service.plain_options import parse
+from npu_core.service.plain_options import line, parse
 
 OPTIONS = ("interval", "output-file", "mixed", "sysfs", "oneshot", "print")
 FLAGS = ("oneshot", "print")
@@ -60,3 +60,10 @@ def test_what_was_given_comes_back(wanted: dict[str, str]) -> None:
     ]
     behind = [f"--{name}" if name in FLAGS else f"--{name}={value}" for name, value in given.items()]
     assert parse(beside, OPTIONS, FLAGS) == parse(behind, OPTIONS, FLAGS) == given
+
+
+@given(st.dictionaries(st.sampled_from(OPTIONS), st.text()))
+def test_whatever_is_given_can_be_said_in_a_plain_line(wanted: dict[str, str]) -> None:
+    """Also what looks like an option, is empty or has spaces: a line that is not plain would be parsed for ever."""
+    given = {name: "true" if name in FLAGS else value for name, value in wanted.items()}
+    assert parse(line(given, FLAGS), OPTIONS, FLAGS) == given

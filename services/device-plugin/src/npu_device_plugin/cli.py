@@ -1,6 +1,5 @@
 """``k8s-device-plugin``: parses the command line, then becomes the daemon in the same process."""
 
-import json
 import logging
 import os
 import sys
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from npu_core.errors import HostError, SettingsError
+from npu_core.service import plain_options
 from npu_core.service.lifetime import release_signals
 from npu_core.service.settings import environment_name
 from npu_device_plugin import __version__, check
@@ -77,7 +77,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
     devfs: Annotated[_Text, _option("devfs", "DIR", "where the host's /dev is; default /dev")] = None,
     log_level: Annotated[_Text, _option("log-level", "LEVEL", "debug, info, warning or error; default info")] = None,
     log_format: Annotated[_Text, _option("log-format", "FORMAT", "text or json; default text")] = None,
-    event_loop: Annotated[_Text, _option("event-loop", "LOOP", "uvloop or asyncio; default uvloop")] = None,
+    event_loop: Annotated[_Text, _option("event-loop", "LOOP", "asyncio or uvloop; default asyncio")] = None,
     version: Annotated[
         bool, typer.Option("--version", help="print the version and exit", callback=_print_version, is_eager=True)
     ] = False,
@@ -140,8 +140,8 @@ def _settings(given: dict[str, str]) -> Settings:
 
 
 def _become_daemon(given: dict[str, str]) -> None:
-    """Replace this program, and the weight of its command line, by the daemon: same process, same settings."""
-    arguments = [sys.executable, "-P", "-m", "npu_device_plugin.daemon", json.dumps(given)]
+    """Replace this program, and the weight of its command line, by one that was given the same in a plain line."""
+    arguments = [sys.executable, "-P", "-m", "npu_device_plugin", *plain_options.line(given)]
     os.execv(sys.executable, arguments)  # noqa: S606  # no shell is meant
 
 

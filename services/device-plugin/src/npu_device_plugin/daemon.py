@@ -1,22 +1,20 @@
-"""The resting process: what the command line becomes, with the options that were given.
+"""The resting process: what a plain command line becomes.
 
-It never loads the library for command lines, whose weight would stay with it for as long as the node runs: a plain
-line is read without, and after any other the daemon is started in its place and reads the settings anew.
+It never loads the library for command lines, whose weight would stay with it for as long as the node runs.
 """
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
 
 from npu_core.errors import SettingsError
 from npu_core.service import logs
-from npu_core.service.lifetime import END_SIGNALS, hold_signals, release_signals
+from npu_core.service.lifetime import END_SIGNALS, release_signals
 from npu_device_plugin import __version__
 from npu_device_plugin.app import DevicePlugin
 from npu_device_plugin.reload import Reloader
-from npu_device_plugin.settings import Settings
+from npu_device_plugin.settings import UVLOOP, Settings
 from npu_device_plugin.telemetry import Telemetry
 
 _log = logs.EventLog(__name__)
@@ -52,13 +50,8 @@ async def _run(reloader: Reloader) -> None:
 
 
 def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if settings.event_loop == "asyncio":
+    if settings.event_loop != UVLOOP:
         return None
-    import uvloop  # noqa: PLC0415  # not loaded where asyncio is chosen
+    import uvloop  # noqa: PLC0415  # only where it was asked for
 
     return uvloop.new_event_loop
-
-
-if __name__ == "__main__":
-    hold_signals()
-    sys.exit(run(json.loads(sys.argv[1])))

@@ -1,5 +1,6 @@
 """Where the process begins."""
 
+import os
 import sys
 
 from npu_core.service.lifetime import hold_signals
@@ -10,7 +11,7 @@ def main() -> None:
     hold_signals()
     # What is loaded from here on takes a while, and a signal may come meanwhile.
     from npu_core.service import plain_options  # noqa: PLC0415  # as said
-    from npu_device_plugin.settings import OPTIONS  # noqa: PLC0415  # as said
+    from npu_device_plugin.settings import OPTIONS, wants_uvloop  # noqa: PLC0415  # as said
 
     given = plain_options.parse(sys.argv[1:], OPTIONS)
     if given is None:
@@ -18,6 +19,10 @@ def main() -> None:
 
         command()
     else:
+        if not wants_uvloop(given, os.environ):
+            from npu_core.service.openssl import leave_out_openssl  # noqa: PLC0415  # as said
+
+            leave_out_openssl()
         from npu_device_plugin.daemon import run  # noqa: PLC0415  # as said
 
         sys.exit(run(given))

@@ -31,6 +31,8 @@ SCRATCH_NAME_LENGTH = 12
 
 DEFAULT_ADDRESS = Address("127.0.0.1", 6255)
 
+UVLOOP = "uvloop"
+
 _INTERVAL = seconds(0.1, 86_400)
 _NODE_NAME = "NODE_NAME"
 
@@ -92,8 +94,9 @@ class Settings:
     log_format: LogFormat = LogFormat.TEXT
     """``--log-format``: text for people, json for collectors."""
 
-    event_loop: str = "uvloop"
-    """``--event-loop``: uvloop, or asyncio where it cannot be had."""
+    event_loop: str = "asyncio"
+    """``--event-loop``: asyncio, or uvloop. For the few calls of a kubelet they are equally fast; uvloop and the
+    OpenSSL that it needs take 7 MB more (docs/adr/0019)."""
 
     config_file: str | None = None
     """``--config-file``: the file that all that can stand in one came from."""
@@ -129,6 +132,11 @@ def load(options: Mapping[str, str], environment: Mapping[str, str]) -> Settings
     if config is None:
         return _read(wish, around, environment, _OPTION_KEYS, None)
     return _load_file(config, wish, around, environment)
+
+
+def wants_uvloop(options: Mapping[str, str], environment: Mapping[str, str]) -> bool:
+    """Whether uvloop is asked for; cheap, and before anything is loaded that depends on it."""
+    return any(given.text.strip().lower() == UVLOOP for given in gather(["event-loop"], options, environment))
 
 
 def _load_file(

@@ -1,6 +1,5 @@
 """``npu-feature-discovery``: parses the command line, then does what is asked or becomes the daemon in its place."""
 
-import json
 import logging
 import os
 import sys
@@ -11,10 +10,11 @@ from typing import Annotated
 import typer
 
 from npu_core.errors import HostError, SettingsError
+from npu_core.service import plain_options
 from npu_core.service.lifetime import WITH_HANGUP, release_signals
 from npu_core.service.settings import environment_name
 from npu_feature_discovery import __version__
-from npu_feature_discovery.settings import OPTIONS, Settings, load
+from npu_feature_discovery.settings import FLAGS, OPTIONS, Settings, load
 
 app = typer.Typer(add_completion=False, no_args_is_help=False, rich_markup_mode=None)
 
@@ -190,8 +190,8 @@ def _settings(given: dict[str, str], environment: Mapping[str, str] = os.environ
 
 
 def _become_daemon(given: dict[str, str]) -> None:
-    """Replace this program, and the weight of its command line, by the daemon: same process, same settings."""
-    arguments = [sys.executable, "-P", "-m", "npu_feature_discovery.daemon", json.dumps(given)]
+    """Replace this program, and the weight of its command line, by one that was given the same in a plain line."""
+    arguments = [sys.executable, "-P", "-m", "npu_feature_discovery", *plain_options.line(given, FLAGS)]
     os.execv(sys.executable, arguments)  # noqa: S606  # no shell is meant
 
 

@@ -1,17 +1,14 @@
-"""The resting process: what the command line becomes, with the options that were given.
+"""The resting process: what a plain command line becomes.
 
-It never loads the library for command lines, whose weight would stay with it for as long as the node runs: a plain
-line is read without, and after any other the daemon is started in its place and reads the settings anew.
+It never loads the library for command lines, whose weight would stay with it for as long as the node runs.
 """
 
-import json
 import os
 import sys
 from collections.abc import Mapping
 
 from npu_core.errors import SettingsError
 from npu_core.service import logs
-from npu_core.service.lifetime import WITH_HANGUP, hold_signals
 from npu_feature_discovery import __version__, once
 from npu_feature_discovery.app import Service
 from npu_feature_discovery.settings import load
@@ -39,8 +36,3 @@ def run(given: Mapping[str, str]) -> int:
     status = Service(settings).run()
     _log.info("stopped")
     return status
-
-
-if __name__ == "__main__":
-    hold_signals(WITH_HANGUP)
-    sys.exit(run(json.loads(sys.argv[1])))

@@ -1,6 +1,5 @@
 """``npu-metrics-exporter``: parses the command line, then becomes the daemon in the same process."""
 
-import json
 import logging
 import os
 import sys
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from npu_core.errors import HostError, SettingsError
+from npu_core.service import plain_options
 from npu_core.service.lifetime import release_signals
 from npu_core.service.settings import environment_name
 from npu_metrics_exporter import __version__
@@ -175,8 +175,8 @@ def _settings(given: dict[str, str]) -> Settings:
 
 
 def _become_daemon(given: dict[str, str]) -> None:
-    """Replace this program, and the weight of its command line, by the daemon: same process, same settings."""
-    arguments = [sys.executable, "-P", "-m", "npu_metrics_exporter.daemon", json.dumps(given)]
+    """Replace this program, and the weight of its command line, by one that was given the same in a plain line."""
+    arguments = [sys.executable, "-P", "-m", "npu_metrics_exporter", *plain_options.line(given)]
     os.execv(sys.executable, arguments)  # noqa: S606  # no shell is meant
 
 

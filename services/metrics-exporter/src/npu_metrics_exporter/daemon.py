@@ -1,11 +1,9 @@
-"""The resting process: what the command line becomes, with the options that were given.
+"""The resting process: what a plain command line becomes.
 
-It never loads the library for command lines, whose weight would stay with it for as long as the node runs: a plain
-line is read without, and after any other the daemon is started in its place and reads the settings anew.
+It never loads the library for command lines, whose weight would stay with it for as long as the node runs.
 """
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +12,7 @@ from functools import partial
 from npu_core.config.reload import Following
 from npu_core.errors import SettingsError
 from npu_core.service import logs
-from npu_core.service.lifetime import END_SIGNALS, hold_signals, release_signals
+from npu_core.service.lifetime import END_SIGNALS, release_signals
 from npu_metrics_exporter import __version__
 from npu_metrics_exporter.app import Exporter
 from npu_metrics_exporter.settings import LIVE, Settings, load
@@ -61,8 +59,3 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
     import uvloop  # noqa: PLC0415  # not loaded where asyncio is chosen
 
     return uvloop.new_event_loop
-
-
-if __name__ == "__main__":
-    hold_signals()
-    sys.exit(run(json.loads(sys.argv[1])))

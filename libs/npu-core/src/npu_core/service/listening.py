@@ -27,15 +27,25 @@ async def listen(host: str, port: int) -> tuple[socket.socket, ...]:
 
 
 async def _addresses(host: str, port: int) -> _Found:
-    flags = socket.AI_PASSIVE
     try:
-        # Nothing is asked of anybody, so nothing waits. uvloop would start four threads for it, and keep them.
-        return socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=flags | socket.AI_NUMERICHOST)
-    except socket.gaierror:
+        found = _numeric(host, port)
+        if found is not None:
+            return found
         loop = asyncio.get_running_loop()
-        return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+        return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except UnicodeError as error:
         raise OSError(errno.EINVAL, f"{host} cannot be the name of a host") from error
+
+
+def _numeric(host: str, port: int) -> _Found | None:
+    """The addresses, if nobody has to be asked: uvloop would start four threads to ask, and keep them."""
+    # As bytes, where that says the same: Python would load its tables of all of Unicode to look for dots in a text.
+    name = (host.encode() if host.isascii() else host) or None
+    flags = socket.AI_PASSIVE | socket.AI_NUMERICHOST
+    try:
+        return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)
+    except socket.gaierror:
+        return None  # it is a name
 
 
 def _bound(host: str, found: _Found) -> Iterator[socket.socket]:

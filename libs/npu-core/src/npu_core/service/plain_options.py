@@ -5,7 +5,7 @@ them. So a plain line, as manifests have it, is read here and the process goes o
 and mistakes included, is for the library.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 
 def parse(arguments: Iterable[str], options: Collection[str], flags: Collection[str] = ()) -> dict[str, str] | None:
@@ -24,6 +24,11 @@ def parse(arguments: Iterable[str], options: Collection[str], flags: Collection[
             return None
         given[name] = value
     return given
+
+
+def line(given: Mapping[str, str], flags: Collection[str] = ()) -> list[str]:
+    """The plain command line that says this, whatever the values are: :func:`parse` reads it."""
+    return [f"--{name}" if name in flags else f"--{name}={value}" for name, value in given.items()]
 
 
 def _option(word: str, following: Iterator[str], flags: Collection[str]) -> tuple[str, str | None]:
