@@ -148,7 +148,7 @@ def no_room_for_threads() -> Iterator[None]:
 
 def test_a_thread_that_cannot_be_started_costs_the_work_and_is_tried_again() -> None:
     threads = DeviceThreads()
-    with no_room_for_threads(), pytest.raises(RuntimeError, match="can't start new thread"):
+    with no_room_for_threads(), pytest.raises(StuckError, match="can't start new thread"):
         threads.start("npu0", lambda: "never")
     assert (threads.busy("npu0"), threads.stuck(0.0)) == (None, frozenset())
     assert threads.start("npu0", lambda: "now").result(PATIENCE) == "now"
@@ -315,7 +315,7 @@ def test_a_sweep_without_room_for_threads_costs_its_work_and_is_tried_again() ->
     threads = DeviceThreads()
     with no_room_for_threads():
         sweep = threads.sweep({"npu0": lambda: "never", "npu1": lambda: "never"})
-    assert [type(read.exception(PATIENCE)) for read in sweep.reads.values()] == [RuntimeError, RuntimeError]
+    assert [type(read.exception(PATIENCE)) for read in sweep.reads.values()] == [StuckError, StuckError]
     assert threads.stuck(-1.0) == frozenset()
     assert threads.sweep({"npu0": lambda: "now"}).reads["npu0"].result(PATIENCE) == "now"
 

@@ -88,7 +88,7 @@ class Scanner:
     async def _read(self, key: Hashable, work: Callable[[], T]) -> T | Exception:
         try:
             read = self._threads.start(key, work)
-        except (StuckError, RuntimeError) as error:
+        except StuckError as error:
             return error
         return await _in_time(read)
 

@@ -1,10 +1,10 @@
 """Looking at the host: every read on a thread that may be lost, so that a card that hangs costs the others nothing."""
 
 import time
-from collections.abc import Callable, Hashable
-from concurrent.futures import Future
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from npu_core.device import CardKey, Device, FoundCard, Rejected
 from npu_core.errors import HostError, ReadFailedError, StuckError, Unreadable
@@ -22,6 +22,8 @@ Sight = frozenset[tuple[CardKey, bool]]
 _log = EventLog(__name__)
 READ_DEADLINE = 2.0
 """Seconds that reading all cards may take. A card that has not answered then counts as stuck."""
+SWEEP_PATIENCE = 0.1
+"""Seconds of those for which the cards are read one after another; those that are left go on each by itself."""
 _LISTING = "listing"
 _MACHINE = "machine"
 
@@ -78,29 +80,33 @@ class Looker:
         found = self._find()
         self._forget_others(found)
         ends = self._clock() + self._deadline
-        machine = self._begin(_MACHINE, self._host.machine)
-        reading = [(card, self._begin(card.key, self._identification(card))) for card in found]
-        identified = [self._identified(card, begun, ends) for card, begun in reading]
+        reads = self._sweep({_MACHINE: self._host.machine, **{card.key: self._identification(card) for card in found}})
+        identified = [self._identified(card, reads[card.key], ends) for card in found]
         rejected = tuple(card for card in identified if isinstance(card, Rejected))
         devices = tuple(card for card in identified if isinstance(card, Device))
         self._tell_rejected(found, identified)
-        return Look(Facts(devices, self._machine(machine, ends)), rejected, _sight(found))
+        return Look(Facts(devices, self._machine(reads[_MACHINE], ends)), rejected, _sight(found))
 
     def stuck(self) -> frozenset[CardKey]:
         """The cards that a read has not come back from. A look waits for the others until it is over."""
         return frozenset(key for key in self._keys if self._threads.busy(key) is not None)
 
     def _find(self) -> tuple[FoundCard, ...]:
-        return self._end(self._begin(_LISTING, self._host.find), self._clock() + self._deadline)
+        return self._end(self._threads.start(_LISTING, self._host.find), self._clock() + self._deadline)
+
+    def _sweep(self, works: Mapping[Hashable, Callable[[], Any]]) -> "Mapping[Hashable, Future[Any]]":
+        """Begin all of it: on one thread, unless something in it hangs."""
+        sweep = self._threads.sweep(works)
+        wait([sweep.swept], SWEEP_PATIENCE)
+        self._threads.spread()
+        return sweep.reads
 
     def _identification(self, card: FoundCard) -> Callable[[], Device | Rejected]:
         return lambda: self._host.identify(card)
 
-    def _identified(
-        self, card: FoundCard, begun: "Future[Device | Rejected] | HostError", ends: float
-    ) -> Device | Rejected:
+    def _identified(self, card: FoundCard, read: "Future[Device | Rejected]", ends: float) -> Device | Rejected:
         try:
-            identified = self._end(begun, ends)
+            identified = self._end(read, ends)
         except StuckError as error:
             if self._news(card.key, "stuck"):
                 _log.warning("card does not answer", card=card.name, family=card.arch, reason=error.detail)
@@ -115,9 +121,9 @@ class Looker:
             self._news(card.key, "")
         return identified
 
-    def _machine(self, begun: "Future[Machine] | HostError", ends: float) -> Machine | None:
+    def _machine(self, read: "Future[Machine]", ends: float) -> Machine | None:
         try:
-            machine = self._end(begun, ends)
+            machine = self._end(read, ends)
         except HostError as error:
             if self._news(_MACHINE, str(error)):
                 _log.warning("cannot read what machine this is", reason=error)
@@ -125,19 +131,9 @@ class Looker:
         self._news(_MACHINE, "")
         return machine
 
-    def _begin(self, key: Hashable, work: Callable[[], T]) -> "Future[T] | HostError":
+    def _end(self, read: "Future[T]", ends: float) -> T:
         try:
-            return self._threads.start(key, work)
-        except StuckError as error:
-            return error
-        except RuntimeError as error:  # the system refuses threads; the next look may get one
-            return StuckError(f"nothing to read it with: {error}")
-
-    def _end(self, begun: "Future[T] | HostError", ends: float) -> T:
-        if isinstance(begun, HostError):
-            raise begun
-        try:
-            return begun.result(max(0.0, ends - self._clock()))
+            return read.result(max(0.0, ends - self._clock()))
         except TimeoutError:
             raise StuckError(f"no answer within {self._deadline:g} s") from None
 

@@ -111,7 +111,7 @@ class Collector:
     async def _listed(self) -> tuple[FoundCard, ...] | Exception:
         try:
             listing = self._threads.start(_LISTING, self._host.find)
-        except (StuckError, RuntimeError) as error:
+        except StuckError as error:
             return error
         await _until_done([listing], READ_DEADLINE)
         return _outcome(listing)

@@ -111,7 +111,8 @@ class DeviceThreads:
         """Run ``work`` on the key's own thread.
 
         Raises:
-            StuckError: if a thread is still at its last work: nothing is queued up behind a hung card.
+            StuckError: if a thread is still at its last work: nothing is queued up behind a hung card. Or if the system
+                refuses a thread: the next work may get one.
         """
         job = self._job(key, work)
         self._worker(key).errands.put(job.run)
@@ -173,7 +174,7 @@ class DeviceThreads:
     def _begin(self, row: _Row) -> None:
         try:
             self._shared = self._shared or _started("devices")
-        except RuntimeError:
+        except StuckError:
             self.spread()  # the system refuses threads; each job is told so
         else:
             self._shared.errands.put(row.run)
@@ -181,7 +182,7 @@ class DeviceThreads:
     def _begin_alone(self, job: _Job) -> None:
         try:
             self._worker(job.key).errands.put(job.run)
-        except RuntimeError as error:
+        except StuckError as error:
             job.over = True
             job.future.set_exception(error)
 
@@ -193,7 +194,10 @@ class DeviceThreads:
 
 def _started(name: str) -> _Worker:
     worker = _Worker(name)
-    worker.start()
+    try:
+        worker.start()
+    except RuntimeError as error:
+        raise StuckError(f"nothing to read it with: {error}") from error
     return worker
 
 
