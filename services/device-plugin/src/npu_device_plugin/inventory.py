@@ -1,6 +1,6 @@
 """Which units there are and how they are: cards as they were last seen, cut up by policy. Pure: no I/O, no clock."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 
 from npu_core.arch import Arch
@@ -59,26 +59,34 @@ class Fleet:
 
     def with_rejection(self, key: CardKey, reason: str) -> "Fleet":
         """After a known card turned out to be none of ours; a card that is not known is left out."""
-        return Fleet(tuple(replace(card, rejection=reason) if card.device.key == key else card for card in self.cards))
+        return self._with(key, lambda card: replace(card, rejection=reason))
 
     def with_look(self, key: CardKey, report: HealthReport, now: float, *, present: bool = True) -> "Fleet":
         """After one look at a card, which was there or not; a card that is not known is left out."""
-        return Fleet(
-            tuple(
-                replace(
-                    card,
-                    health=card.health.after(report, now),
-                    gone_since=_gone_since(card, now, present=present),
-                )
-                if card.device.key == key
-                else card
-                for card in self.cards
-            )
+        return self._with(
+            key,
+            lambda card: replace(
+                card,
+                health=card.health.after(report, now),
+                gone_since=_gone_since(card, now, present=present),
+            ),
         )
+
+    def _with(self, key: CardKey, change: Callable[[Card], Card]) -> "Fleet":
+        """With one card changed. Nothing is made anew of which nothing is: cards are looked at every second."""
+        arch, index = key
+        for place, card in enumerate(self.cards):
+            if card.device.index == index and card.device.arch is arch:
+                changed = change(card)
+                return self if changed == card else Fleet((*self.cards[:place], changed, *self.cards[place + 1 :]))
+        return self
 
     def with_cuts(self, wish: Partitioning, ledger: Ledger) -> "Fleet":
         """Every card cut as the settings wish, except those of which a container may hold something else."""
-        return Fleet(tuple(replace(card, cut=_cut(card, wish, ledger)) for card in self.cards))
+        cuts = [_cut(card, wish, ledger) for card in self.cards]
+        if all(card.cut == cut for card, cut in zip(self.cards, cuts, strict=True)):
+            return self
+        return Fleet(tuple(replace(card, cut=cut) for card, cut in zip(self.cards, cuts, strict=True)))
 
     def without_lost(self, ledger: Ledger, now: float) -> "Fleet":
         """Without the cards that have been gone for :data:`FORGET_AFTER` and that nobody holds."""
@@ -153,8 +161,10 @@ class HealthChange:
 
 def health_changes(before: Fleet, after: Fleet) -> Iterator[HealthChange]:
     """The cards that are new or whose status changed, in their order."""
-    cards = {card.device.key: card for card in before.cards}
-    for card in after.cards:
+    same = set(map(id, before.cards))
+    others = [card for card in after.cards if id(card) not in same]
+    cards = {card.device.key: card for card in before.cards} if others else {}
+    for card in others:
         known = cards.get(card.device.key)
         if known is None or known.health.status is not card.health.status:
             yield HealthChange(known, card)

@@ -218,6 +218,8 @@ class Scanner:
         return len(self._threads.stuck(READ_DEADLINE) - {_LISTING})
 
     def _move_to(self, fleet: Fleet) -> None:
+        if fleet is self.fleet:
+            return
         for change in health_changes(self.fleet, fleet):
             _report_change(change)
             self._count(change)
