@@ -361,7 +361,14 @@ class World:
         """Let something else than an attribute be in its place."""
         if card.present:
             self._attributes.add((card.plan.index, name))
+            # Whoever waits for it to answer would wait for ever.
+            card.set_attribute(name, mgmt_attributes(card.plan)[name])
             breakage(mgmt_file(self.host, card, name))
+
+    @property
+    def spoiled(self) -> set[int]:
+        """The cards of which an attribute is not what it should be."""
+        return {index for index, _ in self._attributes}
 
     def repair(self, card: FakeCard) -> None:
         """Let every attribute of the card say what it should."""
