@@ -130,6 +130,6 @@ def test_two_processes_are_not_one_series() -> None:
 def test_what_was_done_more_often_than_there_was_reason_for_is_not_sound() -> None:
     fine, often = Tally("messages", 3, 3, "changes"), Tally("messages", 4, 3, "changes")
     assert reasons([], [fine], []) == ()
-    assert reasons([], [often], ["x broke"]) == ("messages: 4, at most 3 by changes", "x broke")
+    assert reasons([], [often], ["x broke"]) == ("x broke", "messages: 4, at most 3 by changes")
     leaking = findings("it", samples(lambda at, _: {"rss": 50_000 + at}), HOUR)
     assert [reason.partition(":")[0] for reason in reasons(leaking, [], [])] == ["it, RSS"]
