@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from faults import steps
 from faults.schedule import draw_step
 from npu_core.testing import CardPlan
-from npu_core.testing.layout import value_file
+from npu_core.testing.layout import mgmt_attributes, value_file
 from soak.acts import (
     Act,
     Crowd,
@@ -38,8 +38,8 @@ _MOST = 6
 _LONGEST = 1.5
 """Seconds between two acts, at most."""
 _EXTREMES = ("0", "-1", "-273150", "2147483647", "99999999999999999999", "garbage", "", "1e9", " 42 ", "\x00")
-_HIDDEN = ("alive", "device_type", "device_uuid", "device_sn", "version", "fw_version", "heartbeat", "atr_error")
-_HANGING = ("alive", "device_type", "device_sn", "version", "atr_error", "performance_mode", "ne_clk_freq_info")
+_MOVING = ("heartbeat", "pe_occupancy")
+"""Attributes that the simulated cards write all the time, and so would heal at once."""
 _REQUEST = "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
 
@@ -114,12 +114,16 @@ def _hide_sensor(rng: random.Random, plans: tuple[CardPlan, ...]) -> Act:
     return HideSensor(_number(rng), _sensor(rng, plans), rng.choice(list(Unreadable)))
 
 
-def _hide_attribute(rng: random.Random, _: tuple[CardPlan, ...]) -> Act:
-    return HideAttribute(_number(rng), rng.choice(_HIDDEN), rng.choice(list(Unreadable)))
+def _attribute(rng: random.Random, plans: tuple[CardPlan, ...]) -> str:
+    return rng.choice([name for name in mgmt_attributes(plans[0]) if name not in _MOVING])
 
 
-def _hang_attribute(rng: random.Random, _: tuple[CardPlan, ...]) -> Act:
-    return Fault(steps.SpoilAttribute(_number(rng), rng.choice(_HANGING), None))
+def _hide_attribute(rng: random.Random, plans: tuple[CardPlan, ...]) -> Act:
+    return HideAttribute(_number(rng), _attribute(rng, plans), rng.choice(list(Unreadable)))
+
+
+def _hang_attribute(rng: random.Random, plans: tuple[CardPlan, ...]) -> Act:
+    return Fault(steps.SpoilAttribute(_number(rng), _attribute(rng, plans), None))
 
 
 def _hang_pod_resources(_: random.Random, __: tuple[CardPlan, ...]) -> Act:

@@ -3,14 +3,15 @@
 import asyncio
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from npu_core.testing import CardPlan, warboy
+from npu_core.arch import Arch
+from npu_core.testing import CardPlan, rngd, warboy
 from soak.draw import Drawn, draw_round
 from soak.scrapers import EVERYBODY
-from soak.site import SERVICES, Site
+from soak.site import SERVICES, Site, life
 from soak.verdict import Finding, Judged, Sample, Tally, findings, reasons
 from soak.watch import Watch, counted, pace, tallies
 
@@ -30,13 +31,17 @@ _STUCK = 3.0
 """Seconds until a card that hangs has got hold of a thread of every service."""
 
 
+CARDS = {Arch.WARBOY: tuple(map(warboy, range(4))), Arch.RENEGADE: tuple(map(rngd, range(2)))}
+"""The cards of a soak, by family: eight PEs, or sixteen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A soak before it begins."""
 
     seconds: float
     seed: int
-    cards: tuple[CardPlan, ...] = (warboy(0), warboy(1), warboy(2), warboy(3))
+    cards: tuple[CardPlan, ...] = CARDS[Arch.WARBOY]
 
     @property
     def restarts_from(self) -> float:
@@ -89,9 +94,9 @@ class Outcome:
         return reasons(self.found, self.tallies, self.broken)
 
 
-async def soak(plan: Plan) -> Outcome:
-    """Let everything happen for as long as planned."""
-    async with Site(plan.cards, plan.seed) as site:
+async def soak(plan: Plan, tell: Callable[[str], None] = lambda _problem: None) -> Outcome:
+    """Let everything happen for as long as planned; ``tell`` is called with everything that is wrong, when it is."""
+    async with Site(plan.cards, plan.seed, tell) as site:
         return await _Soak(plan, site).run()
 
 
@@ -194,7 +199,7 @@ class _Soak:
         site = self.site
         site.quiet = False
         card = site.world.card(0)
-        site.world.spoil(card, "alive", None)
+        site.world.spoil(card, life(card)[0], None)
         await asyncio.sleep(_STUCK)
         ends = {service: await site.end(service) for service in SERVICES if site.process(service).running}
         site.world.repair(card)

@@ -6,7 +6,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -55,8 +55,10 @@ class Site:
         down: the services that do not run at the moment because somebody ended them.
     """
 
-    def __init__(self, cards: tuple[CardPlan, ...], seed: int) -> None:
-        """A node on which nothing runs yet."""
+    def __init__(
+        self, cards: tuple[CardPlan, ...], seed: int, tell: Callable[[str], None] = lambda _problem: None
+    ) -> None:
+        """A node on which nothing runs yet; ``tell`` is called with everything that is wrong, as soon as it is."""
         self.ports = {service: free_port() for service in SERVICES}
         setup = Setup(
             cards,
@@ -76,6 +78,7 @@ class Site:
         self.problems: dict[str, None] = {}
         self.counts: Counter[str] = Counter()
         self.told = Told()
+        self._tell = tell
         self.quiet = False
         self.down: set[str] = set()
         self._nfd = Worker(self.features_d, "v0.11", extra_label_ns=["beta.furiosa.ai"])
@@ -205,17 +208,20 @@ class Site:
         if not card.present:
             return CardTruth(index, gone=time.monotonic() - self._gone.get(index, time.monotonic()))
         spoiled = index in self.world.spoiled or any(key == index for key, _ in self._overrides)
-        return CardTruth(index, None, self._alive(card), spoiled, self._uptime(card))
+        return CardTruth(index, None, None if spoiled else self._alive(card), spoiled, self._uptime(card))
 
-    def _alive(self, card: FakeCard) -> bool | None:
-        words = {"1": True, "0": False} if card.plan.spec.arch.value == "warboy" else {}
-        path = mgmt_file(self.world.host, card, "alive")
-        return words.get(path.read_text().strip()) if path.is_file() else None
+    def _alive(self, card: FakeCard) -> bool:
+        name, alive = life(card)
+        return self._text(card, name) == alive
 
     def _uptime(self, card: FakeCard) -> int | None:
-        path = mgmt_file(self.world.host, card, "heartbeat")
-        text = path.read_text().strip() if path.is_file() else ""
+        text = self._text(card, "heartbeat")
         return int(text) if text.isdecimal() else None
+
+    def _text(self, card: FakeCard, name: str) -> str:
+        """What an attribute says; nothing if it hangs, or cannot be read for another reason."""
+        path = mgmt_file(self.world.host, card, name)
+        return path.read_text().strip() if path.is_file() and not path.is_symlink() else ""
 
     # -- what happens to it ---------------------------------------------------------------------------------------
 
@@ -272,7 +278,9 @@ class Site:
 
     def report(self, problem: str) -> None:
         """Note something that is wrong."""
-        self.problems.setdefault(problem)
+        if problem not in self.problems:
+            self.problems[problem] = None
+            self._tell(problem)
 
     def check(self) -> None:
         """What holds at every moment."""
@@ -328,3 +336,8 @@ class Site:
         """Report values of cards that are gone."""
         for problem in truth.ghost_problems(scrape, self.truths(), GRACE):
             self.report(problem)
+
+
+def life(card: FakeCard) -> tuple[str, str]:
+    """The attribute that says whether the card is alive, and what it says if it is."""
+    return card._life_attribute()

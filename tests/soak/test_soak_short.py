@@ -3,22 +3,19 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from npu_core.testing import warboy
 from soak.report import document, table
 from soak.rounds import Plan, soak
 from soak.site import SERVICES
 
 
-@pytest.mark.timeout(170)
 async def test_a_short_soak_sees_everything_and_breaks_nothing(tmp_path: Path) -> None:
-    outcome = await soak(Plan(20.0, seed=1, cards=(warboy(0), warboy(1))))
+    outcome = await soak(Plan(12.0, seed=1, cards=(warboy(0), warboy(1))))
     assert outcome.broken == ()
     assert [tally.problem for tally in outcome.tallies if tally.problem] == []
     assert outcome.rounds
     assert outcome.ends.keys() == set(SERVICES)
-    assert {service: len(samples) > 20 for service, samples in outcome.samples.items()} == dict.fromkeys(SERVICES, True)
+    assert {service: len(samples) > 12 for service, samples in outcome.samples.items()} == dict.fromkeys(SERVICES, True)
     counts = outcome.counts[-1][1]
     assert counts["kubelet: list message"] >= 1
     assert counts["scrapes, kept connection, gzip"] >= 5

@@ -19,6 +19,10 @@ _GAP = 0.15
 """Share of the judged time for which at most nobody may have looked."""
 
 
+_WINDOW = 4.5
+"""Seconds over which a rate is taken, at least: processor time comes in hundredths of a second."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A process at one moment.
@@ -80,11 +84,21 @@ def _level(of: Callable[[Footprint], float]) -> Callable[[Sequence[Sample]], tup
     return lambda samples: tuple(Point(sample.at, of(sample.cost)) for sample in samples)
 
 
+def _apart(samples: Iterable[Sample]) -> tuple[Sample, ...]:
+    """Those of the samples between which something can be counted."""
+    kept: list[Sample] = []
+    for sample in samples:
+        if not kept or sample.at - kept[-1].at >= _WINDOW:
+            kept.append(sample)
+    return tuple(kept)
+
+
 def _rate(of: Callable[[Footprint], float], scale: float = 1.0) -> Callable[[Sequence[Sample]], tuple[Point, ...]]:
     """What is counted, by second; where a count went back, as it does when threads end, nothing is known."""
 
     def points(samples: Sequence[Sample]) -> tuple[Point, ...]:
-        steps = ((late, of(late.cost) - of(early.cost), late.at - early.at) for early, late in pairwise(samples))
+        pairs = pairwise(_apart(samples))
+        steps = ((late, of(late.cost) - of(early.cost), late.at - early.at) for early, late in pairs)
         return tuple(Point(late.at, scale * grown / seconds) for late, grown, seconds in steps if grown >= 0)
 
     return points
