@@ -34,7 +34,7 @@ _PODS = 0.6
 _STAND = 0.25
 _STANDS = (4.0, 20.0)
 """How likely it is that faults stand for long, and for how many seconds: less and more than any grace."""
-_MOST = 6
+_MOST = 7
 _LONGEST = 1.5
 """Seconds between two acts, at most."""
 _EXTREMES = ("0", "-1", "-273150", "2147483647", "99999999999999999999", "garbage", "", "1e9", " 42 ", "\x00")
@@ -135,6 +135,9 @@ def _hang(rng: random.Random, _: tuple[CardPlan, ...]) -> Act:
 
 
 _MAKERS: tuple[tuple[_Maker, int], ...] = (
+    (lambda rng, _: Fault(steps.Die(_number(rng))), 5),
+    (lambda rng, _: Fault(steps.Disappear(_number(rng))), 6),
+    (lambda rng, _: Fault(steps.Reappear(_number(rng))), 3),
     (_set_sensor, 5),
     (_hide_sensor, 4),
     (_hide_attribute, 4),

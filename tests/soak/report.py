@@ -59,7 +59,10 @@ def _number(value: float) -> str:
 
 
 def _happened(outcome: Outcome) -> Iterator[str]:
-    yield f"What happened in {outcome.seconds:.0f} s, {len(outcome.rounds)} rounds:"
+    yield (
+        f"What happened in {outcome.seconds:.0f} s, {len(outcome.rounds)} rounds; the plugin and the exporter looked "
+        f"every {INTERVAL:g} s, the discovery every {LABEL_INTERVAL:g} s (by default 10 and 60):"
+    )
     for name, number in sorted(outcome.counts[-1][1].items()):
         yield f"{number:>8}  {name}"
 

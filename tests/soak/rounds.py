@@ -23,7 +23,7 @@ QUIET = 4.0
 """Seconds of quiet after each round."""
 RESTARTS = 0.15
 """Share of the time, at its end, in which services are restarted too. Before, each is one process with one series."""
-_WARM = 0.2
+_WARM = 0.35
 """Share of the time before that in which everything has to happen once; ten minutes are always enough."""
 _WARM_MOST = 600.0
 _BETWEEN_LOOKS = 0.5

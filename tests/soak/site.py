@@ -28,9 +28,9 @@ from standins.nfd import Worker
 
 PLUGIN, DISCOVERY, EXPORTER = "device-plugin", "feature-discovery", "metrics-exporter"
 SERVICES = (PLUGIN, DISCOVERY, EXPORTER)
-INTERVAL = 1.0
-"""Seconds between two looks of the plugin and of the exporter, which are ten by default."""
-LABEL_INTERVAL = 2.0
+INTERVAL = 0.5
+"""Seconds between two looks of the plugin and of the exporter, which are ten by default: all happens sooner."""
+LABEL_INTERVAL = 1.0
 """Seconds between two looks of the discovery, which are sixty by default."""
 GRACE = 12.0
 """Seconds for which the exporter tells of a card that is gone."""

@@ -69,7 +69,7 @@ def test_growth_before_it_is_warm_does_not_count() -> None:
         ("RSS", lambda at, rng: {"rss": 50_000 + at + rng.randint(-800, 800)}),
         ("private dirty", lambda at, rng: {"dirty": 24_000 + at + rng.randint(-800, 800)}),
         ("open files", lambda at, rng: {"files": 16 + at // 1000 + rng.randint(0, 1)}),
-        ("threads", lambda at, _: {"threads": 4 + at // 800}),
+        ("threads", lambda at, _: {"threads": 4 + at // 400}),
         ("CPU", lambda at, _: {"cpu": 0.03 * at + at * at / 40_000}),
         ("wake-ups", lambda at, _: {"wakeups": int(10 * at + at * at / 400)}),
     ],

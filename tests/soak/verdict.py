@@ -108,7 +108,7 @@ MEMORY = Bound(drift=1024.0, per_hour=1024.0, beyond=6144.0)
 """KiB. Allocators take steps, and a hundred scrapes at once are held in memory while they last."""
 
 _THREADS = 16
-"""When a sweep over the cards takes long, each of them gets a thread for a moment."""
+"""When a sweep over the cards is held up, each of them gets a thread, which some keep from then on."""
 
 QUANTITIES = (
     Quantity("RSS", "KiB", _level(lambda cost: cost.rss), MEMORY),
@@ -116,7 +116,7 @@ QUANTITIES = (
     Quantity("private dirty", "KiB", _level(lambda cost: cost.dirty), MEMORY),
     Quantity("PSS", "KiB", _level(lambda cost: cost.pss)),
     Quantity("open files", "", _level(lambda cost: cost.files), Bound(drift=1.5, beyond=12), quiet_only=True),
-    Quantity("threads", "", _level(lambda cost: cost.threads), Bound(drift=2.5, beyond=_THREADS), quiet_only=True),
+    Quantity("threads", "", _level(lambda cost: cost.threads), Bound(drift=5, beyond=_THREADS), quiet_only=True),
     Quantity("CPU", "%", _rate(lambda cost: cost.cpu, 100.0), Bound(drift=1.0, share=0.5)),
     Quantity("wake-ups", "/s", _rate(lambda cost: cost.wakeups), Bound(drift=3.0, share=0.3)),
 )
