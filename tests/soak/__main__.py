@@ -17,7 +17,7 @@ from soak.rounds import CARDS, Outcome, Plan, soak
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=5.0, help="how long")
+    parser.add_argument("--minutes", type=float, default=5.0, help="how long; growth cannot be told from less than two")
     parser.add_argument("--seed", type=int, default=0, help="of what happens")
     parser.add_argument("--family", type=Arch, choices=list(Arch), default=Arch.WARBOY, help="of the cards")
     parser.add_argument("--json", type=Path, help="write everything to this file too")
