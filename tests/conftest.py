@@ -24,6 +24,7 @@ SLOW = frozenset(
         "test_manifests_running.py",
         "test_repartitioning.py",
         "test_scale_page_kubelet.py",
+        "test_soak_short.py",
     }
 )
 """Modules that wait for real time, again and again: ``make test-slow``, so that ``make test`` is quick."""

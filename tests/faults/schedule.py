@@ -72,10 +72,16 @@ def draw(seed: int, count: int) -> Schedule:
         restart_at_end=rng.random() < 0.5,
         thorough=rng.random() < 0.2,
     )
-    makers, weights = zip(*_MAKERS, strict=True)
-    chosen = [rng.choices(makers, weights)[0](rng, plans) for _ in range(count)]
+    chosen = [draw_step(rng, plans) for _ in range(count)]
     # Squared: mostly short.
     return Schedule(setup, tuple(Scheduled(step, rng.random() ** 2 * _MOST_SETTLED) for step in chosen))
+
+
+def draw_step(rng: random.Random, plans: tuple[CardPlan, ...]) -> Step:
+    """Any step that may happen to a machine with these cards."""
+    makers, weights = zip(*_MAKERS, strict=True)
+    maker: _Maker = rng.choices(makers, weights)[0]
+    return maker(rng, plans)
 
 
 def _cards(rng: random.Random) -> tuple[CardPlan, ...]:

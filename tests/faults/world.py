@@ -6,13 +6,14 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from types import TracebackType
 from typing import Self
 
+from contract.attribute_files import Breakage, mgmt_file
 from contract.plugin import PluginProcess
 from faults.invariants import (
     Disabled,
@@ -77,6 +78,14 @@ class Setup:
     """Whether the kubelet is restarted at the end anyway; otherwise the plugin has to come back to one that stays."""
     thorough: bool
     """Whether the end waits until nothing counts as recently given out."""
+    interval: float = INTERVAL
+    """Seconds between two enumerations of the plugin."""
+    listen: str = "off"
+    """Where the plugin's endpoint is."""
+    converges: float = CONVERGES
+    """Seconds from the end of the last fault until everything is as it should be."""
+    remembered: int | None = None
+    """How many events the kubelet's journal keeps; None for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,8 @@ class World:
         slow: whether it reads so slowly that what it is told may be outdated.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, listener: Callable[[Event], None] = lambda _: None) -> None:
+        """A machine on which nothing runs yet; the listener is called with every event of the kubelet."""
         # tmp_path is too long for sockets.
         self.home = Path(tempfile.mkdtemp(prefix="f-"))
         self.setup = setup
@@ -112,9 +122,11 @@ class World:
                 pod_resources_dir=self.home / "r",
                 devfs=Path(self.host.devfs),
                 dial_deadline=1.0,
+                remembered=setup.remembered,
             ),
             self._on_event,
         )
+        self._listener = listener
         self.broken: list[str] = []
         self.wish = Wish(setup.default_pe)
         self.kubelet_up = self.frozen = self.slow = False
@@ -303,6 +315,14 @@ class World:
         except PodError:
             return  # it may not keep a unit that is not healthy
 
+    def forget_pods(self) -> None:
+        """Delete the pods that are over, as garbage collection does: what remembers all of them grows."""
+        for pod in self.kubelet.view().pods.values():
+            if pod.phase.terminal and self._pods[pod.name].done():
+                self.kubelet.delete_pod(pod.name)
+        known = self.kubelet.view().pods
+        self._pods = {name: task for name, task in self._pods.items() if name in known or not task.done()}
+
     async def delete_all_pods(self) -> None:
         """Drain the machine."""
         await self._all_admitted()
@@ -337,6 +357,19 @@ class World:
         else:
             card.set_attribute(name, text)
 
+    def damage(self, card: FakeCard, name: str, breakage: Breakage) -> None:
+        """Let something else than an attribute be in its place."""
+        if card.present:
+            self._attributes.add((card.plan.index, name))
+            # Whoever waits for it to answer would wait for ever.
+            card.set_attribute(name, mgmt_attributes(card.plan)[name])
+            breakage(mgmt_file(self.host, card, name))
+
+    @property
+    def spoiled(self) -> set[int]:
+        """The cards of which an attribute is not what it should be."""
+        return {index for index, _ in self._attributes}
+
     def repair(self, card: FakeCard) -> None:
         """Let every attribute of the card say what it should."""
         right = mgmt_attributes(card.plan)
@@ -354,12 +387,12 @@ class World:
         self.write_config_text(
             json.dumps(
                 {
-                    "interval": INTERVAL,
+                    "interval": self.setup.interval,
                     "defaultPe": str(wish.default_pe),
                     "disabledDevices": [{"devName": entry.name} for entry in wish.disabled],
                     "pluginDir": str(self.plugin_dir),
                     "podResourcesSocket": str(self.home / "r" / "kubelet.sock"),
-                    "listenAddress": "off",
+                    "listenAddress": self.setup.listen,
                 },
                 indent=2,
             )
@@ -389,6 +422,7 @@ class World:
             assert admitted is not None
             self.broken.extend(f"{event.pod}: {each}" for each in grant_problems(admitted.main, self._spec))
             self.broken.extend(double_holds(holders(self.kubelet.view().pods.values())))
+        self._listener(event)
 
     def _message_problems(self, event: Event) -> Iterator[str]:
         yield from listing_problems(event.devices, self._spec, self._indices)
@@ -437,6 +471,18 @@ class World:
     # -- the end --------------------------------------------------------------------------------------------------
 
     async def heal(self) -> None:
+        """Undo every fault, wait until everything is as it should be, and end.
+
+        Raises:
+            BrokenError: if it does not become so, in time.
+        """
+        await self.recover()
+        await self._fill()
+        await self._stop_plugin_in_order()
+        if self.broken:
+            raise BrokenError("\n".join(self.broken))
+
+    async def recover(self) -> None:
         """Undo every fault, and wait until everything is as it should be.
 
         Raises:
@@ -447,16 +493,12 @@ class World:
         self._close_foreign()
         fresh = await self._heal_kubelet()
         since = time.monotonic()
-        await self._converge(since + CONVERGES + (0.0 if fresh else BACK_OFF), SETTLE)
+        await self._converge(since + self.setup.converges + (0.0 if fresh else BACK_OFF), SETTLE)
         await self._all_admitted()
         if self.setup.thorough:
             grants = [event.at for event in self.kubelet.events_of(EventKind.ALLOCATE)]
-            await self._converge(max((since, *grants)) + SETTLE + CONVERGES, 0.0)
+            await self._converge(max((since, *grants)) + SETTLE + self.setup.converges, 0.0)
         self.check()
-        await self._fill()
-        await self._stop_plugin_in_order()
-        if self.broken:
-            raise BrokenError("\n".join(self.broken))
 
     def _heal_cards(self) -> None:
         for card in self.host.cards:

@@ -348,3 +348,11 @@ async def test_events_are_in_the_order_of_their_times(start_kubelet: StartKubele
         EventKind.REGISTERED,
         EventKind.LIST_MESSAGE,
     ]
+
+
+async def test_a_journal_may_forget_what_is_long_ago_and_still_counts_it(start_kubelet: StartKubelet) -> None:
+    kubelet = await start_kubelet(remembered=2)
+    for _ in range(5):
+        kubelet.wipe()
+    assert [event.kind for event in kubelet.events] == [EventKind.WIPED, EventKind.WIPED]
+    assert kubelet.view().count(EventKind.WIPED) == 6

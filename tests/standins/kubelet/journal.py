@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -75,8 +75,8 @@ class Event:
 class Journal:
     """Events in order."""
 
-    def __init__(self, listener: Callable[[Event], None] | None = None) -> None:
-        self._events: list[Event] = []
+    def __init__(self, listener: Callable[[Event], None] | None = None, remembered: int | None = None) -> None:
+        self._events: deque[Event] = deque(maxlen=remembered)
         self.counts: Counter[tuple[EventKind, str]] = Counter()
         """How often each kind of event happened to each resource ("" for those about none)."""
         self._listener = listener
@@ -84,7 +84,7 @@ class Journal:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """Everything so far."""
+        """Everything so far, or the newest ones if only so many are remembered."""
         return tuple(self._events)
 
     def record(self, event: Event) -> None:

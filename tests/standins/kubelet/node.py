@@ -38,7 +38,7 @@ class StandInKubelet:
     def __init__(self, settings: KubeletSettings, listener: Callable[[Event], None] | None = None) -> None:
         self._machine = Machine(
             settings=settings,
-            journal=Journal(listener),
+            journal=Journal(listener, settings.remembered),
             switchboard=Switchboard(),
             checkpoint=CheckpointFile(settings.plugin_dir),
             rng=random.Random(settings.seed),  # noqa: S311 - reproducible on purpose
@@ -93,7 +93,7 @@ class StandInKubelet:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """Everything that happened."""
+        """Everything that happened, as far as it is remembered."""
         return self._machine.journal.events
 
     def events_of(self, kind: EventKind, resource: str | None = None) -> tuple[Event, ...]:

@@ -83,6 +83,8 @@ class KubeletSettings:
     container_back_off: float = 0.1
     """Seconds between two attempts to start a container. Real ones begin at ten."""
     message_limit: int = MESSAGE_LIMIT
+    remembered: int | None = None
+    """How many events the journal keeps, the newest ones; None for all."""
     wire: Wire = Wire.RELAYED
     seed: int = 0
     """Of everything a real kubelet leaves to Go's random map order."""
