@@ -11,10 +11,12 @@ _Found = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, _Addr
 
 
 async def listen(host: str, port: int) -> tuple[socket.socket, ...]:
-    """Listen on every address of a host; of an empty one, on every address of the machine that its kernel knows.
+    """Listen on every address of a host; of an empty one, on every address of the machine.
+
+    Those of a family that the machine's kernel has not are none.
 
     Raises:
-        OSError: if an address cannot be had; then none is kept.
+        OSError: if another address cannot be had, or there is none; then none is kept.
     """
     sockets: list[socket.socket] = []
     try:
@@ -55,8 +57,7 @@ def _bound(host: str, found: _Found) -> Iterator[socket.socket]:
         try:
             listener = _listener(family, kind, protocol, address)
         except OSError as error:
-            # Of "every address of the machine", those of a family that its kernel has not are none.
-            if host or error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+            if not _is_of_no_family(error, address):
                 raise
             refused = error
             continue
@@ -64,6 +65,15 @@ def _bound(host: str, found: _Found) -> Iterator[socket.socket]:
         yield listener
     if not count:
         raise refused or OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
+
+
+def _is_of_no_family(error: OSError, address: _Address) -> bool:
+    """Whether it is an address of a family that the kernel has not, as a name or "every address" may have.
+
+    Where IPv6 is switched off and not left out, only its addresses are not there.
+    """
+    off = error.errno == errno.EADDRNOTAVAIL and address[0] in {"::", "::1"}
+    return off or error.errno == errno.EAFNOSUPPORT
 
 
 def _listener(family: socket.AddressFamily, kind: socket.SocketKind, protocol: int, address: _Address) -> socket.socket:
