@@ -61,11 +61,12 @@ class Program:
             RuntimeError: if the process has ended.
             TimeoutError: if it does not in time.
         """
+        asked = time.monotonic()
         while not holds():
             assert self._process is not None
             if self._process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended with status {self._process.returncode}: {self._command}")
-            if time.monotonic() - self.begun > _PATIENCE:
+            if time.monotonic() - asked > _PATIENCE:
                 raise TimeoutError(self.name)
             time.sleep(pause)
         return time.monotonic() - self.begun
