@@ -3,6 +3,8 @@
 import asyncio
 import os
 import socket
+import threading
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from typing import Any
@@ -11,9 +13,10 @@ import pytest
 import uvloop
 
 from footprint import footprint
-from npu_core.service.listening import listen
+from npu_core.service.listening import Addresses, listen
 from npu_core.service.probe import Answer, Probe
 
+PATIENCE = 20.0
 LOOPBACK6 = ("::1", 0)
 
 
@@ -54,42 +57,33 @@ async def test_a_name_is_looked_up() -> None:
     assert addresses(await listen("localhost", 0)) & {"127.0.0.1", "::1"}
 
 
-class Names(asyncio.SelectorEventLoop):
-    """A loop whose every name has these addresses."""
-
-    def __init__(self, *addresses: tuple[socket.AddressFamily, str]) -> None:
-        super().__init__()
-        self._addresses = addresses
-
-    async def getaddrinfo(  # type: ignore[override]  # as far as it is used
-        self, _host: object, port: object, **_: object
-    ) -> list[Any]:
-        return [(family, socket.SOCK_STREAM, 0, "", (address, port)) for family, address in self._addresses]
-
-
 LOOPBACK = (socket.AF_INET, "127.0.0.1")
 LOOPBACK_OF_IPV6 = (socket.AF_INET6, "::1")
 SOMEBODY_ELSES = (socket.AF_INET, "203.0.113.1")
 OF_NO_KERNEL = (socket.AF_APPLETALK, "")
 
 
-def _listening(*of_name: tuple[socket.AddressFamily, str]) -> set[str]:
-    with asyncio.Runner(loop_factory=lambda: Names(*of_name)) as runner:
-        return addresses(runner.run(listen("name", 0)))
+async def _listening(*of_name: tuple[socket.AddressFamily, str]) -> set[str]:
+    """Where a name that has these addresses is listened at."""
+
+    def look_up(_host: str, port: int) -> Addresses:
+        return [(family, socket.SOCK_STREAM, 0, "", (address, port)) for family, address in of_name]
+
+    return addresses(await listen("name", 0, look_up))
 
 
-def test_of_a_name_an_address_of_a_family_that_the_kernel_has_not_is_none() -> None:
+async def test_of_a_name_an_address_of_a_family_that_the_kernel_has_not_is_none() -> None:
     """As ``localhost`` where IPv6 is off: /etc/hosts has ``::1`` all the same."""
-    assert _listening(OF_NO_KERNEL, LOOPBACK) == {"127.0.0.1"}
-    assert _listening(LOOPBACK_OF_IPV6, LOOPBACK) == {"127.0.0.1"} | ({"::1"} if has_ipv6() else set())
+    assert await _listening(OF_NO_KERNEL, LOOPBACK) == {"127.0.0.1"}
+    assert await _listening(LOOPBACK_OF_IPV6, LOOPBACK) == {"127.0.0.1"} | ({"::1"} if has_ipv6() else set())
 
 
 @pytest.mark.parametrize("of_name", [[OF_NO_KERNEL], [LOOPBACK, SOMEBODY_ELSES], []], ids=["family", "other", "none"])
-def test_a_name_without_an_address_of_ours_or_with_another_s_is_an_error(
+async def test_a_name_without_an_address_of_ours_or_with_another_s_is_an_error(
     of_name: list[tuple[socket.AddressFamily, str]],
 ) -> None:
     with pytest.raises(OSError, match=r".+"):
-        _listening(*of_name)
+        await _listening(*of_name)
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "a..b", "x" * 64 + ".invalid"])
@@ -105,6 +99,34 @@ async def test_an_address_that_is_taken_is_an_error_and_the_others_are_given_bac
         with pytest.raises(OSError, match="in use"):
             await listen("", taken.getsockname()[1])
         assert footprint(os.getpid()).files == before
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_name_server_that_is_silent_does_not_keep_a_process_from_ending(
+    run: Callable[[Coroutine[Any, Any, None]], None],
+) -> None:
+    answered = threading.Event()
+
+    def look_up(_host: str, _port: int) -> Addresses:
+        answered.wait(PATIENCE)
+        return []
+
+    async def end_while_it_looks() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(listen("name", 0, look_up), 0.1)
+
+    begun = time.monotonic()
+    run(end_while_it_looks())
+    assert time.monotonic() - begun < PATIENCE / 2
+    answered.set()
+
+
+async def test_the_thread_that_looked_a_name_up_ends() -> None:
+    before = set(threading.enumerate())
+    assert await _listening(LOOPBACK)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 async def _serve_for_a_moment() -> int:

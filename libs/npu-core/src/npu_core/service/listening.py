@@ -3,24 +3,45 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+from npu_core.errors import StuckError
+from npu_core.service.device_threads import DeviceThreads
 
 _BACKLOG = 128
 _Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-_Found = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]]
+Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]]
+"""What :func:`socket.getaddrinfo` gives."""
 
 
-async def listen(host: str, port: int) -> tuple[socket.socket, ...]:
+def looked_up(host: str, port: int) -> Addresses:
+    """The addresses of a name. A name server that is silent takes its time.
+
+    Raises:
+        OSError: if it has none, or nobody says.
+        UnicodeError: if it cannot be one.
+    """
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+
+
+async def listen(
+    host: str, port: int, look_up: Callable[[str, int], Addresses] = looked_up
+) -> tuple[socket.socket, ...]:
     """Listen on every address of a host; of an empty one, on every address of the machine.
 
     Those of a family that the machine's kernel has not are none.
+
+    Args:
+        host: an IP address or a name.
+        port: the port; 0 for any.
+        look_up: asks for the addresses of a name; as :func:`looked_up`.
 
     Raises:
         OSError: if another address cannot be had, or there is none; then none is kept.
     """
     sockets: list[socket.socket] = []
     try:
-        sockets.extend(_bound(host, await _addresses(host, port)))
+        sockets.extend(_bound(host, await _addresses(host, port, look_up)))
     except OSError:
         for each in sockets:
             each.close()
@@ -28,19 +49,24 @@ async def listen(host: str, port: int) -> tuple[socket.socket, ...]:
     return tuple(sockets)
 
 
-async def _addresses(host: str, port: int) -> _Found:
+async def _addresses(host: str, port: int, look_up: Callable[[str, int], Addresses]) -> Addresses:
+    # Not on the loop's own threads: they would keep the process from ending for as long as a name server is silent.
+    threads = DeviceThreads()
     try:
         found = _numeric(host, port)
         if found is not None:
             return found
-        loop = asyncio.get_running_loop()
-        return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return await asyncio.wrap_future(threads.start(host, lambda: look_up(host, port)))
     except UnicodeError as error:
         raise OSError(errno.EINVAL, f"{host} cannot be the name of a host") from error
+    except StuckError as error:
+        raise OSError(errno.EAGAIN, f"{host} cannot be looked up: {error.detail}") from error
+    finally:
+        threads.forget(host)
 
 
-def _numeric(host: str, port: int) -> _Found | None:
-    """The addresses, if nobody has to be asked: uvloop would start four threads to ask, and keep them."""
+def _numeric(host: str, port: int) -> Addresses | None:
+    """The addresses, if nobody has to be asked: a thread would have to, and may be lost."""
     # As bytes, where that says the same: Python would load its tables of all of Unicode to look for dots in a text.
     name = (host.encode() if host.isascii() else host) or None
     flags = socket.AI_PASSIVE | socket.AI_NUMERICHOST
@@ -50,7 +76,7 @@ def _numeric(host: str, port: int) -> _Found | None:
         return None  # it is a name
 
 
-def _bound(host: str, found: _Found) -> Iterator[socket.socket]:
+def _bound(host: str, found: Addresses) -> Iterator[socket.socket]:
     refused: OSError | None = None
     count = 0
     for family, kind, protocol, _, address in dict.fromkeys(found):
