@@ -14,7 +14,7 @@ from npu_core.service.exposition import CONTENT_TYPE, Family, Kind, Sample, expo
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"))
 values = st.floats() | st.integers(-(1 << 60), 1 << 60)
-names = st.from_regex(r"[a-z_][a-z0-9_]{0,20}", fullmatch=True)
+names = st.from_regex(r"_?[a-z][a-z0-9_]{0,20}", fullmatch=True)  # two underscores begin Prometheus' own labels
 
 
 def written_by_the_library(*families: Metric) -> str:
