@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import PEERS, Figure, ratios
+from benchmarks.programs import ROOT
 
 _NOTABLE = 1.15
 """A share of the older value, or its inverse, from which a row of a comparison is marked."""
@@ -35,9 +36,17 @@ def machine() -> dict[str, object]:
         "kernel": platform.release(),
         "libc": " ".join(platform.libc_ver()),
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in ("grpcio", "protobuf", "uvloop", "prometheus-client")},
+        "packages": _installed(),
         "load": f"{os.getloadavg()[0]:.2f}",
     }
+
+
+def _installed() -> dict[str, str]:
+    """Versions of what the services that were measured stand on."""
+    places = [str(place) for place in sorted(ROOT.glob(".venv-bench-*/lib/python*/site-packages"))]
+    found = {package.name: package.version for package in metadata.distributions(path=places)}
+    shown = ("grpcio", "protobuf", "uvloop", "uvicorn", "prometheus_client")
+    return {name: found[name] for name in shown if name in found}
 
 
 def save(run: Run, path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,10 @@ def get(port: int, page: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
+def mapped_by(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+
+
 async def until(port: int, page: str, status: int, text: str = "") -> str:
     """Wait until a page answers like this; returns it."""
     async with asyncio.timeout(PATIENCE):
@@ -29,6 +34,17 @@ async def until(port: int, page: str, status: int, text: str = "") -> str:
             if got == status and text in body:
                 return body
             await asyncio.sleep(0.05)
+
+
+async def test_it_encrypts_nothing_and_has_loaded_nothing_that_could() -> None:
+    port = free_port()
+    async with LabelledNode(warboy(0)) as node:
+        await node.start("--listen-address", f"127.0.0.1:{port}")
+        await node.discovery.until_logged("listening", PATIENCE)
+        await until(port, "/metrics", 200)
+        mapped = mapped_by(node.discovery.pid)
+        assert "_asyncio" in mapped
+        assert [name for name in ("libssl", "libcrypto", "_ssl", "_hashlib") if name in mapped] == []
 
 
 async def test_it_is_ready_while_the_labels_are_published_and_true() -> None:
