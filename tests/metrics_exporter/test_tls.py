@@ -17,6 +17,7 @@ from metrics_exporter.serving import (
     FakeSource,
     Serving,
     exposition,
+    huge,
     read_all,
     serving,
     wait_until,
@@ -92,7 +93,7 @@ def test_handshakes_count_among_the_connections(tmp_path: Path, ours: Certificat
 
 
 def test_a_slow_reader_over_tls_is_disconnected(tmp_path: Path, ours: Certificates, loop: str) -> None:
-    source = FakeSource(current=exposition(cards=150_000))
+    source = FakeSource(current=huge())
     with serving(source, configured(tmp_path, ours), QUICK, loop=loop) as web:
         plain = web.connect()
         with ours.client().wrap_socket(plain, server_hostname="127.0.0.1") as client:
