@@ -43,7 +43,7 @@ test-prometheus: setup ## the real exporter scraped by a real Prometheus (needs 
 	NPU_PROMETHEUS=required $(BIN)/python -m pytest -m prometheus tests/prometheus $(ARGS)
 
 test-schemas: setup ## the manifests against the schemas of old Kubernetes releases
-	scripts/schemas-setup
+	PYTHON=$(BIN)/python scripts/schemas-setup
 	NPU_SCHEMAS=required $(BIN)/python -m pytest tests/deployments/test_manifests_old_releases.py $(ARGS)
 
 bench: setup ## what the installed services cost, beside their peers: table, bench.json; about 6 minutes (Debian)

@@ -1,6 +1,7 @@
 """What every test may rely on, and which of them take long."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -39,9 +40,18 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no module of which nothing would be run: each worker would."""
+    slow = {"slow": True, "not slow": False}.get(config.option.markexpr)
+    is_test = collection_path.suffix == ".py" and collection_path.name.startswith("test_")
+    return True if slow is not None and is_test and (collection_path.name in SLOW) is not slow else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow ones."""
+    """Mark the slow ones: whole modules, because the others are not looked into."""
     for item in items:
+        if item.get_closest_marker("slow") is not None:
+            raise pytest.UsageError(f"{item.nodeid} is marked as slow: name its module in SLOW of tests/conftest.py")
         if item.path.name in SLOW:
             item.add_marker(pytest.mark.slow)

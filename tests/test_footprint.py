@@ -1,17 +1,33 @@
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 from footprint import footprint
 
 _MIB = 1024
+_GROWING = f"""
+print("ready", flush=True)
+input()
+block = bytearray(range(1, 17)) * {_MIB * 1024}
+print(len(block), flush=True)
+input()
+"""
 
 
 def test_memory_is_counted_in_kib_and_private_memory_is_part_of_what_is_resident() -> None:
-    before = footprint(os.getpid())
-    block = bytearray(os.urandom(16)) * (_MIB * 1024)
-    after = footprint(os.getpid())
-    assert len(block) == 16 * _MIB * 1024
+    """Of a process that does nothing else: in this one, what other tests left behind works on."""
+    with subprocess.Popen([sys.executable, "-c", _GROWING], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        before = footprint(process.pid)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert int(process.stdout.readline()) == 16 * _MIB * 1024
+        after = footprint(process.pid)
+        process.stdin.write(b"\n")
     assert 15 * _MIB < after.private - before.private < 20 * _MIB
     assert 15 * _MIB < after.dirty - before.dirty < 20 * _MIB
     assert after.dirty <= after.private <= after.pss <= after.rss

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,8 +19,13 @@ Json = dict[str, Any]
 
 
 def documents(path: Path) -> list[Json]:
-    """The documents of a YAML file."""
-    return [each for each in yaml.safe_load_all(path.read_text(encoding="utf-8")) if each is not None]
+    """The documents of a YAML file; whoever asks may change them."""
+    return deepcopy(_documents(path.read_text(encoding="utf-8")))
+
+
+@cache
+def _documents(text: str) -> list[Json]:
+    return [each for each in yaml.safe_load_all(text) if each is not None]
 
 
 def document(path: Path) -> Json:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import uvloop
@@ -41,6 +42,12 @@ def exposition(cards: int = 2, page: bytes = b"<p>cards</p>") -> Exposition:
             family.add_metric([f"npu{index}"], 1)
         families.append(family)
     return render(families, page=page, rendered_at=1.0)
+
+
+@cache
+def huge() -> Exposition:
+    """More than the kernel keeps for a client that reads nothing."""
+    return exposition(cards=150_000)
 
 
 @dataclass

@@ -1,10 +1,12 @@
 """Encrypted scrapes, and clients that have to say who they are, over real sockets."""
 
 import http.client
+import shutil
 import socket
 import ssl
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from metrics_exporter.serving import (
     FakeSource,
     Serving,
     exposition,
+    huge,
     read_all,
     serving,
     wait_until,
@@ -90,7 +93,7 @@ def test_handshakes_count_among_the_connections(tmp_path: Path, ours: Certificat
 
 
 def test_a_slow_reader_over_tls_is_disconnected(tmp_path: Path, ours: Certificates, loop: str) -> None:
-    source = FakeSource(current=exposition(cards=150_000))
+    source = FakeSource(current=huge())
     with serving(source, configured(tmp_path, ours), QUICK, loop=loop) as web:
         plain = web.connect()
         with ours.client().wrap_socket(plain, server_hostname="127.0.0.1") as client:
@@ -182,6 +185,7 @@ def test_versions_are_bounded_as_configured(tmp_path: Path, ours: Certificates) 
     with serving(web_config=only_new) as web:
         assert not is_served(web, old)
         assert is_served(web, new)
+        assert is_served(web, ours.client())
     with serving(web_config=configured(tmp_path, ours, "  max_version: TLS12\n")) as web:
         assert is_served(web, old)
         assert not is_served(web, new)
@@ -200,10 +204,11 @@ def test_only_the_configured_cipher_suites_are_spoken(tmp_path: Path, ours: Cert
 # -- reload ------------------------------------------------------------------------------------------------------------
 
 
-def serial(web: Serving, context: ssl.SSLContext) -> object:
-    plain = web.connect()
-    with context.wrap_socket(plain, server_hostname="127.0.0.1") as client:
-        return (client.getpeercert() or {})["serialNumber"]
+def shown(web: Serving, context: ssl.SSLContext) -> tuple[object, str]:
+    """Serial number and common name of the certificate that a new connection is shown."""
+    with context.wrap_socket(web.connect(), server_hostname="127.0.0.1") as client:
+        certificate: Any = client.getpeercert()
+        return certificate["serialNumber"], dict(part for (part,) in certificate["subject"])["commonName"]
 
 
 def test_a_renewed_certificate_is_shown_to_the_next_client_and_drops_none(
@@ -216,11 +221,16 @@ def test_a_renewed_certificate_is_shown_to_the_next_client_and_drops_none(
         kept.request("GET", "/metrics")
         assert kept.getresponse().read() == exposition().text
         mine = kept.sock
-        before = serial(web, ours.client())
+        before, _ = shown(web, ours.client())
         assert ours.sign("rotating") == pair
-        assert serial(web, ours.client()) != before
+        again, name = shown(web, ours.client())
+        assert (again != before, name) == (True, "rotating")
+        for new, old in zip(ours.sign("renewed"), pair, strict=True):
+            shutil.copy(new, old)
+        assert shown(web, ours.client())[1] == "renewed"
         kept.request("GET", "/metrics")
-        assert kept.getresponse().read() == exposition().text
+        reply = kept.getresponse()
+        assert (reply.status, reply.read()) == (200, exposition().text)
         assert kept.sock is mine
         kept.close()
 
@@ -230,11 +240,11 @@ def test_a_broken_certificate_leaves_the_last_good_one(
 ) -> None:
     certificate, _ = ours.sign("breaking")
     with serving(web_config=configured(tmp_path, ours, name="breaking")) as web:
-        before = serial(web, ours.client())
+        before = shown(web, ours.client())
         certificate.write_text("no certificate at all\n")
-        assert serial(web, ours.client()) == serial(web, ours.client()) == before
+        assert shown(web, ours.client()) == shown(web, ours.client()) == before
         certificate.unlink()
-        assert serial(web, ours.client()) == before
+        assert shown(web, ours.client()) == before
     said = [record for record in caplog.records if "web configuration refused" in record.getMessage()]
     # Two problems of the first state, certificate and key, and one of the second.
     assert len(said) == 3

@@ -6,11 +6,10 @@ import shutil
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from metrics_exporter.serving import PATIENCE, Certificates, Serving, serving
+from metrics_exporter.serving import Certificates, serving
 
 if shutil.which("openssl") is None:
     pytest.skip("needs the openssl command, to make certificates", allow_module_level=True)
@@ -37,34 +36,9 @@ def pair(certificates: Certificates, tmp_path: Path) -> tuple[Path, Path]:
 @pytest.fixture
 def file(pair: tuple[Path, Path], tmp_path: Path) -> Path:
     """A web configuration that encrypts, and asks nothing of clients."""
-    return configure(tmp_path, pair)
-
-
-def configure(directory: Path, pair: tuple[Path, Path], *more: str) -> Path:
-    file = directory / "web.yml"
-    lines = [f"cert_file: {pair[0]}", f"key_file: {pair[1]}", *more]
-    file.write_text("tls_server_config:\n" + "".join(f"  {line}\n" for line in lines))
+    file = tmp_path / "web.yml"
+    file.write_text(f"tls_server_config:\n  cert_file: {pair[0]}\n  key_file: {pair[1]}\n")
     return file
-
-
-def served_name(web: Serving, context: ssl.SSLContext) -> str:
-    """The common name of the certificate that a new connection is shown."""
-    connection = http.client.HTTPSConnection("127.0.0.1", web.address[1], timeout=PATIENCE, context=context)
-    connection.connect()
-    try:
-        shown: Any = connection.sock.getpeercert()
-        return str(dict(part for (part,) in shown["subject"])["commonName"])
-    finally:
-        connection.close()
-
-
-def is_refused(web: Serving, context: ssl.SSLContext) -> bool:
-    """Whether a client with this context gets no answer. TLS 1.3 tells a client only with the first read."""
-    try:
-        web.ask_tls(context)
-    except (ssl.SSLError, ConnectionError, http.client.RemoteDisconnected):
-        return True
-    return False
 
 
 # -- the server's certificate ------------------------------------------------------------------------------------------
@@ -97,84 +71,7 @@ def test_a_certificate_may_stand_in_the_configuration_itself(
         assert web.ask_tls(certificates.client()).status == 200
 
 
-def test_an_older_version_than_the_oldest_allowed_is_refused(
-    pair: tuple[Path, Path], certificates: Certificates, tmp_path: Path
-) -> None:
-    old = certificates.client()
-    old.maximum_version = ssl.TLSVersion.TLSv1_2
-    with serving(web_config=configure(tmp_path, pair, "min_version: TLS13")) as web:
-        assert is_refused(web, old)
-        assert not is_refused(web, certificates.client())
-
-
-# -- what is asked of clients ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("auth", "let_in"),
-    [
-        ("NoClientCert", ["none", "known", "unknown"]),
-        ("RequestClientCert", ["none", "known", "unknown"]),
-        ("RequireAnyClientCert", ["known"]),
-        ("VerifyClientCertIfGiven", ["none", "known"]),
-        ("RequireAndVerifyClientCert", ["known"]),
-    ],
-)
-def test_clients_are_let_in_by_their_certificate(
-    auth: str, let_in: list[str], pair: tuple[Path, Path], clients: dict[str, ssl.SSLContext], authority: Path
-) -> None:
-    checked = auth not in {"NoClientCert", "RequestClientCert"}
-    more = [f"client_auth_type: {auth}", *([f"client_ca_file: {authority}"] if checked else [])]
-    with serving(web_config=configure(pair[0].parent, pair, *more)) as web:
-        assert [name for name, client in clients.items() if not is_refused(web, client)] == let_in
-
-
-@pytest.fixture(scope="module")
-def authority(certificates: Certificates) -> Path:
-    return certificates.authority
-
-
-@pytest.fixture(scope="module")
-def clients(certificates: Certificates, strangers: Certificates) -> dict[str, ssl.SSLContext]:
-    """Without a certificate, with one of the server's authority, and with somebody else's."""
-    unknown = certificates.client()
-    unknown.load_cert_chain(*strangers.sign("somebody"))
-    return {
-        "none": certificates.client(),
-        "known": certificates.client(certificates.sign("prometheus")),
-        "unknown": unknown,
-    }
-
-
-def test_only_clients_with_an_allowed_name_are_let_in(
-    pair: tuple[Path, Path], certificates: Certificates, tmp_path: Path
-) -> None:
-    auth = ["client_auth_type: RequireAndVerifyClientCert", f"client_ca_file: {certificates.authority}"]
-    file = configure(tmp_path, pair, *auth, "client_allowed_sans: [prometheus.monitoring]")
-    allowed = certificates.client(certificates.sign("allowed", "DNS:prometheus.monitoring"))
-    another = certificates.client(certificates.sign("another", "DNS:grafana.monitoring"))
-    with serving(web_config=file) as web:
-        assert web.ask_tls(allowed).status == 200
-        assert is_refused(web, another)
-
-
 # -- changes -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_new_certificate_is_shown_from_the_next_connection_on_and_kept_ones_stay(
-    file: Path, pair: tuple[Path, Path], certificates: Certificates
-) -> None:
-    context = certificates.client()
-    with serving(web_config=file) as web:
-        kept = http.client.HTTPSConnection("127.0.0.1", web.address[1], timeout=PATIENCE, context=context)
-        kept.request("GET", "/metrics")
-        assert kept.getresponse().read()
-        for new, old in zip(certificates.sign("renewed"), pair, strict=True):
-            shutil.copy(new, old)
-        assert served_name(web, context) == "renewed"
-        kept.request("GET", "/metrics")
-        assert kept.getresponse().status == 200
-        kept.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from metrics_exporter.serving import FakeSource, exposition, read_all, serving, wait_until
+from metrics_exporter.serving import FakeSource, exposition, huge, read_all, serving, wait_until
 from npu_metrics_exporter.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
@@ -140,8 +140,7 @@ def test_a_page_that_cannot_be_made_is_an_error_and_is_logged_once(caplog: pytes
 
 
 def test_more_at_once_than_the_limit_are_told_to_come_again_and_probes_are_not() -> None:
-    huge = exposition(cards=150_000)
-    with serving(FakeSource(current=huge), max_in_flight=2) as web:
+    with serving(FakeSource(current=huge()), max_in_flight=2) as web:
         slow = [web.connect() for _ in range(2)]
         try:
             for client in slow:
@@ -159,12 +158,11 @@ def test_more_at_once_than_the_limit_are_told_to_come_again_and_probes_are_not()
 
 
 def test_an_answer_is_in_flight_until_it_has_been_taken() -> None:
-    huge = exposition(cards=150_000)
-    with serving(FakeSource(current=huge)) as web, web.connect() as client:
+    with serving(FakeSource(current=huge())) as web, web.connect() as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         wait_until(lambda: web.source.flying == [1], "the answer to begin")
         assert web.source.flying == [1]
-        assert read_all(client).endswith(huge.text)
+        assert read_all(client).endswith(huge().text)
         wait_until(lambda: web.source.flying == [1, 0], "the answer to end")
 
 

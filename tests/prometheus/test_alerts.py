@@ -1,6 +1,12 @@
-"""The shipped rules in a real Prometheus that scrapes the real services: what happens to a card, an alert tells."""
+"""The shipped rules in a real Prometheus that scrapes the real services: what happens to a card, an alert tells.
+
+Rules take their time. So all that can happen to a card happens at once on one node, to a card of its own each; the
+tests wait together.
+"""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,56 +18,103 @@ from contract.exporter import ScrapedNode
 from contract.node import RESOURCE, Node
 from deployments.monitoring import RULES, document, rules
 from npu_core.arch import Arch
-from npu_core.testing import rngd, warboy
+from npu_core.testing import CardPlan, FakeCard, rngd, warboy
 from prometheus.tools import Prometheus
 from standins.pod_teller import pod
 
-pytestmark = pytest.mark.prometheus
-Alerts = set[tuple[str, str, str]]
+pytestmark = [pytest.mark.prometheus, pytest.mark.asyncio(loop_scope="module")]
+
+DIES, COMPLETES, ERRS, LEAVES, HANGS = ((Arch.WARBOY, index) for index in range(5))
+HEATS = (Arch.RENEGADE, 0)
+NODE = ("", "")
+"""Where an alert says what it is about, if it is no card."""
+IN_TROUBLE = {(str(arch), f"npu{index}") for arch, index in (DIES, ERRS, HANGS, HEATS)} | {NODE}
+"""All that an alert may be about: neither a card that is well nor one that is gone."""
 
 
-@pytest.fixture
-def hasty(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The rules, whose alerts wait for a second instead of minutes."""
     whole = document(RULES)
     for group in whole["groups"]:
         for rule in group["rules"]:
             if "for" in rule:
                 rule["for"] = "1s"
-    path = tmp_path / "rules.yaml"
+    path = tmp_path_factory.mktemp("hasty") / "rules.yaml"
     path.write_text(yaml.safe_dump(whole), encoding="utf-8")
     return path
 
 
-@pytest_asyncio.fixture
-async def node() -> AsyncIterator[ScrapedNode]:
-    """Two Warboys and an RNGD; vision holds npu0, text half of npu1, nobody the RNGD."""
-    async with ScrapedNode(warboy(0), warboy(1), rngd(0)) as node:
-        node.kubelet.tell([pod("resnet", "npu0pe0-1", namespace="vision"), pod("half", "npu1pe0", namespace="text")])
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A node whose cards were well when Prometheus began to look at it."""
+
+    node: ScrapedNode
+    prometheus: Prometheus
+
+    def card(self, which: tuple[Arch, int]) -> FakeCard:
+        return self.node.host.card(*which)
+
+    async def told_of(self, arch: str, device: str) -> set[str]:
+        """The names of the alerts about this card, or the node; there is none about what is well."""
+        alerts = await self.prometheus.alerts()
+        assert {about for _, *about in alerts if tuple(about) not in IN_TROUBLE} == set()
+        return {name for name, *about in alerts if tuple(about) == (arch, device)}
+
+    async def fires(self, name: str) -> dict[str, str]:
+        """Wait until the only alert of this name fires; returns its labels."""
+        return await _fires(self.prometheus, name)
+
+
+async def _fires(prometheus: Prometheus, name: str) -> dict[str, str]:
+    [alert] = await prometheus.until(f'ALERTS{{alertname="{name}", alertstate="firing"}}', bool)
+    return alert.labels
+
+
+@asynccontextmanager
+async def _scene(hasty: Path, *cards: CardPlan, half: int) -> AsyncIterator[Scene]:
+    """A node of these cards; vision holds npu0, text half of another Warboy, nobody the others."""
+    async with ScrapedNode(*cards) as node:
+        node.kubelet.tell(
+            [pod("resnet", "npu0pe0-1", namespace="vision"), pod("half", f"npu{half}pe0", namespace="text")]
+        )
         await node.kubelet.start()
         await node.up()
         await node.until(lambda scrape: len(scrape.rows("furiosa_npu_pod_info")) == 2)
-        yield node
+        async with Prometheus(node.port, hasty) as prometheus:
+            await prometheus.until("namespace:furiosa_npu_power_watts:sum", lambda found: len(found) == 2)
+            assert await prometheus.alerts() == set()
+            yield Scene(node, prometheus)
 
 
-@pytest_asyncio.fixture
-async def prometheus(node: ScrapedNode, hasty: Path) -> AsyncIterator[Prometheus]:
-    async with Prometheus(node.port, hasty) as prometheus:
-        await prometheus.until("namespace:furiosa_npu_power_watts:sum", lambda found: len(found) == 2)
-        assert await prometheus.alerts() == set()
-        yield prometheus
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def healthy(hasty: Path) -> AsyncIterator[Scene]:
+    """Two Warboys and an RNGD, to look at."""
+    async with _scene(hasty, warboy(0), warboy(1), rngd(0), half=1) as scene:
+        yield scene
 
 
-def _firing(name: str) -> str:
-    return f'ALERTS{{alertname="{name}", alertstate="firing"}}'
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def trouble(hasty: Path) -> AsyncIterator[Scene]:
+    """A card for each thing that can happen to one, which now happens, and two to which nothing does."""
+    cards = [*(warboy(index) for index in range(6)), rngd(0), rngd(1)]
+    async with _scene(hasty, *cards, half=LEAVES[1]) as scene:
+        scene.card(DIES).die()
+        scene.card(COMPLETES).set_error("axi_doorbell_done", 5_000)
+        scene.card(ERRS).set_error("device_error", 2)
+        scene.card(LEAVES).disappear()
+        scene.card(HANGS).hang("alive")
+        scene.card(HEATS).set_temperature(88_000, "PEAK")
+        yield scene
 
 
-async def test_every_rule_can_be_evaluated_and_nothing_is_wrong_with_healthy_cards(prometheus: Prometheus) -> None:
-    assert await prometheus.rules() == {rule.get("alert") or rule["record"]: "ok" for rule in rules()}
-    assert await prometheus.alerts() == set()
+async def test_every_rule_can_be_evaluated_and_nothing_is_wrong_with_healthy_cards(healthy: Scene) -> None:
+    assert await healthy.prometheus.rules() == {rule.get("alert") or rule["record"]: "ok" for rule in rules()}
+    assert await healthy.prometheus.alerts() == set()
 
 
-async def test_the_power_of_the_node_is_that_of_its_cards_and_of_who_holds_them(prometheus: Prometheus) -> None:
+async def test_the_power_of_the_node_is_that_of_its_cards_and_of_who_holds_them(healthy: Scene) -> None:
+    prometheus = healthy.prometheus
     found = await prometheus.query("device:furiosa_npu_power_watts:max")
     watts = {(each.labels["arch"], each.labels["device"]): each.value for each in found}
     assert watts.keys() == {("warboy", "npu0"), ("warboy", "npu1"), ("renegade", "npu0")}
@@ -75,49 +128,47 @@ async def test_the_power_of_the_node_is_that_of_its_cards_and_of_who_holds_them(
     assert of == {"vision": watts["warboy", "npu0"], "text": watts["warboy", "npu1"]}
 
 
-async def test_a_card_that_dies_is_told_alone(node: ScrapedNode, prometheus: Prometheus) -> None:
-    node.host.card(Arch.WARBOY, 0).die()
-    [alert] = await prometheus.until(_firing("FuriosaNpuDead"), bool)
-    assert {name: alert.labels[name] for name in ("device", "arch", "node", "severity")} == {
+async def test_a_card_that_dies_is_told_alone(trouble: Scene) -> None:
+    alert = await trouble.fires("FuriosaNpuDead")
+    assert {name: alert[name] for name in ("device", "arch", "node", "severity")} == {
         "device": "npu0",
         "arch": "warboy",
         "node": "here",
         "severity": "critical",
     }
-    assert await prometheus.alerts() == {("FuriosaNpuDead", "warboy", "npu0")}
-    node.host.card(Arch.WARBOY, 0).revive()
-    await prometheus.until("ALERTS", lambda found: not found)
+    assert await trouble.told_of("warboy", "npu0") == {"FuriosaNpuDead"}
+    trouble.card(DIES).revive()
+    await trouble.prometheus.until('ALERTS{arch="warboy", device="npu0"}', lambda found: not found)
 
 
-async def test_a_card_that_is_hot_is_told(node: ScrapedNode, prometheus: Prometheus) -> None:
-    node.host.card(Arch.RENEGADE, 0).set_temperature(88_000, "PEAK")
-    [alert] = await prometheus.until(_firing("FuriosaNpuHot"), bool)
-    assert (alert.labels["arch"], alert.labels["device"]) == ("renegade", "npu0")
-    assert await prometheus.alerts() == {("FuriosaNpuHot", "renegade", "npu0")}
-    node.host.card(Arch.RENEGADE, 0).set_temperature(96_000, "PEAK")
-    await prometheus.until(_firing("FuriosaNpuOverheating"), bool)
+async def test_a_card_that_is_hot_is_told(trouble: Scene) -> None:
+    alert = await trouble.fires("FuriosaNpuHot")
+    assert (alert["arch"], alert["device"]) == ("renegade", "npu0")
+    assert await trouble.told_of("renegade", "npu0") == {"FuriosaNpuHot"}
+    trouble.card(HEATS).set_temperature(96_000, "PEAK")
+    await trouble.fires("FuriosaNpuOverheating")
 
 
-async def test_errors_are_told_and_completions_are_not(node: ScrapedNode, prometheus: Prometheus) -> None:
-    node.host.card(Arch.WARBOY, 0).set_error("axi_doorbell_done", 5_000)
-    await prometheus.until('furiosa_npu_error{label="axi_doorbell_done", arch="warboy", device="npu0"} == 5000', bool)
-    node.host.card(Arch.WARBOY, 1).set_error("device_error", 2)
-    [alert] = await prometheus.until(_firing("FuriosaNpuErrors"), bool)
-    assert alert.labels["label"] == "device_error"
-    assert await prometheus.alerts() == {("FuriosaNpuErrors", "warboy", "npu1")}
+async def test_errors_are_told_and_completions_are_not(trouble: Scene) -> None:
+    completions = 'furiosa_npu_error{label="axi_doorbell_done", arch="warboy", device="npu1"} == 5000'
+    await trouble.prometheus.until(completions, bool)
+    alert = await trouble.fires("FuriosaNpuErrors")
+    assert (alert["label"], alert["arch"], alert["device"]) == ("device_error", "warboy", "npu2")
+    assert await trouble.told_of("warboy", "npu2") == {"FuriosaNpuErrors"}
+    assert await trouble.told_of("warboy", "npu1") == set()
 
 
-async def test_a_card_that_is_gone_is_lost_and_not_dead(node: ScrapedNode, prometheus: Prometheus) -> None:
-    node.host.card(Arch.WARBOY, 1).disappear()
-    await prometheus.until(_firing("FuriosaNpuLost"), bool)
-    await prometheus.until('furiosa_npu_alive{device="npu1"} == 0', bool)
-    assert {name for name, *_ in await prometheus.alerts()} == {"FuriosaNpuLost"}
+async def test_a_card_that_is_gone_is_lost_and_not_dead(trouble: Scene) -> None:
+    await trouble.fires("FuriosaNpuLost")
+    await trouble.prometheus.until('furiosa_npu_alive{device="npu3"} == 0', bool)
+    assert await trouble.told_of(*NODE) == {"FuriosaNpuLost"}
+    assert await trouble.told_of("warboy", "npu3") == set()
 
 
-async def test_a_card_that_hangs_does_not_answer(node: ScrapedNode, prometheus: Prometheus) -> None:
-    node.host.card(Arch.WARBOY, 1).hang("alive")
-    await prometheus.until(_firing("FuriosaNpuNotAnswering"), bool)
-    assert await prometheus.alerts() == {("FuriosaNpuNotAnswering", "warboy", "npu1")}
+async def test_a_card_that_hangs_does_not_answer(trouble: Scene) -> None:
+    alert = await trouble.fires("FuriosaNpuNotAnswering")
+    assert (alert["arch"], alert["device"]) == ("warboy", "npu4")
+    assert await trouble.told_of("warboy", "npu4") == {"FuriosaNpuNotAnswering"}
 
 
 async def test_a_kubelet_that_does_not_listen_any_more_is_told(hasty: Path) -> None:
@@ -128,5 +179,4 @@ async def test_a_kubelet_that_does_not_listen_any_more_is_told(hasty: Path) -> N
             await prometheus.until(f'npu_device_plugin_registered{{resource="{RESOURCE}"}} == 1', bool)
             assert await prometheus.alerts() == set()
             await node.kubelet.aclose()
-            [alert] = await prometheus.until(_firing("FuriosaNpuNotRegistered"), bool)
-            assert alert.labels["resource"] == RESOURCE
+            assert (await _fires(prometheus, "FuriosaNpuNotRegistered"))["resource"] == RESOURCE

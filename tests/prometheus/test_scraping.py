@@ -1,4 +1,7 @@
-"""A real Prometheus scrapes the real exporter: what its queries then say of the cards and of who holds them."""
+"""A real Prometheus scrapes the real exporter: what its queries then say of the cards and of who holds them.
+
+One server for all: what happens to a card happens to one that no other test looks at.
+"""
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -14,11 +17,16 @@ from prometheus.relay import TEXT, Relay, field
 from prometheus.tools import Prometheus, promtool
 from standins.pod_teller import pod
 
-pytestmark = pytest.mark.prometheus
+pytestmark = [pytest.mark.prometheus, pytest.mark.asyncio(loop_scope="module")]
 
 POWER = 'furiosa_npu_hw_power_watts{label="PCI Total RMS PWR"}'
 OPENMETRICS = "application/openmetrics-text"
 RENEGADE = "beta.furiosa.ai/npu-renegade"
+PODS = (
+    pod("resnet", "npu0pe0-1", namespace="vision"),
+    pod("half", "npu1pe0", namespace="text"),
+    pod("llama", "npu0pe0-7", namespace="text", resource=RENEGADE),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +38,14 @@ class Scene:
     relay: Relay
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def node() -> AsyncIterator[ScrapedNode]:
-    """Two Warboys and an RNGD; a pod holds npu0, another one half of npu1, a third the RNGD."""
-    async with ScrapedNode(warboy(0), warboy(1), rngd(0)) as node:
+    """Four Warboys and an RNGD; a pod holds npu0, another one half of npu1, a third the RNGD."""
+    async with ScrapedNode(warboy(0), warboy(1), warboy(2), warboy(3), rngd(0)) as node:
         card = node.host.card(Arch.WARBOY, 0)
         card.set_sensor(Quantity.POWER, _channel(card.plan.sensors, "PCI Total RMS PWR"), 17_250_000)
         card.set_temperature(45_500, "Average")
-        node.kubelet.tell(
-            [
-                pod("resnet", "npu0pe0-1", namespace="vision"),
-                pod("half", "npu1pe0", namespace="text"),
-                pod("llama", "npu0pe0-7", namespace="text", resource=RENEGADE),
-            ]
-        )
+        node.kubelet.tell(PODS)
         await node.kubelet.start()
         await node.up()
         await node.until(lambda scrape: len(scrape.rows("furiosa_npu_pod_info")) == 3)
@@ -54,7 +56,7 @@ def _channel(sensors: Iterable[SensorPlan], label: str) -> int:
     return next(sensor.channel for sensor in sensors if sensor.label == label)
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(node: ScrapedNode) -> AsyncIterator[Scene]:
     async with Relay(node.port) as relay, Prometheus(relay.port) as prometheus:
         yield Scene(node, prometheus, relay)
@@ -133,23 +135,27 @@ async def test_counters_are_counters_and_gauges_gauges(scene: Scene) -> None:
 
 
 async def test_errors_that_happen_are_an_increase(scene: Scene) -> None:
-    scene.node.host.card(Arch.WARBOY, 1).set_error("device_error", 5)
-    increase = 'increase(furiosa_npu_errors_total{device="npu1", label="device_error"}[1m])'
+    scene.node.host.card(Arch.WARBOY, 2).set_error("device_error", 5)
+    increase = 'increase(furiosa_npu_errors_total{device="npu2", label="device_error"}[1m])'
     await scene.prometheus.until(increase, lambda found: bool(found) and found[0].value > 0)
 
 
 async def test_a_card_that_is_gone_is_dead_at_once_and_its_values_end(scene: Scene) -> None:
     """A series that ends is gone at the next scrape, because samples carry no times of their own."""
-    scene.node.host.card(Arch.WARBOY, 1).disappear()
-    await scene.prometheus.until('furiosa_npu_alive{device="npu1"} == 0', bool)
-    await scene.prometheus.until('furiosa_npu_hw_power_watts{device="npu1"}', lambda found: not found)
+    scene.node.host.card(Arch.WARBOY, 3).disappear()
+    await scene.prometheus.until('furiosa_npu_alive{device="npu3"} == 0', bool)
+    await scene.prometheus.until('furiosa_npu_hw_power_watts{device="npu3"}', lambda found: not found)
     assert await scene.prometheus.value('furiosa_npu_alive{device="npu0", arch="warboy"}') == 1
 
 
 async def test_a_pod_that_ends_leaves_its_card_s_series_as_they_are(scene: Scene) -> None:
     scene.node.kubelet.tell([])
-    await scene.prometheus.until("furiosa_npu_pod_info", lambda found: not found)
-    assert await scene.prometheus.value(f'{POWER[:-1]}, device="npu0"}}') == 17.25
+    try:
+        await scene.prometheus.until("furiosa_npu_pod_info", lambda found: not found)
+        assert await scene.prometheus.value(f'{POWER[:-1]}, device="npu0"}}') == 17.25
+    finally:
+        scene.node.kubelet.tell(PODS)
+        await scene.prometheus.until("furiosa_npu_pod_info", lambda found: len(found) == len(PODS))
 
 
 @pytest.mark.parametrize("path", ["/metrics"])

@@ -19,6 +19,8 @@ PLACE = Path(__file__).resolve().parents[2] / ".venv-prometheus"
 PROGRAMS = PLACE / "usr" / "bin"
 PATIENCE = 20.0
 """Seconds after which something awaited counts as not happening: some scrapes, on a busy machine."""
+_WORK = 120.0
+"""Seconds after which promtool hangs: it reckons through hours of samples, which takes a slow machine its time."""
 _BETWEEN_LOOKS = 0.1
 _CONFIG = """\
 global:
@@ -43,7 +45,7 @@ def missing() -> str | None:
 def promtool(*arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
     """Run promtool with this on its standard input."""
     command = [str(PROGRAMS / "promtool"), *arguments]
-    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=_WORK, check=False)
 
 
 @dataclass(frozen=True, slots=True)
