@@ -11,7 +11,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-slow test-oracle test-prometheus test-schemas test-faults test-soak bench-scrape cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-slow test-oracle test-prometheus test-schemas test-faults test-soak mutation bench-scrape cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ test-faults: setup ## the long fault schedule: 200 seeds of 30 steps each, about
 
 test-soak: setup ## a hundred thousand collections of the exporter: memory and open files stay; about 20 minutes
 	NPU_SOAK=100000 $(BIN)/python -m pytest tests/contract/test_exporter_soak.py $(ARGS)
+
+mutation: setup ## break the pure modules on purpose, and say what no test notices; about 20 minutes (ARGS='cores parse.text')
+	PYTHONPATH=tests nice $(BIN)/python -m mutation $(ARGS)
 
 images: ## the three images by docker buildx, for this machine
 	REVISION="$$(git rev-parse HEAD)" docker buildx bake local $(ARGS)
