@@ -4,7 +4,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -111,7 +111,10 @@ def _run_healthy(suite: Suite, result: Path) -> int:
 
 def _job(suite: Suite, mutant: Mutant, healthy: Observation, killers: Counter[str]) -> Job[Mutant]:
     def run(result: Path) -> int:
-        return run_tests(suite, mutant.mutated, Watch(_rank(mutant, healthy, killers), healthy.seconds), result)
+        rank = _rank(mutant, healthy, killers)
+        first = min(healthy.seconds, key=rank).partition("::")[0]
+        files = (first, *(file for file in suite.files if file != first))
+        return run_tests(replace(suite, files=files), mutant.mutated, Watch(rank, healthy.seconds), result)
 
     return Job(mutant, run, _PATIENCE)
 

@@ -55,6 +55,10 @@ def test_the_simulated_attribute_has_the_lines_of_the_real_one() -> None:
     assert len(ERROR_LINES) == 9
 
 
+def test_blank_lines_between_error_counters_are_passed_over() -> None:
+    assert mgmt.parse_atr_error("A: 1\n \n\nB: 2\n") == (ErrorCounter("a", 1), ErrorCounter("b", 2))
+
+
 def test_an_error_counter_of_a_newer_driver_is_kept() -> None:
     assert mgmt.parse_atr_error("HBM  ECC Error:7") == (ErrorCounter("hbm_ecc_error", 7),)
 
@@ -133,7 +137,7 @@ def test_a_device_number_is_kept_as_the_driver_writes_it(text: str, dev: str) ->
     assert mgmt.parse_dev(text) == dev
 
 
-@pytest.mark.parametrize("text", ["", "234", "234:", ":0", "234:0:0", "a:0", "234 : 0", "-1:0", "٣:0"])
+@pytest.mark.parametrize("text", ["", "234", "234:", ":0", "234:0:0", "a:0", "234 : 0", "-1:0", "٣:0", "0:٣", "0:a"])
 def test_what_is_no_device_number_is_refused(text: str) -> None:
     with pytest.raises(FormatError) as caught:
         mgmt.parse_dev(text)
@@ -275,7 +279,9 @@ def test_an_integer_has_64_bits(text: str, value: int) -> None:
     assert parse_integer(text, "a number") == value
 
 
-@pytest.mark.parametrize("text", ["", "+1", "1.0", "0x1", "1_0", "1 2", "--1", str(2**63), str(-(2**63) - 1), "٣"])
+@pytest.mark.parametrize(
+    "text", ["", "+1", "1.0", "0x1", "1_0", "1 2", "--1", str(2**63), str(-(2**63) - 1), "٣", "0" * 20]
+)
 def test_what_is_no_integer_is_refused_in_the_callers_words(text: str) -> None:
     with pytest.raises(FormatError) as caught:
         parse_integer(text, "a number of wheels")
