@@ -73,7 +73,7 @@ TARGETS: tuple[Target, ...] = (
         "npu_device_plugin",
         {
             "cdi": "cdi cdi_keeper",
-            "cutting": "cutting offers_held ledger_keeper",
+            "cutting": "cutting offers_held ledger_keeper cdi_keeper",
             "disabled": "disabled settings_problems settings_sources",
             "grants": "grants cdi servicer",
             "inventory": "inventory offers offers_held disabled cutting",

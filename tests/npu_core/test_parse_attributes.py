@@ -74,6 +74,7 @@ def test_an_error_counter_of_a_newer_driver_is_kept() -> None:
         ("A B: x", " x", "a count of a_b"),
         ("A: -1", " -1", "a count of a"),
         ("A:", "", "a count of a"),
+        ("A: B: 1", " B: 1", "a count of a"),
     ],
 )
 def test_a_wrong_error_counter_is_shown(text: str, shown: str, expected: str) -> None:
@@ -130,6 +131,13 @@ def test_device_state_is_a_number(text: str) -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("14649\n", 14649), ("42\n", 42), ("0", 0), ("4294967295\n", 2**32 - 1)])
 def test_the_heartbeat_counts_seconds(text: str, seconds: int) -> None:
     assert mgmt.parse_heartbeat(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "now"])
+def test_what_is_no_heartbeat_is_refused(text: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        mgmt.parse_heartbeat(text)
+    assert (caught.value.text, caught.value.expected) == (text, "seconds, 0 or more")
 
 
 @pytest.mark.parametrize(("text", "dev"), [("234:0\n", "234:0"), ("510:0", "510:0"), ("000:0\n", "000:0")])
@@ -193,6 +201,8 @@ def test_a_busname_is_a_pci_address(text: str) -> None:
         ("Warboy", "C1", "warboyC1"),
         ("WARBOY", "B0", "warboyB0"),
         ("warboy", "b0", "warboyb0"),
+        ("warboyb0", "B0", "warboyb0"),
+        ("WarboyB0", "b0", "warboyB0"),
         ("RNGD", "", "rngd"),
         ("RNGD", "A0", "rngd"),
         ("RNGD-S", "", "rngd-s"),
