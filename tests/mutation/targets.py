@@ -100,7 +100,7 @@ TARGETS: tuple[Target, ...] = (
             "negotiation": "negotiation",
             "podmap": "podmap",
             "policy": "series settings",
-            "rate": "auth web_config",
+            "rate": "rate",
             "series": "series golden",
             "snapshot": "snapshot series collector",
             "values": "series golden",
