@@ -89,7 +89,7 @@ TARGETS: tuple[Target, ...] = (
             "feature_text": "feature_text feature_file",
             "heritage": "heritage",
             "label_value": "label_value labels",
-            "labels": "labels labels_of_hosts docs",
+            "labels": "labels labels_of_hosts heritage docs",
             "nfd_rules": "nfd_rules settings",
         },
     ),
@@ -99,7 +99,7 @@ TARGETS: tuple[Target, ...] = (
         {
             "negotiation": "negotiation",
             "podmap": "podmap",
-            "policy": "series settings",
+            "policy": "policy series settings",
             "rate": "rate",
             "series": "series golden",
             "snapshot": "snapshot series collector",
