@@ -55,6 +55,8 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
         ("APPLICATION/openmetrics-text ; Version = 1.0.0 ; Q = 0.5 , text/plain;q=0.4", Format.OPENMETRICS),
         (" application/openmetrics-text ; VERSION = 2.0.0 ", Format.TEXT),
         ("text/plain ; q = 0.7 , application/openmetrics-text ; q = 0.5", Format.TEXT),
+        ("application/openmetrics-text;q=0.5=1", Format.TEXT),
+        ("application/openmetrics-text;version=1.0.0X", Format.TEXT),
         # Of what is listed twice, the better weight counts.
         ("application/openmetrics-text;q=0.7,application/openmetrics-text;q=0.1,text/plain;q=0.5", Format.OPENMETRICS),
         ("application/openmetrics-text;q=0.1,application/openmetrics-text;q=0.7,text/plain;q=0.5", Format.OPENMETRICS),
@@ -108,6 +110,10 @@ def test_gzip_is_sent_only_to_who_takes_it(header: str, *, expected: bool) -> No
 )
 def test_names_are_taken_from_the_query_once_each(query: str, expected: set[str]) -> None:
     assert names_of(query) == expected
+
+
+def test_these_are_the_words_for_formats() -> None:
+    assert [each.value for each in Format] == ["text", "openmetrics"]
 
 
 @given(st.text())

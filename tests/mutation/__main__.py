@@ -7,17 +7,19 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.strategies import integers
 
 from mutation.report import scores, survivor, table
 from mutation.run import Fate, Subject, UnfitTestsError, Verdict, cpu_seconds, subject_of, verdicts
 from mutation.targets import chosen, suite_of
 
 _ROOT = Path(__file__).parents[2]
-_WARM = ("hypothesis.strategies", "hypothesis.internal.conjecture.engine", "pytest_asyncio.plugin", "pytest_timeout")
+_WARM = ("_hypothesis_pytestplugin", "pytest_asyncio.plugin", "pytest_timeout")
 """What nearly every test needs and none of the modules: loaded once, and not in each child."""
 
 
@@ -86,7 +88,14 @@ def _warm_up() -> None:
         suppress_health_check=tuple(HealthCheck),
     )
     settings.load_profile("mutation")
+    with warnings.catch_warnings(action="ignore"):  # that this is early
+        _test_nothing()
     gc.freeze()
+
+
+@given(integers())
+def _test_nothing(_: int) -> None:
+    """The first test of its kind in a process loads a good deal, and looks for constants in all modules there are."""
 
 
 def _try_all(subjects: Sequence[Subject], jobs: int) -> list[Verdict]:

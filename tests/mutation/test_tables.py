@@ -9,7 +9,7 @@ from mutation.mutants import mutants_of
 from mutation.targets import TARGETS, Target, chosen, suite_of
 
 ROOT = Path(__file__).parents[2]
-MOST_EXCUSED = 0.03
+MOST_EXCUSED = 20
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.module)
@@ -25,7 +25,7 @@ def test_each_module_is_there_once() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.module)
-def test_every_excuse_is_for_a_mutant_that_there_is_and_they_are_few(target: Target) -> None:
+def test_every_excuse_is_for_a_mutant_that_there_is(target: Target) -> None:
     excuses = [excuse for excuse in EXCUSES if excuse.module == target.module]
     mutants = mutants_of(suite_of(ROOT, target).source) if excuses else ()
     excused = [mutant for mutant in mutants if any(excuse.covers(mutant) for excuse in excuses)]
@@ -34,8 +34,9 @@ def test_every_excuse_is_for_a_mutant_that_there_is_and_they_are_few(target: Tar
     assert len(excused) <= len(excuses)
 
 
-def test_excuses_are_for_modules_that_are_mutated() -> None:
+def test_excuses_are_few_and_for_modules_that_are_mutated() -> None:
     assert {excuse.module for excuse in EXCUSES} <= {target.module for target in TARGETS}
+    assert len(set(EXCUSES)) == len(EXCUSES) <= MOST_EXCUSED
 
 
 @pytest.mark.parametrize(
