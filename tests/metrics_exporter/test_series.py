@@ -378,6 +378,14 @@ def test_holders_are_series_of_their_own_to_join_with() -> None:
     assert lines(snapshot(report()), "furiosa_npu_alive", pods=held) == [warboy_line("1")]
 
 
+def test_what_tells_holders_apart_cannot_be_dropped() -> None:
+    held = pods(Held("a", ("npu0pe0",)), Held("b", ("npu0pe1",)))
+    assert lines(snapshot(report()), POD_INFO, ExportPolicy(drop=LABELS), held) == [
+        f'{{container="main",core="{core}",device="npu0",namespace="ml",pod="{pod}"}} 1'
+        for core, pod in (("0", "a"), ("1", "b"))
+    ]
+
+
 def test_holders_can_be_left_out() -> None:
     held = pods(Held("a", ("npu0pe0-1",)))
     assert lines(snapshot(report()), POD_INFO, ExportPolicy(pod_labels=PodLabels.OFF), held) == []

@@ -84,6 +84,7 @@ def test_a_card_is_another_if_it_says_so_now_and_said_something_else_before(
 def test_a_listed_card_is_present_and_says_nothing_until_it_was_looked_at() -> None:
     card = state(Snapshot().with_listing([found()], 0.0))
     assert (card.status, card.alive, card.report, card.last_success) == (CardStatus.PRESENT, None, None, None)
+    assert (card.stuck, card.departed_since, card.rejection, card.sensors_seen) == (False, None, "", frozenset())
 
 
 def test_cards_stand_by_family_and_number_however_they_were_listed() -> None:

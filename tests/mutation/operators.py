@@ -4,7 +4,7 @@ import ast
 from collections.abc import Callable, Iterator
 
 from mutation.patterns import mutated_patterns
-from mutation.places import Place
+from mutation.places import UNSEEN_OPTIONS, Place
 
 _TRUE, _FALSE, _NONE, _PASS = ast.Constant(True), ast.Constant(False), ast.Constant(None), ast.Pass()
 
@@ -136,7 +136,7 @@ def _call(node: ast.AST) -> Iterator[ast.AST]:
 def _argument(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(node, ast.Call):
         for place, keyword in enumerate(node.keywords):
-            if keyword.arg:
+            if keyword.arg and keyword.arg not in UNSEEN_OPTIONS:
                 yield ast.Call(node.func, node.args, [*node.keywords[:place], *node.keywords[place + 1 :]])
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 LOG_METHODS = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
-UNSEEN_OPTIONS = frozenset({"frozen", "slots"})
-"""Of dataclasses."""
+UNSEEN_OPTIONS = frozenset({"frozen", "slots", "strict"})
+"""Of dataclasses, and of ``zip``, where it states what is so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,8 @@ def _open_children(place: Place) -> Iterator[ast.AST]:
     node = place.node
     match node:
         case ast.Import() | ast.ImportFrom() | ast.Raise():
+            return
+        case ast.keyword(arg=str(name)) if name in UNSEEN_OPTIONS:
             return
         case ast.AnnAssign():
             yield from [node.value] if node.value else []

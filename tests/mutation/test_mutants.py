@@ -111,6 +111,7 @@ def test_every_case_and_every_handler_is_passed_by() -> None:
         "import a.b\nfrom a import b\n",
         "def f():\n    log.warning('no %s', name.strip())\n".replace("log.warning", "x = log.warning"),
         "x = cast('int', a)\n",
+        "x = zip(a, b, strict=True)\n",
         "@dataclass(frozen=True, slots=True)\nclass C:\n    a: int\n",
         "@property\ndef f(self):\n    return None\n",
     ],
