@@ -137,6 +137,11 @@ def test_files_are_ordered_card_first_then_narrow_before_wide() -> None:
     ]  # fmt: skip
 
 
+def test_files_of_cores_are_ordered_by_number_and_not_by_letters() -> None:
+    files = [DeviceFile("npu0", f"pe{core}", CoreRange(core, core)) for core in (10, 2, 9)]
+    assert [file.suffix for file in sorted(files, key=file_order)] == ["pe2", "pe9", "pe10"]
+
+
 @given(devices())
 def test_the_order_of_files_is_total(device: Device) -> None:
     keys = [file_order(file) for file in device.files]
