@@ -34,17 +34,19 @@ def main() -> int:
     if arguments.list:
         print("\n".join(str(mutant) for subject in subjects for mutant in subject.mutants))
         return 0
+    found: list[Verdict] = []
     try:
-        found = _try_all(subjects, arguments.jobs)
+        _try_all(subjects, arguments.jobs, found)
     except UnfitTestsError as error:
         print(error)
         return 2
+    except KeyboardInterrupt:
+        print(f"stopped after {len(found)} of them")
     rows = scores(found)
     print(*table(rows), f"{cpu_seconds():.0f} s of CPU time, {time.monotonic() - _BEGAN:.0f} s", sep="\n")
     if rows[-1].percent < arguments.bound:
         print(f"below {arguments.bound:g} %")
-        return 1
-    return 0
+    return int(rows[-1].percent < arguments.bound or len(found) < total)
 
 
 _BEGAN = time.monotonic()
@@ -98,13 +100,11 @@ def _test_nothing(_: int) -> None:
     """The first test of its kind in a process loads a good deal, and looks for constants in all modules there are."""
 
 
-def _try_all(subjects: Sequence[Subject], jobs: int) -> list[Verdict]:
-    found: list[Verdict] = []
+def _try_all(subjects: Sequence[Subject], jobs: int, found: list[Verdict]) -> None:
     for verdict in verdicts(subjects, jobs):
         found.append(verdict)
         if verdict.fate is Fate.SURVIVED:
             print(*survivor(verdict), sep="\n", flush=True)
-    return found
 
 
 if __name__ == "__main__":
