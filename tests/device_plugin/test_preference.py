@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from collections.abc import Iterable
 from itertools import combinations
 
@@ -343,6 +344,19 @@ def test_of_equal_cards_the_first_is_taken() -> None:
     assert choose(alike, FUSION, 3) == ["npu0pe0-1", "npu1pe0-1", "npu2pe0-1"]
 
 
+@given(st.lists(st.integers(1, 8), min_size=1, max_size=7), st.data())
+def test_of_the_fewest_cards_those_with_the_least_left_are_taken(free: list[int], data: st.DataObject) -> None:
+    """Of all sets of so few cards that have enough: one by one, the card with the least left comes first."""
+    wanted = data.draw(st.integers(1, sum(free)))
+    cards = [rngd_card(index, pci="0000:10:00.0") for index in range(len(free))]
+    used = " ".join(f"npu{index}pe{core}" for index, left in enumerate(free) for core in range(8 - left))
+    enough = (
+        sorted(few) for count in range(1, len(free) + 1) for few in combinations(free, count) if sum(few) >= wanted
+    )
+    chosen = Counter(order(unit_id)[0] for unit_id in choose(cards, SINGLE, wanted, used=used))
+    assert sorted(free[index] for index in chosen) == min(enough, key=lambda few: (len(few), few))
+
+
 # -- cores of a card --------------------------------------------------------------------------------------------------
 
 
@@ -357,6 +371,7 @@ def test_of_equal_cards_the_first_is_taken() -> None:
         ("0", 3, [1, 2, 3]),
         ("0 1 2", 3, [4, 5, 6]),
         ("1 3 5", 2, [6, 7]),
+        ("2", 3, [4, 5, 6]),
         ("1 3 5 7", 2, [0, 2]),
         ("", 5, [0, 1, 2, 3, 4]),
     ],
@@ -373,3 +388,9 @@ def test_fused_units_are_side_by_side_too() -> None:
 @pytest.mark.parametrize(("must", "core"), [("npu0pe5", 4), ("npu0pe2", 3), ("npu0pe0", 1)])
 def test_a_core_is_next_to_the_one_that_must_be_included(must: str, core: int) -> None:
     assert choose([card(Arch.RENEGADE)], SINGLE, 2, must=must) == sorted([must, f"npu0pe{core}"])
+
+
+def test_a_core_is_next_to_one_of_its_own_card() -> None:
+    used = " ".join(f"npu1pe{core}" for core in range(1, 8))
+    chosen = choose([rngd_card(0), rngd_card(1)], SINGLE, 3, used=used, must="npu0pe5 npu1pe0")
+    assert chosen == ["npu0pe4", "npu0pe5", "npu1pe0"]
