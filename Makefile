@@ -11,7 +11,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-slow test-oracle test-prometheus test-schemas test-faults soak test-soak bench bench-compare scale cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-slow test-oracle test-prometheus test-schemas test-faults soak test-soak mutation bench bench-compare scale cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ soak: setup ## all three services for MINUTES (5) under faults on a live node: d
 
 test-soak: setup ## a hundred thousand collections of the exporter: memory and open files stay; about 20 minutes
 	NPU_SOAK=100000 $(BIN)/python -m pytest tests/contract/test_exporter_soak.py $(ARGS)
+
+mutation: setup ## break the pure modules on purpose, and say what no test notices; about 20 minutes (ARGS='cores parse.text')
+	PYTHONPATH=tests nice $(BIN)/python -m mutation $(ARGS)
 
 images: ## the three images by docker buildx, for this machine
 	REVISION="$$(git rev-parse HEAD)" docker buildx bake local $(ARGS)

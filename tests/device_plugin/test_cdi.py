@@ -1,6 +1,7 @@
 """The files in which container runtimes look units up."""
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -130,6 +131,17 @@ def test_the_directory_is_made_and_everybody_can_read_the_files(directory: Path)
     assert names(directory) == {WARBOY_FILE}
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_what_the_process_forbids_by_default_makes_no_difference_to_a_file(directory: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        SpecDirectory(str(directory)).write({WARBOY_FILE: EXPECTED})
+    finally:
+        os.umask(before)
+    assert (directory / WARBOY_FILE).stat().st_mode & 0o777 == 0o644
+    assert directory.stat().st_mode & 0o777 == 0o755 & ~umask
+
+
 def test_what_did_not_change_is_not_written_again(directory: Path) -> None:
     specs = SpecDirectory(str(directory))
     specs.write({WARBOY_FILE: "1", RNGD_FILE: "1"})
@@ -157,7 +169,7 @@ def test_at_a_start_what_an_earlier_process_left_is_written_anew(directory: Path
 
 def test_what_of_ours_nobody_needs_is_removed_and_nothing_else(directory: Path) -> None:
     directory.mkdir(parents=True)
-    others = {"nvidia.yaml", "furiosa.json", "furiosa-npu.json", "x-" + WARBOY_FILE, ".other.tmp"}
+    others = {"nvidia.yaml", "furiosa.json", "furiosa-npu.json", "x-" + WARBOY_FILE, "X" + RNGD_FILE, ".other.tmp"}
     orphans = {RNGD_FILE, "furiosa-npu-device-plugin-gone.json", f".{WARBOY_FILE}.12345"}
     for name in others | orphans:
         (directory / name).write_text(name)
@@ -175,6 +187,30 @@ def test_a_family_that_went_takes_its_file_along_and_brings_it_back(directory: P
     assert names(directory) == {WARBOY_FILE}
     specs.write({WARBOY_FILE: "1", RNGD_FILE: "1"})
     assert names(directory) == {WARBOY_FILE, RNGD_FILE}
+
+
+def test_a_file_that_went_and_was_brought_back_by_somebody_else_is_written_anew(directory: Path) -> None:
+    specs = SpecDirectory(str(directory))
+    specs.write({WARBOY_FILE: "1", RNGD_FILE: "1"})
+    specs.write({WARBOY_FILE: "1"})
+    (directory / RNGD_FILE).write_text("stale")
+    specs.write({WARBOY_FILE: "1", RNGD_FILE: "1"})
+    assert (directory / RNGD_FILE).read_text() == "1"
+
+
+def test_all_of_ours_is_removed_and_whether_there_was_any_is_told(directory: Path) -> None:
+    specs = SpecDirectory(str(directory))
+    specs.write({WARBOY_FILE: "1", RNGD_FILE: "1"})
+    (directory / "nvidia.yaml").write_text("")
+    assert [specs.clear(), specs.clear()] == [True, False]
+    assert names(directory) == {"nvidia.yaml"}
+
+
+@pytest.mark.parametrize("where", ["nothing", "file", "file/below"])
+def test_where_no_directory_is_there_is_nothing_of_ours(tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").write_text("")
+    assert SpecDirectory(str(tmp_path / where)).clear() is False
+    assert names(tmp_path) == {"file"}
 
 
 def test_a_reader_never_sees_half_a_file(directory: Path) -> None:

@@ -134,6 +134,29 @@ def test_a_grant_is_never_held_less_than_its_time(grants: list[tuple[UnitId, flo
         assert (unit.cores in (after.held(arch, unit.index) or ())) == (asked - last < SETTLE)
 
 
+def test_ten_seconds_are_enough_for_the_kubelet_to_list_what_it_was_answered() -> None:
+    assert SETTLE == 10.0
+
+
+def test_what_was_held_before_us_is_what_is_held_and_was_not_given_out_by_us() -> None:
+    listed = ((Arch.WARBOY, ids("npu0pe0", "npu1pe0")), (Arch.RENEGADE, ids("npu0pe0")))
+    ledger = Ledger(listed=listed).with_grant(Arch.WARBOY, ids("npu0pe0", "npu2pe0"), 1.0)
+    others = {(Arch.WARBOY, UnitId.parse("npu1pe0")), (Arch.RENEGADE, UnitId.parse("npu0pe0"))}
+    assert ledger.inherited == frozenset(others)
+
+
+def test_the_record_tells_what_was_held_before_us_until_there_is_a_listing() -> None:
+    ledger = Ledger().with_record(((Arch.WARBOY, ids("npu0pe0")),))
+    assert ledger.inherited == frozenset({(Arch.WARBOY, UnitId.parse("npu0pe0"))})
+    assert ledger.with_listing(((Arch.WARBOY, frozenset()),), 0.0).inherited == frozenset()
+
+
+def test_what_was_held_before_us_cannot_be_told_where_nobody_was_asked() -> None:
+    assert Ledger().inherited is None
+    assert Ledger().with_grant(Arch.WARBOY, ids("npu0pe0"), 1.0).inherited is None
+    assert NOTHING_HELD.inherited == frozenset()
+
+
 # -- the cut ----------------------------------------------------------------------------------------------------------
 
 
@@ -241,6 +264,7 @@ def test_a_decision_that_was_made_stands_while_nothing_changes(
         ("0-1", ranges("0"), "its cores are held as pe0"),
         ("0", ranges("0-1"), "its cores are held as pe0-1"),
         ("0-3", ranges("2", "0-3", "0-1", "4"), "its cores are held as pe0-1, pe2"),
+        ("0-7", ranges("7", "5", "0-1", "6", "2-3", "4"), "its cores are held as pe0-1, pe2-3, pe4, pe5, pe6, pe7"),
     ],
 )
 def test_a_unit_some_of_whose_cores_are_held_as_another_may_not_be_given_out(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from device_plugin.cards import rngd_card, warboy_card
 from npu_core.arch import Arch
 from npu_core.device import Device
+from npu_core.errors import ReadFailedError, Unreadable
 from npu_core.health import HEALTHY
 from npu_core.host import Host
 from npu_core.partition import FUSION, SINGLE, Partitioning, units_of
@@ -172,6 +173,37 @@ def test_an_attribute_that_the_entry_does_not_go_by_raises_no_doubt(tmp_path: Pa
     host = FakeHost(tmp_path, warboy(0), warboy(1, uuid=UUID, pci="0000:18:00.0")).open(fs)
     fs.put(f"*/npu0_mgmt/{attribute}", EIO)
     assert offered(host, name).get("npu0pe0-1", ()) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "card", "unread", "doubtful"),
+    [
+        (UUID, replace(CARD, uuid=None), ["device_uuid"], True),
+        (UUID, replace(CARD, uuid=None), ["management attributes"], True),
+        (UUID, replace(CARD, uuid=None), ["identity"], True),
+        (UUID, replace(CARD, uuid=None), ["device_sn", "device_uuid"], True),
+        (UUID, replace(CARD, uuid=None), [], False),  # its driver gives none
+        (UUID, replace(CARD, uuid=None), ["busname", "device_sn"], False),
+        (UUID, replace(CARD, uuid="another"), ["device_uuid"], False),  # it was read before
+        (PCI, replace(CARD, pci=None), ["busname"], True),
+        (PCI, replace(CARD, pci=None), ["management attributes"], True),
+        (PCI, replace(CARD, pci=None), ["identity"], True),
+        (PCI, replace(CARD, pci=None), [], False),
+        (PCI, replace(CARD, pci=None), ["device_uuid", "device_sn"], False),
+        (PCI, CARD, ["busname"], False),
+        ("npu0", replace(CARD, uuid=None, pci=None), ["identity"], False),
+    ],
+)
+def test_a_card_is_in_doubt_if_what_an_entry_calls_it_by_is_there_and_was_never_read(
+    name: str, card: Device, unread: list[str], *, doubtful: bool
+) -> None:
+    failures = tuple(Unreadable.of("npu1", subject, ReadFailedError("EIO")) for subject in unread)
+    assert DisabledDevice(name).may_mean(replace(card, unreadable=failures)) is doubtful
+
+
+@pytest.mark.parametrize(("node", "text"), [(None, "npu1"), ("warboy-node01", "npu1 on warboy-node01")])
+def test_an_entry_is_shown_with_the_node_that_it_names(node: str | None, text: str) -> None:
+    assert str(DisabledDevice("npu1", node)) == text
 
 
 @pytest.mark.parametrize("name", ["npu0", "npu0pe0", "npu1"])

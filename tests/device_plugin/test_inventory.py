@@ -11,7 +11,9 @@ from npu_core.arch import Arch
 from npu_core.device import ComponentVersion, Device
 from npu_core.errors import Reason, Unreadable
 from npu_core.health import HEALTHY, HealthReport, HealthStatus
-from npu_device_plugin.inventory import Card, Fleet, HealthChange, health_changes
+from npu_core.partition import FUSION, SINGLE
+from npu_device_plugin.cutting import NOTHING_HELD, Cut, Ledger
+from npu_device_plugin.inventory import FORGET_AFTER, Card, Fleet, HealthChange, health_changes
 from strategies import devices, health_reports
 
 LOST = HealthReport(HealthStatus.UNHEALTHY, ("the card is gone from /sys",))
@@ -82,6 +84,15 @@ def test_a_look_at_a_card_that_is_not_known_is_left_out() -> None:
     assert after(fleet, warboy_card(1), HEALTHY) == fleet
 
 
+def test_a_card_is_found_by_family_and_number() -> None:
+    fleet = Fleet().with_devices([warboy_card(0), warboy_card(1), rngd_card(1)])
+    assert [fleet.card(key) for key in ((Arch.WARBOY, 1), (Arch.RENEGADE, 1), (Arch.RENEGADE, 0))] == [
+        Card(warboy_card(1)),
+        Card(rngd_card(1)),
+        None,
+    ]
+
+
 def test_cards_are_in_the_order_of_family_and_number_however_they_were_found() -> None:
     found = [rngd_card(2), warboy_card(10), rngd_card(0), warboy_card(9)]
     fleet = Fleet().with_devices(found[:2]).with_devices(found[2:])
@@ -92,6 +103,41 @@ def test_cards_are_in_the_order_of_family_and_number_however_they_were_found() -
         (Arch.RENEGADE, 2),
     ]
     assert fleet.families == (Arch.WARBOY, Arch.RENEGADE)
+
+
+# -- cards that turn out to be none of ours, and how cards are cut ----------------------------------------------------
+
+
+def test_a_card_that_turns_out_to_be_none_of_ours_says_why_until_it_is_one_again() -> None:
+    fleet = Fleet().with_devices([warboy_card(0), warboy_card(1)])
+    rejected = fleet.with_rejection((Arch.WARBOY, 1), "platform_type is 'VITIS'")
+    assert [card.rejection for card in rejected.cards] == [None, "platform_type is 'VITIS'"]
+    assert rejected.with_devices([warboy_card(1)]) == fleet
+
+
+def test_a_card_that_is_not_known_is_not_made_known_by_being_none_of_ours() -> None:
+    fleet = Fleet().with_devices([warboy_card(0)])
+    assert fleet.with_rejection((Arch.RENEGADE, 0), "it is none") == fleet
+
+
+def test_a_card_whose_cut_was_not_decided_waits_for_nothing() -> None:
+    assert Fleet().with_devices([warboy_card(0)]).pending == ()
+
+
+def test_a_card_stays_cut_as_it_is_where_nobody_can_tell_who_holds_it() -> None:
+    fleet = Fleet().with_devices([warboy_card(0)]).with_cuts(SINGLE, NOTHING_HELD).with_cuts(FUSION, Ledger())
+    assert [card.cut for card in fleet.cards] == [Cut(SINGLE, "it cannot be told whether its units are held")]
+    assert fleet.pending == fleet.cards
+
+
+def test_another_card_under_the_same_number_is_cut_as_the_holders_of_the_first_know_it() -> None:
+    fleet = Fleet().with_devices([warboy_card(0)]).with_cuts(SINGLE, NOTHING_HELD)
+    other = warboy_card(0, uuid="00000000-0000-0000-0000-00000000000A")
+    assert after(fleet, warboy_card(0), HEALTHY).with_devices([other]).cards == (Card(other, cut=Cut(SINGLE)),)
+
+
+def test_a_card_is_kept_for_a_minute_after_it_was_lost() -> None:
+    assert FORGET_AFTER == 60.0
 
 
 # -- what a card is, when not all of it can be read -------------------------------------------------------------------
@@ -122,6 +168,17 @@ def test_a_device_file_that_a_card_once_had_is_missed_until_it_is_back(changes: 
     assert card.device.files == warboy_card(0).files
 
 
+def test_a_device_file_that_a_card_did_not_have_before_is_added() -> None:
+    fleet = Fleet().with_devices([warboy_card(0, without=("ch3",))]).with_devices([warboy_card(0)])
+    assert fleet.cards[0].device.files == warboy_card(0).files
+
+
+def test_device_files_are_missed_also_where_the_driver_does_not_say_which_it_is() -> None:
+    partly = replace(warboy_card(0, without=("ch3",)), driver=None)
+    (card,) = Fleet().with_devices([warboy_card(0)]).with_devices([partly]).cards
+    assert card.device.files == warboy_card(0).files
+
+
 def test_another_driver_may_have_other_device_files() -> None:
     newer = replace(warboy_card(0, without=("ch3",)), driver=ComponentVersion.parse("2.0.0, abc"))
     (card,) = Fleet().with_devices([warboy_card(0)]).with_devices([newer]).cards
@@ -143,6 +200,20 @@ def test_another_card_that_cannot_be_read_well_inherits_nothing(changes: dict[st
     other = replace(other, serial=None, numa_node=None, unreadable=(UNREADABLE_SERIAL,))
     fleet = Fleet().with_devices([warboy_card(0)]).with_devices([other])
     assert [card.device for card in fleet.cards] == [other]
+
+
+def test_a_card_with_another_serial_number_is_another_card() -> None:
+    other = replace(warboy_card(0), serial="ANOTHER")
+    fleet = after(Fleet().with_devices([warboy_card(0)]), warboy_card(0), HEALTHY)
+    assert fleet.with_devices([other]).cards == (Card(other),)
+
+
+@pytest.mark.parametrize("unknown", ["uuid", "serial", "pci"])
+def test_a_card_that_says_more_of_itself_than_before_or_less_is_the_same_card(unknown: str) -> None:
+    silent = replace(warboy_card(0), **{unknown: None})  # type: ignore[arg-type]  # fields of it
+    for first, second in ((silent, warboy_card(0)), (warboy_card(0), silent)):
+        fleet = after(Fleet().with_devices([first]), first, HEALTHY)
+        assert statuses(fleet.with_devices([second])) == [("npu0", HealthStatus.HEALTHY)]
 
 
 # -- what changed -----------------------------------------------------------------------------------------------------

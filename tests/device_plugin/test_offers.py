@@ -11,9 +11,9 @@ from device_plugin.cards import card, rngd_card, warboy_card
 from npu_core.arch import Arch
 from npu_core.device import Device
 from npu_core.health import HEALTHY, HealthReport, HealthStatus
-from npu_core.partition import FUSION, SINGLE, Partitioning
+from npu_core.partition import FUSION, SINGLE, Partitioning, units_of
 from npu_device_plugin.disabled import DisabledDevice
-from npu_device_plugin.inventory import Fleet, ListedUnit, Offer, offers
+from npu_device_plugin.inventory import Fleet, ListedUnit, Offer, OfferedUnit, offers
 from strategies import devices
 
 DEAD = HealthReport(HealthStatus.UNHEALTHY, ("the driver reports the card as dead",))
@@ -117,6 +117,11 @@ def test_a_file_that_no_unit_opens_may_be_missing() -> None:
     assert unhealthy(only_offer(fleet, FUSION)) == {}
 
 
+def test_a_card_that_is_none_of_ours_is_not_given_out_and_says_why() -> None:
+    fleet = fleet_of([warboy_card(0), warboy_card(1)], HEALTHY).with_rejection((Arch.WARBOY, 1), "it is another's")
+    assert unhealthy(only_offer(fleet, FUSION)) == {"npu1pe0-1": ("it is another's",)}
+
+
 def test_every_reason_is_told() -> None:
     offer = only_offer(fleet_of([rngd_card(0, without=("pe0-3", "pe4-7"))], DEAD), FUSION)
     assert unhealthy(offer) == {
@@ -180,6 +185,11 @@ def test_a_listing_stays_equal_while_only_the_reasons_change() -> None:
 def test_a_listing_changes_with_health_place_and_number(change: Fleet) -> None:
     known = only_offer(fleet_of([warboy_card(0)], HEALTHY), FUSION)
     assert only_offer(change, FUSION).listing != known.listing
+
+
+def test_a_unit_may_be_given_out_unless_something_is_said_against_it() -> None:
+    offered = OfferedUnit(units_of(warboy_card(0), FUSION)[0])
+    assert (offered.healthy, offered.disabled) == (True, False)
 
 
 def test_a_unit_is_found_by_its_id() -> None:

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from collections.abc import Iterable
 from itertools import combinations
 
@@ -206,6 +207,42 @@ def test_cards_are_of_two_nodes_rather_than_of_three() -> None:
     assert len({cards[order(unit_id)[0]].numa_node for unit_id in chosen}) == 2
 
 
+def nodes_of(chosen: Iterable[str], cards: list[Device]) -> list[int | None]:
+    """The NUMA node of each card that is taken."""
+    return [cards[index].numa_node for index in dict.fromkeys(order(unit_id)[0] for unit_id in chosen)]
+
+
+# Whole cards of three nodes, side by side on the bus; and more of node 0, farther away.
+THREE_NODES = [warboy_card(index, numa_node=index, pci=f"0000:{0x10 + index:02x}:00.0") for index in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("more", "used"),
+    [
+        (3, "npu5pe0"),  # with a unit more, node 0 would do
+        (4, "npu5pe0 npu6pe0"),  # it does with a card more than need be
+        (7, "npu3pe0 npu4pe0 npu5pe0 npu6pe0 npu7pe0 npu8pe0"),  # it does with many more
+    ],
+)
+def test_nodes_that_would_suffice_only_with_more_cards_or_units_are_no_reason_to_take_three(
+    more: int, used: str
+) -> None:
+    far = [warboy_card(3 + index, numa_node=9, pci=f"0000:{0x80 + index * 8:02x}:00.0") for index in range(more)]
+    pair = [warboy_card(3 + more, numa_node=2, pci="0000:70:00.0")]
+    cards = [*THREE_NODES, *far, *pair]
+    chosen = choose(cards, SINGLE, 6, used=used)
+    assert (len(nodes_of(chosen, cards)), len(set(nodes_of(chosen, cards)))) == (3, 2)
+
+
+def test_a_node_that_is_begun_does_not_count_as_one_more() -> None:
+    near, far = [0, 0, 3, 4, 5], [1, 1, 2, 2]
+    cards = [warboy_card(index, numa_node=node, pci=f"0000:{index:02x}:00.0") for index, node in enumerate(near)]
+    cards += [
+        warboy_card(5 + index, numa_node=node, pci=f"0000:{0x80 + index:02x}:00.0") for index, node in enumerate(far)
+    ]
+    assert sorted(map(str, nodes_of(choose(cards, FUSION, 6, must="npu0pe0-1"), cards))) == list("001122")
+
+
 def test_of_two_nodes_the_one_is_taken_whose_cards_are_closer_together() -> None:
     buses = ["10", "90", "20", "21"]
     cards = [warboy_card(index, numa_node=index // 2, pci=f"0000:{bus}:00.0") for index, bus in enumerate(buses)]
@@ -242,6 +279,20 @@ def test_functions_and_devices_count_where_buses_are_equal() -> None:
     assert choose(cards, FUSION, 2) == ["npu1pe0-1", "npu2pe0-1"]
 
 
+@pytest.mark.parametrize(
+    ("addresses", "chosen"),
+    [
+        (["0000:10:00.0", "0000:10:0f.0", "0000:11:00.0"], [0, 1]),
+        (["0000:10:00.0", "0000:10:00.3", "0000:10:01.0"], [0, 1]),
+        (["0000:10:00.0", "0000:10:1f.0", "0000:11:00.0"], [1, 2]),
+        (["0000:10:00.0", "0000:10:00.7", "0000:10:01.0"], [1, 2]),
+    ],
+)
+def test_a_bus_has_32_devices_and_a_device_eight_functions(addresses: list[str], chosen: list[int]) -> None:
+    cards = [warboy_card(index, pci=pci) for index, pci in enumerate(addresses)]
+    assert choose(cards, FUSION, 2) == [f"npu{index}pe0-1" for index in chosen]
+
+
 def test_cards_are_close_to_what_must_be_included() -> None:
     addresses = ["0000:10:00.0", "0000:11:00.0", "0000:80:00.0", "0000:82:00.0"]
     cards = [warboy_card(index, pci=pci) for index, pci in enumerate(addresses)]
@@ -275,8 +326,35 @@ def test_a_half_used_card_fills_up_a_request_larger_than_a_card() -> None:
     assert choose(cards, SINGLE, 3, used="npu2pe0") == ["npu0pe0", "npu0pe1", "npu2pe1"]
 
 
+def test_what_is_left_of_a_request_is_taken_of_the_card_with_the_most() -> None:
+    used = " ".join(f"npu1pe{core}" for core in range(4))
+    chosen = choose([rngd_card(0), rngd_card(1)], SINGLE, 10, used=used)
+    assert chosen == [*(f"npu0pe{core}" for core in range(6)), *(f"npu1pe{core}" for core in range(4, 8))]
+
+
+def test_of_cards_that_are_begun_the_one_with_the_least_left_is_filled_first() -> None:
+    used = " ".join(f"npu1pe{core}" for core in range(2, 8))
+    chosen = choose([rngd_card(0), rngd_card(1)], SINGLE, 3, used=used, must="npu0pe0 npu1pe0")
+    assert chosen == ["npu0pe0", "npu1pe0", "npu1pe1"]
+
+
 def test_of_equal_cards_the_first_is_taken() -> None:
     assert choose([warboy_card(index) for index in (7, 3, 12)], FUSION, 1) == ["npu3pe0-1"]
+    alike = [warboy_card(index, pci="0000:10:00.0") for index in range(12)]
+    assert choose(alike, FUSION, 3) == ["npu0pe0-1", "npu1pe0-1", "npu2pe0-1"]
+
+
+@given(st.lists(st.integers(1, 8), min_size=1, max_size=7), st.data())
+def test_of_the_fewest_cards_those_with_the_least_left_are_taken(free: list[int], data: st.DataObject) -> None:
+    """Of all sets of so few cards that have enough: one by one, the card with the least left comes first."""
+    wanted = data.draw(st.integers(1, sum(free)))
+    cards = [rngd_card(index, pci="0000:10:00.0") for index in range(len(free))]
+    used = " ".join(f"npu{index}pe{core}" for index, left in enumerate(free) for core in range(8 - left))
+    enough = (
+        sorted(few) for count in range(1, len(free) + 1) for few in combinations(free, count) if sum(few) >= wanted
+    )
+    chosen = Counter(order(unit_id)[0] for unit_id in choose(cards, SINGLE, wanted, used=used))
+    assert sorted(free[index] for index in chosen) == min(enough, key=lambda few: (len(few), few))
 
 
 # -- cores of a card --------------------------------------------------------------------------------------------------
@@ -293,6 +371,7 @@ def test_of_equal_cards_the_first_is_taken() -> None:
         ("0", 3, [1, 2, 3]),
         ("0 1 2", 3, [4, 5, 6]),
         ("1 3 5", 2, [6, 7]),
+        ("2", 3, [4, 5, 6]),
         ("1 3 5 7", 2, [0, 2]),
         ("", 5, [0, 1, 2, 3, 4]),
     ],
@@ -309,3 +388,9 @@ def test_fused_units_are_side_by_side_too() -> None:
 @pytest.mark.parametrize(("must", "core"), [("npu0pe5", 4), ("npu0pe2", 3), ("npu0pe0", 1)])
 def test_a_core_is_next_to_the_one_that_must_be_included(must: str, core: int) -> None:
     assert choose([card(Arch.RENEGADE)], SINGLE, 2, must=must) == sorted([must, f"npu0pe{core}"])
+
+
+def test_a_core_is_next_to_one_of_its_own_card() -> None:
+    used = " ".join(f"npu1pe{core}" for core in range(1, 8))
+    chosen = choose([rngd_card(0), rngd_card(1)], SINGLE, 3, used=used, must="npu0pe5 npu1pe0")
+    assert chosen == ["npu0pe4", "npu0pe5", "npu1pe0"]

@@ -46,3 +46,8 @@ def test_a_uuid_may_be_that_of_a_card_whose_uuid_cannot_be_read() -> None:
     dumb = replace(CARD, uuid=None, unreadable=(unread,))
     assert unknown_devices(disabling(UUID), [dumb]) == ()
     assert len(unknown_devices(disabling("npu2"), [dumb])) == 1
+
+
+def test_an_entry_that_means_nothing_is_told_in_one_line() -> None:
+    text = "unknown device: disabledDevices[1] is 'npu9': expected one of npu1"
+    assert str(UnknownDevice("disabledDevices[1]", "npu9", "one of npu1")) == text

@@ -169,6 +169,13 @@ def test_another_card_with_the_same_number_inherits_nothing(field: str) -> None:
     assert after(node(one), node(unsure)).facts == node(replace(unsure, product="warboy"))
 
 
+@pytest.mark.parametrize("field", ["uuid", "serial"])
+def test_a_card_that_says_for_the_first_time_who_it_is_is_the_same_card(field: str) -> None:
+    named = replace(warboy(), **{field: "A"})  # type: ignore[arg-type]  # both are text
+    silent = unreadable(replace(named, product=None), "soc_rev")
+    assert after(node(warboy()), node(silent)).facts == node(replace(silent, product="warboy"))
+
+
 def test_a_card_that_was_away_inherits_nothing() -> None:
     silent = unreadable(warboy(0, None), "soc_rev")
     assert after(node(warboy(0), warboy(1)), node(warboy(1)), node(silent, warboy(1))).facts == node(silent, warboy(1))

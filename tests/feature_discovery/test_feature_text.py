@@ -35,6 +35,14 @@ label_maps = st.dictionaries(
 times = st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 1), max_value=datetime(9999, 1, 1))  # noqa: DTZ001  # hypothesis wants them so
 
 
+def test_a_worker_reads_files_of_64_kib() -> None:
+    assert MAX_BYTES == 64 * 1024
+
+
+def test_a_value_begins_after_the_first_sign_of_equality() -> None:
+    assert parse(b"a=b=c\n") == FeatureText({"a": "b=c"})
+
+
 def test_a_file_is_a_line_per_label_in_key_order() -> None:
     assert render(LABELS) == TEN
 

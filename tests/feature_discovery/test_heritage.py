@@ -7,6 +7,7 @@ import pytest
 from feature_discovery.facts import node, rngd, short, warboy
 from npu_core.device import Device
 from npu_core.errors import Reason, Unreadable
+from npu_core.machine import Machine
 from npu_core.parse.mgmt import EVERY_ATTRIBUTE
 from npu_feature_discovery.heritage import with_heritage
 from npu_feature_discovery.labels import Extra, Facts, Labels, labels_of
@@ -51,6 +52,29 @@ def test_what_is_told_or_not_the_same_inherits_nothing(now: Facts) -> None:
 def test_a_card_that_tells_speaks_for_the_one_that_hangs() -> None:
     now = node(stuck(SILENT), warboy(1, driver="unstable"))
     assert inherited(now, labels_of(node(warboy(0), warboy(1)))) == labels_of(now)
+
+
+def test_with_a_card_less_nothing_is_inherited_though_the_rest_hangs() -> None:
+    now = node(stuck(SILENT))
+    assert inherited(now, labels_of(node(warboy(0), warboy(1)))) == labels_of(now)
+
+
+@pytest.mark.parametrize("other", [warboy(1, product="other"), warboy(1, driver="2.0.0"), warboy(1, firmware="2.0.0")])
+def test_whatever_one_card_tells_is_told_though_another_hangs(other: Device) -> None:
+    before = labels_of(node(warboy(0), warboy(1)), extras=FIRMWARE)
+    now = node(stuck(SILENT), other)
+    told = labels_of(now, extras=FIRMWARE)
+    assert with_heritage(told, before, now, FIRMWARE) == told
+
+
+def test_a_card_that_has_nothing_to_tell_does_not_speak_for_the_one_that_hangs() -> None:
+    before = labels_of(node(warboy(0), warboy(1)))
+    assert inherited(node(stuck(SILENT), warboy(1, None, None, None)), before) == before
+
+
+def test_a_machine_that_says_something_else_is_believed() -> None:
+    now = node(warboy(), machine=Machine("Other", "Box"))
+    assert inherited(now, labels_of(node(warboy()))) == labels_of(now)
 
 
 def test_a_machine_that_cannot_be_read_stays_what_it_was() -> None:

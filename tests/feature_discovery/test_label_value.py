@@ -89,3 +89,8 @@ def test_no_letter_or_digit_of_a_short_text_is_lost(text: str) -> None:
 @example("a" * (MAX_LENGTH + 1))
 def test_two_readings_of_the_rule_for_values_agree(text: str) -> None:
     assert is_label_value(text) is is_value(text)
+
+
+@pytest.mark.parametrize(("length", "fits"), [(0, True), (1, True), (2, True), (3, True), (63, True), (64, False)])
+def test_a_label_value_has_63_characters_at_most(length: int, *, fits: bool) -> None:
+    assert is_label_value("x" * length) is fits

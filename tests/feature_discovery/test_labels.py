@@ -10,7 +10,7 @@ from feature_discovery.facts import MACHINE, MACHINE_LABELS, node, rngd, short, 
 from npu_core.arch import Arch
 from npu_core.device import ComponentVersion, Device
 from npu_core.machine import Machine
-from npu_feature_discovery.labels import TABLE, Extra, Facts, Mixed, describe, labels_of
+from npu_feature_discovery.labels import TABLE, Extra, Facts, Mixed, describe, labels_of, spec_of
 from standins.nfd import is_qualified_name, is_value
 from strategies import attribute_texts, devices
 
@@ -322,3 +322,28 @@ def test_omitting_only_ever_leaves_out(cards: list[Device]) -> None:
 
 def test_the_family_alone_is_always_known() -> None:
     assert short(labels_of(Facts((Device(0, Arch.WARBOY, driver=version(None)),))))["npu.family"] == "warboy"
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("beta.furiosa.ai/npu.count", "npu.count"),
+        ("beta.furiosa.ai/npu.pe.count", "npu.pe.count"),
+        ("beta.furiosa.ai/npu.warboyB0.count", "npu.<product>.count"),
+        ("beta.furiosa.ai/machine.name", "machine.name"),
+        ("beta.furiosa.ai/cards.count", None),
+        ("beta.furiosa.ai/npu.warboyB0", None),
+        ("beta.furiosa.ai/other", None),
+        ("npu.count", None),
+        ("npu.warboyB0.count", None),
+        ("example.com/npu.count", None),
+    ],
+)
+def test_a_key_of_ours_is_known_by_its_row(key: str, name: str | None) -> None:
+    row = spec_of(key)
+    assert (row and row.name) == name
+
+
+def test_these_are_the_words_of_the_settings() -> None:
+    assert [mixed.value for mixed in Mixed] == ["join", "omit"]
+    assert [extra.value for extra in Extra] == ["firmware", "product-count", "pe-count"]

@@ -30,6 +30,7 @@ V11, V12, V13, V14, V19 = (NfdVersion(0, minor) for minor in (11, 12, 13, 14, 19
         ("v0.16.6-minimal", NfdVersion(0, 16, 6)),
         ("v0.20.0-devel-12-gabc", NfdVersion(0, 20, 0)),
         ("1.0", NfdVersion(1, 0)),
+        ("v9999.9999.9999+build.7", NfdVersion(9999, 9999, 9999)),
     ],
 )
 def test_versions_are_read_as_images_are_tagged(text: str, version: NfdVersion) -> None:
@@ -37,7 +38,24 @@ def test_versions_are_read_as_images_are_tagged(text: str, version: NfdVersion) 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "v", "11", "v0", "0.14.", "v0.14.2.1", "latest", "0,14", " v0.11", "v0.٣", "vv0.1"]
+    "text",
+    [
+        "",
+        "v",
+        "11",
+        "v0",
+        "0.14.",
+        "v0.14.2.1",
+        "latest",
+        "0,14",
+        " v0.11",
+        "v0.٣",
+        "vv0.1",
+        "v10000.1",
+        "v0.10000",
+        "v0.1.10000",
+        "v0.1_x",
+    ],
 )
 def test_what_is_no_version_is_refused(text: str) -> None:
     with pytest.raises(FormatError, match="is not a version of Node Feature Discovery"):
@@ -100,6 +118,32 @@ def test_a_label_that_is_dropped_says_why(key: str, value: str, reason: str) -> 
     (found,) = dropped({key: value}, V19)
     assert found.key == key
     assert found.reason.startswith(reason)
+
+
+def test_the_whole_rule_is_told() -> None:
+    rule = "63 letters, digits, '-', '_' or '.' at most, the ends alphanumeric"
+    assert dropped({"-a": "1", "b": "1 "}, V19) == (
+        Dropped("-a", f"its name is not {rule}"),
+        Dropped("b", f"its value '1 ' is not {rule}"),
+    )
+
+
+def test_a_name_is_told_before_a_value_and_both_before_a_namespace_and_keys_in_their_order() -> None:
+    found = dropped({"kubernetes.io/c": "", "kubernetes.io/b": "-", "kubernetes.io/-a": "-"}, V19)
+    assert [(item.key, item.reason[:12]) for item in found] == [
+        ("kubernetes.io/-a", "its name is "),
+        ("kubernetes.io/b", "its value '-"),
+        ("kubernetes.io/c", "the namespac"),
+    ]
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_file_of_just_so_many_bytes_is_not_too_large(excess: int) -> None:
+    labels = {f"beta.furiosa.ai/{index:05}": "x" * 40 for index in range(1040)}
+    room = 65536 - len(render(labels)) - len("z=\n") + excess
+    labels["z"] = "x" * room
+    assert dropped(labels, V13) == ()
+    assert len(dropped(labels, V14)) == (len(labels) if excess else 0)
 
 
 NAMES = ("a", "npu.count", "-a", "a-", "", "a b", "x" * 63, "x" * 64, "A_b.c")

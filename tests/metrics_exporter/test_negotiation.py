@@ -44,6 +44,24 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
         ("application/openmetrics-text;q=nan", Format.TEXT),
         ("application/openmetrics-text;q=7", Format.TEXT),
         (";;;,,,q=1", Format.TEXT),
+        ("application/openmetrics-text;version=0.0.1", Format.OPENMETRICS),
+        ("application/openmetrics-text;version=", Format.OPENMETRICS),
+        ("application/openmetrics-text;q=1", Format.OPENMETRICS),
+        ("application/openmetrics-text;q=1.5", Format.TEXT),
+        ("application/openmetrics-text;q=-0.1", Format.TEXT),
+        ("application/openmetrics-text;q=0.5,text/plain;version=0.0.4;q=0.7", Format.TEXT),
+        ("application/openmetrics-text;q=0.5,text/plain;version=;q=0.7", Format.TEXT),
+        ("application/openmetrics-text;q=0.5,text/plain;version=1.0.0;q=0.7", Format.OPENMETRICS),
+        ("APPLICATION/openmetrics-text ; Version = 1.0.0 ; Q = 0.5 , text/plain;q=0.4", Format.OPENMETRICS),
+        (" application/openmetrics-text ; VERSION = 2.0.0 ", Format.TEXT),
+        ("text/plain ; q = 0.7 , application/openmetrics-text ; q = 0.5", Format.TEXT),
+        ("application/openmetrics-text;q=0.5=1", Format.TEXT),
+        ("application/openmetrics-text;version=1.0.0X", Format.TEXT),
+        # Of what is listed twice, the better weight counts.
+        ("application/openmetrics-text;q=0.7,application/openmetrics-text;q=0.1,text/plain;q=0.5", Format.OPENMETRICS),
+        ("application/openmetrics-text;q=0.1,application/openmetrics-text;q=0.7,text/plain;q=0.5", Format.OPENMETRICS),
+        ("text/plain;q=0.7,text/plain;q=0.1,application/openmetrics-text;q=0.5", Format.TEXT),
+        ("text/plain;q=0.1,text/plain;q=0.7,application/openmetrics-text;q=0.5", Format.TEXT),
     ],
 )
 def test_a_client_gets_openmetrics_only_where_it_asks_for_it_and_likes_it_no_less(
@@ -68,6 +86,11 @@ def test_a_client_gets_openmetrics_only_where_it_asks_for_it_and_likes_it_no_les
         ("identity", False),
         ("br, zstd", False),
         ("gzipped", False),
+        ("gzip;q=0.5, x-gzip;q=0", True),
+        ("gzip;q=0, x-gzip", False),
+        ("x-gzip;q=0, *", False),
+        (" deflate ; q=1 , gzip ; q=0.1 ", True),
+        ("gzip;q=2", False),
     ],
 )
 def test_gzip_is_sent_only_to_who_takes_it(header: str, *, expected: bool) -> None:
@@ -87,6 +110,10 @@ def test_gzip_is_sent_only_to_who_takes_it(header: str, *, expected: bool) -> No
 )
 def test_names_are_taken_from_the_query_once_each(query: str, expected: set[str]) -> None:
     assert names_of(query) == expected
+
+
+def test_these_are_the_words_for_formats() -> None:
+    assert [each.value for each in Format] == ["text", "openmetrics"]
 
 
 @given(st.text())

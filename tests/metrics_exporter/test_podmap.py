@@ -103,6 +103,19 @@ def test_a_card_cut_anew_under_an_ended_pod_is_a_conflict_of_those_cores() -> No
     assert pods.sole_owner(NPU0, cores("1")) is None
 
 
+def test_a_container_is_in_no_conflict_with_itself() -> None:
+    pods = of(says("a", "npu0pe0-1", "npu0pe0"))
+    assert held_by(pods, NPU0) == [("0", "a"), ("0-1", "a")]
+    assert pods.conflicts == frozenset()
+    assert pods.sole_owner(NPU0, cores("0-1")) == Container("team", "a", "main")
+
+
+def test_cards_with_owners_stand_in_their_order() -> None:
+    cards: list[CardKey] = [(Arch.WARBOY, number) for number in range(12)]
+    pods = of(*(says("a", f"npu{number}pe0-1") for number in (11, 3, 0, 7, 5, 9, 1)), cards=cards)
+    assert [number for _, number in pods.owners] == [0, 1, 3, 5, 7, 9, 11]
+
+
 def test_the_same_line_twice_is_one_owner() -> None:
     pods = of(says("a", "npu0pe0-1"), says("a", "npu0pe0-1"))
     assert held_by(pods, NPU0) == [("0-1", "a")]
@@ -152,6 +165,12 @@ def test_a_family_with_its_own_name_does_not_have_the_plain_one_too() -> None:
     pods = of(says("a", "npu0pe0-1"), says("b", "npu0pe0", resource="beta.furiosa.ai/npu-warboy"), cards=BOTH)
     assert held_by(pods, RNGD0) == [("0-1", "a")]
     assert held_by(pods, NPU0) == [("0", "b")]
+
+
+def test_a_family_that_is_named_under_another_resource_may_have_the_plain_name_of_this_one() -> None:
+    elsewhere = says("b", "npu0pe0", resource="beta.furiosa.ai/other-renegade")
+    pods = of(says("a", "npu0pe4-7"), elsewhere, cards=BOTH)
+    assert held_by(pods, RNGD0) == [("0", "b"), ("4-7", "a")]
 
 
 def test_a_name_that_ends_with_a_family_is_that_family_s_whatever_stands_before() -> None:

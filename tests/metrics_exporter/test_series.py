@@ -345,6 +345,10 @@ def test_series_beyond_the_cap_are_dropped_and_counted_and_life_comes_first() ->
     assert (budget.capped, budget.repeated, budget.dropped) == (total - 2, 0, total - 2)
 
 
+def test_what_is_left_out_is_left_out_for_either_reason() -> None:
+    assert Budget(0, capped=2, repeated=3).dropped == 5
+
+
 def test_a_family_is_made_when_it_is_asked_for() -> None:
     budget = Budget(100)
     made = families(snapshot(FULL), PodMap(), ExportPolicy(), budget)
@@ -374,9 +378,22 @@ def test_holders_are_series_of_their_own_to_join_with() -> None:
     assert lines(snapshot(report()), "furiosa_npu_alive", pods=held) == [warboy_line("1")]
 
 
+def test_what_tells_holders_apart_cannot_be_dropped() -> None:
+    held = pods(Held("a", ("npu0pe0",)), Held("b", ("npu0pe1",)))
+    assert lines(snapshot(report()), POD_INFO, ExportPolicy(drop=LABELS), held) == [
+        f'{{container="main",core="{core}",device="npu0",namespace="ml",pod="{pod}"}} 1'
+        for core, pod in (("0", "a"), ("1", "b"))
+    ]
+
+
 def test_holders_can_be_left_out() -> None:
     held = pods(Held("a", ("npu0pe0-1",)))
     assert lines(snapshot(report()), POD_INFO, ExportPolicy(pod_labels=PodLabels.OFF), held) == []
+
+
+def test_holders_are_a_family_that_can_be_excluded_like_others() -> None:
+    held = pods(Held("a", ("npu0pe0-1",)))
+    assert lines(snapshot(report()), POD_INFO, ExportPolicy(exclude=patterns(POD_INFO)), held) == []
 
 
 def test_the_holder_of_a_whole_card_can_stand_on_its_series() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from metrics_exporter.cards import RNGD, WALL, WARBOY, device, found, of_card, report, snapshot, temperature
 from npu_core.arch import Arch
 from npu_core.sensors import Quantity, Sensor
-from npu_metrics_exporter.snapshot import CardState, CardStatus, Snapshot
+from npu_metrics_exporter.snapshot import CardState, CardStatus, Snapshot, is_another
 
 SECOND = (Arch.WARBOY, 1)
 
@@ -20,9 +20,71 @@ def state(whole: Snapshot, key: tuple[Arch, int] = WARBOY) -> CardState:
     return card
 
 
+def test_these_are_the_words_for_how_a_look_ended() -> None:
+    assert [status.value for status in CardStatus] == ["present", "failed", "departed", "rejected"]
+
+
+def test_a_card_is_called_by_its_number() -> None:
+    assert [CardState((Arch.RENEGADE, number)).name for number in (0, 12)] == ["npu0", "npu12"]
+
+
+def test_a_card_of_which_device_files_alone_were_ever_seen_is_listed() -> None:
+    whole = Snapshot().with_listing([found(managed=False)], 0.0)
+    assert whole.cards == (CardState(WARBOY),)
+
+
+def test_a_card_that_stays_listed_stays_as_it_is() -> None:
+    for whole in (snapshot(report()), snapshot(report()).with_failure(WARBOY, stuck=True)):
+        assert whole.with_listing([found()], 5.0) == whole
+
+
+def test_what_is_no_card_of_ours_says_why_and_cannot_fail() -> None:
+    whole = Snapshot().with_listing([found()], 0.0).with_rejection(WARBOY, "platform_type is 'VITIS'")
+    assert state(whole) == CardState(WARBOY, CardStatus.REJECTED, rejection="platform_type is 'VITIS'")
+    assert whole.with_failure(WARBOY, stuck=True) == whole
+    assert whole.with_listing([found()], 1.0) == whole
+
+
+def test_a_card_that_is_known_only_as_none_of_ours_takes_no_place_of_another() -> None:
+    whole = snapshot(report()).with_rejection(SECOND, "it is none")
+    assert [card.status for card in whole.cards] == [CardStatus.PRESENT, CardStatus.REJECTED]
+
+
+def test_a_look_at_a_card_that_was_thought_to_be_gone_brings_it_back() -> None:
+    whole = snapshot(report()).with_listing([], 5.0).with_report(report(), WALL)
+    assert (state(whole).status, state(whole).departed_since) == (CardStatus.PRESENT, None)
+
+
+def test_a_card_that_leaves_is_not_waited_for_any_more() -> None:
+    gone = snapshot(report()).with_failure(WARBOY, stuck=True).with_listing([], 5.0)
+    assert (state(gone).status, state(gone).stuck) == (CardStatus.DEPARTED, False)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "another"),
+    [
+        ({"uuid": "A"}, {"uuid": "B"}, True),
+        ({"serial": "A"}, {"serial": "B"}, True),
+        ({"uuid": "A", "serial": "A"}, {"uuid": "A", "serial": "B"}, True),
+        ({"uuid": "A"}, {"uuid": "A"}, False),
+        ({"uuid": "A"}, {}, False),
+        ({}, {"uuid": "A"}, False),
+        ({"serial": "A"}, {"uuid": "B"}, False),
+        ({}, {}, False),
+    ],
+)
+def test_a_card_is_another_if_it_says_so_now_and_said_something_else_before(
+    before: dict[str, str], now: dict[str, str], *, another: bool
+) -> None:
+    one, other = (replace(device(), **said) for said in (before, now))  # type: ignore[arg-type]  # both are texts
+    assert is_another(one, other) is another
+    assert is_another(None, other) is False
+
+
 def test_a_listed_card_is_present_and_says_nothing_until_it_was_looked_at() -> None:
     card = state(Snapshot().with_listing([found()], 0.0))
     assert (card.status, card.alive, card.report, card.last_success) == (CardStatus.PRESENT, None, None, None)
+    assert (card.stuck, card.departed_since, card.rejection, card.sensors_seen) == (False, None, "", frozenset())
 
 
 def test_cards_stand_by_family_and_number_however_they_were_listed() -> None:

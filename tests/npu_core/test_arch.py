@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from npu_core.arch import ARCH_SPECS, AliveRule, Arch, ArchSpec, CountersFile, arch_spec, spec_of_type
+from npu_core.cores import CoreRange
 
 WARBOY = arch_spec(Arch.WARBOY)
 RENEGADE = arch_spec(Arch.RENEGADE)
@@ -63,7 +64,20 @@ def test_a_row_cannot_be_changed() -> None:
         WARBOY.pe_count = 4  # type: ignore[misc]  # that is the point
 
 
+def test_a_card_is_not_cut_into_ranges_of_which_only_some_have_a_file() -> None:
+    spec = dataclasses.replace(
+        RENEGADE, fused_ranges=(CoreRange(0, 1), CoreRange(2, 3), CoreRange(0, 3), CoreRange(4, 7))
+    )
+    assert spec.unit_sizes == (1, 4)
+
+
+def test_rules_are_called_by_the_attributes_that_are_read() -> None:
+    assert [rule.value for rule in AliveRule] == ["alive", "device_state"]
+    assert [file.value for file in CountersFile] == ["perf_regs", "metrics"]
+
+
 def test_warboy_is_as_the_vendor_documents_it() -> None:
+    assert WARBOY.vendor_name == "FuriosaAI Warboy"
     assert WARBOY.pe_count == 2
     assert [str(cores) for cores in WARBOY.core_files] == ["0", "1", "0-1"]
     assert WARBOY.unit_sizes == (1, 2)
@@ -79,6 +93,7 @@ def test_warboy_is_as_the_vendor_documents_it() -> None:
 
 
 def test_rngd_is_as_the_vendor_documents_it() -> None:
+    assert RENEGADE.vendor_name == "FuriosaAI RNGD"
     assert RENEGADE.pe_count == 8
     fused = ["0-1", "2-3", "4-5", "6-7", "0-3", "4-7"]
     assert [str(cores) for cores in RENEGADE.core_files] == [*"01234567", *fused]
@@ -90,6 +105,7 @@ def test_rngd_is_as_the_vendor_documents_it() -> None:
     assert RENEGADE.alive_rule is AliveRule.DEVICE_STATE
     assert RENEGADE.counters_file is CountersFile.METRICS
     assert RENEGADE.power_label == "RMS_TOTAL"
+    assert RENEGADE.temperature_labels == ("PEAK", "AMBIENT")
 
 
 def test_an_rngd_container_is_granted_the_35_files_of_the_documentation_at_most() -> None:
@@ -105,6 +121,7 @@ def test_an_rngd_container_is_granted_the_35_files_of_the_documentation_at_most(
         ("Warboy", WARBOY),
         ("warboyB0", WARBOY),
         ("WARBOY\n", WARBOY),
+        (" Warboy", WARBOY),
         ("RNGD", RENEGADE),
         ("RNGD-Max", RENEGADE),
         ("rngd-s", RENEGADE),

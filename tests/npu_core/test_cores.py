@@ -30,6 +30,20 @@ def test_texts_that_no_device_file_has_are_refused(text: str) -> None:
     assert "core range" in caught.value.expected
 
 
+@pytest.mark.parametrize("text", ["256", "999", "0-256", "0-999", "1-0", "0-0"])
+def test_a_range_that_is_written_well_is_refused_for_what_it_says(text: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        CoreRange.parse(text)
+    assert caught.value.expected == "an ascending core range within 0-255"
+
+
+@pytest.mark.parametrize("text", ["1000", "0-1000", "9" * 5000, "0-01"])
+def test_a_number_that_no_core_has_is_not_even_read(text: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        CoreRange.parse(text)
+    assert caught.value.expected == "a core range such as 0 or 0-1"
+
+
 @pytest.mark.parametrize(("first", "last"), [(-1, 0), (1, 0), (0, 256), (256, 256)])
 def test_cores_that_cannot_be_are_refused(first: int, last: int) -> None:
     with pytest.raises(UsageError, match=f"cores {first}-{last}"):

@@ -66,6 +66,10 @@ def test_utilization_is_unknown_where_the_counters_cannot_tell(earlier: PeCounte
     assert Utilization.between(earlier, later) is None
 
 
+def test_counters_are_32_bits_wide_unless_it_is_said() -> None:
+    assert PeCounters(PE, 0, 0, 0).bits == 32
+
+
 @given(pe_counters(), pe_counters())
 def test_shares_are_between_nothing_and_everything(earlier: PeCounters, later: PeCounters) -> None:
     work = Utilization.between(earlier, later)

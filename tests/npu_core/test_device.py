@@ -72,6 +72,13 @@ def test_pci_addresses_order_as_the_bus_does(one: PciAddress, other: PciAddress)
         ("1.4", (1, 4, None), None, "1.4"),
         ("7", (7, None, None), None, "7"),
         ("1.2.3.4", (1, 2, 3), None, "1.2.3.4"),
+        ("123456789.123456789.123456789", (123456789,) * 3, None, "123456789.123456789.123456789"),
+        ("1234567890.1.1", (None, None, None), None, "1234567890.1.1"),
+        ("1.1234567890.1", (1, None, None), None, "1.1234567890.1"),
+        ("1.2.1234567890", (1, 2, None), None, "1.2.1234567890"),
+        ("1.", (1, None, None), None, "1."),
+        ("1.2.", (1, 2, None), None, "1.2."),
+        ("1.0.0 , abc", (1, 0, 0), "abc", "1.0.0"),
         ("v1.2.3", (None, None, None), None, "v1.2.3"),
         ("garbage", (None, None, None), None, "garbage"),
         (", abc", (None, None, None), "abc", ""),
@@ -123,11 +130,16 @@ def test_only_files_of_core_ranges_are_pe_files() -> None:
 
 
 def test_files_are_ordered_card_first_then_narrow_before_wide() -> None:
-    names = ["npu0pe0-1", "npu0", "npu0pe1", "npu0ch1", "npu0_mgmt", "npu0pe0", "npu0ch0", "npu0_bar0"]
+    names = ["npu0pe0-1", "npu0", "npu0pe1", "npu0ch1", "npu0z", "npu0_mgmt", "npu0pe0", "npu0ch0", "npu0_bar0"]
     files = [parse_device_file(arch_spec(Arch.WARBOY), name) for name in names]
     assert [file.name for file in sorted(files, key=file_order)] == [
-        "npu0_bar0", "npu0_mgmt", "npu0ch0", "npu0ch1", "npu0pe0", "npu0pe1", "npu0pe0-1", "npu0",
+        "npu0_bar0", "npu0_mgmt", "npu0ch0", "npu0ch1", "npu0z", "npu0pe0", "npu0pe1", "npu0pe0-1", "npu0",
     ]  # fmt: skip
+
+
+def test_files_of_cores_are_ordered_by_number_and_not_by_letters() -> None:
+    files = [DeviceFile("npu0", f"pe{core}", CoreRange(core, core)) for core in (10, 2, 9)]
+    assert [file.suffix for file in sorted(files, key=file_order)] == ["pe2", "pe9", "pe10"]
 
 
 @given(devices())

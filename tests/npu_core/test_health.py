@@ -105,6 +105,17 @@ def test_a_look_a_second_with_two_seconds_of_grace_and_two_looks_to_recover(look
     assert seen == states
 
 
+def test_these_are_the_words_for_how_a_card_is() -> None:
+    assert [status.value for status in HealthStatus] == ["healthy", "unhealthy", "unknown"]
+
+
+def test_it_is_known_since_when_nothing_could_be_told_of_an_unhealthy_card() -> None:
+    unsure = HealthState().after(BAD, 0.0).after(UNSURE, 1.0).after(UNSURE, 2.0)
+    assert (unsure.status, unsure.unknown_since) == (HealthStatus.UNHEALTHY, 1.0)
+    assert unsure.after(HEALTHY, 3.0).unknown_since is None
+    assert unsure.after(BAD, 3.0).unknown_since is None
+
+
 def test_before_the_first_look_nothing_is_known_and_no_work_is_given() -> None:
     assert HealthState().status is HealthStatus.UNKNOWN
     assert not HealthState().is_healthy

@@ -55,6 +55,10 @@ def test_the_simulated_attribute_has_the_lines_of_the_real_one() -> None:
     assert len(ERROR_LINES) == 9
 
 
+def test_blank_lines_between_error_counters_are_passed_over() -> None:
+    assert mgmt.parse_atr_error("A: 1\n \n\nB: 2\n") == (ErrorCounter("a", 1), ErrorCounter("b", 2))
+
+
 def test_an_error_counter_of_a_newer_driver_is_kept() -> None:
     assert mgmt.parse_atr_error("HBM  ECC Error:7") == (ErrorCounter("hbm_ecc_error", 7),)
 
@@ -70,6 +74,7 @@ def test_an_error_counter_of_a_newer_driver_is_kept() -> None:
         ("A B: x", " x", "a count of a_b"),
         ("A: -1", " -1", "a count of a"),
         ("A:", "", "a count of a"),
+        ("A: B: 1", " B: 1", "a count of a"),
     ],
 )
 def test_a_wrong_error_counter_is_shown(text: str, shown: str, expected: str) -> None:
@@ -128,12 +133,19 @@ def test_the_heartbeat_counts_seconds(text: str, seconds: int) -> None:
     assert mgmt.parse_heartbeat(text) == seconds
 
 
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "now"])
+def test_what_is_no_heartbeat_is_refused(text: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        mgmt.parse_heartbeat(text)
+    assert (caught.value.text, caught.value.expected) == (text, "seconds, 0 or more")
+
+
 @pytest.mark.parametrize(("text", "dev"), [("234:0\n", "234:0"), ("510:0", "510:0"), ("000:0\n", "000:0")])
 def test_a_device_number_is_kept_as_the_driver_writes_it(text: str, dev: str) -> None:
     assert mgmt.parse_dev(text) == dev
 
 
-@pytest.mark.parametrize("text", ["", "234", "234:", ":0", "234:0:0", "a:0", "234 : 0", "-1:0", "٣:0"])
+@pytest.mark.parametrize("text", ["", "234", "234:", ":0", "234:0:0", "a:0", "234 : 0", "-1:0", "٣:0", "0:٣", "0:a"])
 def test_what_is_no_device_number_is_refused(text: str) -> None:
     with pytest.raises(FormatError) as caught:
         mgmt.parse_dev(text)
@@ -189,6 +201,8 @@ def test_a_busname_is_a_pci_address(text: str) -> None:
         ("Warboy", "C1", "warboyC1"),
         ("WARBOY", "B0", "warboyB0"),
         ("warboy", "b0", "warboyb0"),
+        ("warboyb0", "B0", "warboyb0"),
+        ("WarboyB0", "b0", "warboyB0"),
         ("RNGD", "", "rngd"),
         ("RNGD", "A0", "rngd"),
         ("RNGD-S", "", "rngd-s"),
@@ -275,7 +289,9 @@ def test_an_integer_has_64_bits(text: str, value: int) -> None:
     assert parse_integer(text, "a number") == value
 
 
-@pytest.mark.parametrize("text", ["", "+1", "1.0", "0x1", "1_0", "1 2", "--1", str(2**63), str(-(2**63) - 1), "٣"])
+@pytest.mark.parametrize(
+    "text", ["", "+1", "1.0", "0x1", "1_0", "1 2", "--1", str(2**63), str(-(2**63) - 1), "٣", "0" * 20]
+)
 def test_what_is_no_integer_is_refused_in_the_callers_words(text: str) -> None:
     with pytest.raises(FormatError) as caught:
         parse_integer(text, "a number of wheels")

@@ -65,6 +65,26 @@ def test_registers_that_are_not_as_documented_are_refused(text: str, expected: s
     assert (caught.value.text, caught.value.expected) == (text, expected)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CycleCount:0x1\nTaskExecutionTime:0x0000000000000002\nTensorExecutionTime:0xf",
+        " CycleCount : 0x1 \n\n \n\tTaskExecutionTime\t:\t0x2\nTensorExecutionTime: 0XF\n",
+    ],
+)
+def test_blanks_and_the_case_of_digits_make_no_difference_to_a_register(text: str) -> None:
+    assert parse_perf_regs(text, FUSED) == PeCounters(FUSED, 1, 2, 15)
+
+
+@pytest.mark.parametrize(
+    "line", [": 0x1", "Größe: 0x1", "CycleCount:\u20030x1", "\u2003CycleCount: 0x1", "Cycle Count: 0x1"]
+)
+def test_a_line_among_others_that_is_no_register_is_shown(line: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        parse_perf_regs(f"{PERF_REGS}{line}\n", FUSED)
+    assert (caught.value.text, caught.value.expected) == (line, "a register such as 'CycleCount: 0x6f22d16d'")
+
+
 @given(core_ranges(), st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
 def test_simulated_registers_read_back(cores: CoreRange, cycles: int, task: int, tensor: int) -> None:
     text = perf_regs_text(cycles, task, tensor)
@@ -78,10 +98,11 @@ def test_simulated_metrics_read_back(cycles: int, task: int) -> None:
     assert counters == PeCounters(CoreRange(3, 3), cycles, task, tensor_cycles=None, bits=64)
 
 
-def test_metrics_without_task_cycles_are_refused() -> None:
+@pytest.mark.parametrize(("there", "missing"), [("CycleCount", "TaskCycleCount"), ("TaskCycleCount", "CycleCount")])
+def test_metrics_without_one_of_the_two_totals_are_refused(there: str, missing: str) -> None:
     with pytest.raises(FormatError) as caught:
-        parse_pe_metrics("CycleCount: 0x10\n", CoreRange(0, 0))
-    assert caught.value.expected == "performance counters with TaskCycleCount"
+        parse_pe_metrics(f"{there}: 0x10\n", CoreRange(0, 0))
+    assert caught.value.expected == f"performance counters with {missing}"
 
 
 @pytest.mark.parametrize("text", [CLOCKS, CLOCKS.rstrip("\n"), CLOCKS.replace("\n", "\r\n")])
@@ -95,9 +116,22 @@ def test_warboy_clocks_have_names_and_units(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["ne tensor: 2000", "ne tensor (MHz) 2000", "(MHz): 1", "a (): 1", "a ( ): 1", "a (MHz): -1", "a (MHz): 2.5", "x"],
+    ("line", "clock"),
+    [
+        ("a (MHz):1", Clock("a", 1, "MHz")),
+        ("a (MHz): 123456789", Clock("a", 123_456_789, "MHz")),
+        ("  a b  ( MHz ):  20  ", Clock("a b", 20, "MHz")),
+    ],
 )
+def test_blanks_and_the_length_of_the_number_make_no_difference_to_a_clock(line: str, clock: Clock) -> None:
+    assert parse_named_clocks(f"{line}\n \n") == (clock,)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["ne tensor: 2000", "ne tensor (MHz) 2000", "(MHz): 1", "a (): 1", "a ( ): 1", "a (MHz): -1", "a (MHz): 2.5", "x",
+     "a (MHz):", "a (MHz): 1234567890", "a (MHz):\u20031", "a (MHz): ٣"],
+)  # fmt: skip
 def test_a_line_that_is_no_clock_is_shown(line: str) -> None:
     with pytest.raises(FormatError) as caught:
         parse_named_clocks(f"dram (MT/s): 4266\n{line}\n")

@@ -26,8 +26,8 @@ def test_sensors_come_by_quantity_and_channel() -> None:
 
 
 def test_channels_are_numbers_and_sort_as_numbers() -> None:
-    found = channel_files(["temp10_input", "temp9_input", "temp100_input"])
-    assert [channel.channel for channel in found] == [9, 10, 100]
+    found = channel_files(["temp10_input", "temp9_input", "temp9999_input", "temp100_input"])
+    assert [channel.channel for channel in found] == [9, 10, 100, 9999]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,8 @@ def test_power_is_an_average_where_the_driver_gives_one(names: list[str], value_
 @pytest.mark.parametrize(
     "name",
     ["name", "uevent", "temp1_label", "temp1_max", "temp1_crit_alarm", "fan1_input", "temp_input", "temp01_input",
-     "temp1_average", "in1_average", "temp1_input_", "Temp1_input", "power1_average_interval", "temp٣_input"],
+     "temp1_average", "in1_average", "temp1_input_", "temp10000_input", "Temp1_input", "power1_average_interval",
+     "temp٣_input"],
 )  # fmt: skip
 def test_what_has_no_value_is_no_sensor(name: str) -> None:
     assert channel_files([name]) == ()

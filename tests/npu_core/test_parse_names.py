@@ -25,6 +25,7 @@ RENEGADE = arch_spec(Arch.RENEGADE)
         ("npu0ch0r", 0, "ch0r"),
         ("npu0pe0-1", 0, "pe0-1"),
         ("npu7_bar4", 7, "_bar4"),
+        ("npu7z", 7, "z"),
     ],
 )
 def test_a_name_is_a_card_and_the_rest(name: str, index: int, suffix: str) -> None:

@@ -9,7 +9,7 @@ from npu_core.cores import CoreRange
 from npu_core.device import Device
 from npu_core.errors import FormatError, UsageError
 from npu_core.parse.devfs import parse_device_file
-from npu_core.partition import FUSION, SINGLE, Partitioning, Unit, UnitId, units_of
+from npu_core.partition import FUSION, SINGLE, Partitioning, Unit, UnitId, partitionings_of, units_of
 from npu_core.testing.plan import all_suffixes
 from strategies import attribute_texts, devices, partitionings, unit_ids
 
@@ -142,6 +142,23 @@ def test_a_unit_id_is_the_name_of_a_device_file(text: str, index: int, cores: st
 def test_what_is_no_unit_id_is_refused(text: str) -> None:
     with pytest.raises(FormatError):
         UnitId.parse(text)
+
+
+@pytest.mark.parametrize("text", ["npu0pe", "npu0pe-1", "npu0pe0-", "npu1000pe0", "npu256pe0"])
+def test_what_is_not_written_as_a_unit_id_is_told_what_one_looks_like(text: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        UnitId.parse(text)
+    assert (caught.value.text, caught.value.expected) == (text, "a unit id such as npu0pe0 or npu0pe0-1")
+
+
+def test_a_family_has_its_policies_with_each_way_of_cutting_once() -> None:
+    assert partitionings_of(WARBOY) == (FUSION, SINGLE)
+    assert partitionings_of(RENEGADE) == (FUSION, SINGLE, Partitioning(2), Partitioning(4))
+
+
+def test_the_files_that_open_a_unit_are_named_by_core_whichever_is_the_widest() -> None:
+    unit = Unit(card(RENEGADE), CoreRange(1, 7), ())
+    assert [str(cores) for cores in unit.pe_files] == ["1", "2-3", "4-7"]
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,22 @@ def test_labels_that_nothing_else_tells_apart_are_numbered() -> None:
     assert list(labels.values()) == ["a_b_A_1_3", "a_b_A_1_2", "z_b_A_1", "y_A_1"]
 
 
+@pytest.mark.parametrize("chip", ["a", "b", "c", "d", "e", "f", "g", "h"])
+def test_numbers_are_given_by_label(chip: str) -> None:
+    early, late = temperature(1, "A", f"{chip}_b"), temperature(1, "b_A", chip)
+    others = [temperature(1, "b_A", "z"), temperature(1, "A", "y")]
+    labels = distinct_labels([late, early, *others])
+    assert (labels[early], labels[late]) == (f"{chip}_b_A_1_2", f"{chip}_b_A_1_3")
+
+
+def test_these_are_the_words_for_what_is_measured() -> None:
+    assert [quantity.value for quantity in Quantity] == ["temperature", "power", "voltage", "current"]
+
+
+def test_a_sensor_of_a_chip_without_a_name_has_an_empty_one() -> None:
+    assert Sensor("npu0", Quantity.POWER, 1, "NE").chip == ""
+
+
 def test_the_same_sensor_twice_is_one_sensor() -> None:
     assert labels_of(temperature(1, "A"), temperature(1, "A")) == ["A"]
 

@@ -177,11 +177,10 @@ class Device:
         return next((file for file in self.files if file.name == name), None)
 
 
-def file_order(file: DeviceFile) -> tuple[bool, bool, str, tuple[int, int]]:
-    """Sort key: files of the whole card by name, then core files by range, narrow ones first."""
-    if file.cores is None:
-        return (False, False, file.suffix, (0, 0))
-    return (True, not file.is_pe_file, "", (len(file.cores), file.cores.first))
+def file_order(file: DeviceFile) -> tuple[bool, tuple[int, ...], str]:
+    """Sort key: files of the whole card by name, then core files by range, narrow ones first, then the card's node."""
+    width_and_place = () if file.cores is None else (len(file.cores), file.cores.first)
+    return (file.cores is not None and not file.is_pe_file, width_and_place, file.suffix)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,8 @@ def distinct_labels(sensors: Iterable[Sensor]) -> dict[Sensor, str]:
         takers = Counter([*names.values(), *wanted.values()])
         names |= {sensor: name for sensor, name in wanted.items() if takers[name] == 1}
     taken = set(names.values())
-    for sensor in sorted(chosen.keys() - names.keys(), key=_identity):
+    # Those that are still called alike have labels that differ: chip and label together say the same.
+    for sensor in sorted(chosen.keys() - names.keys(), key=_plain):
         numbered = (_name(sensor, f"{_with_chip(sensor)}_{number}") for number in count(2))
         names[sensor] = next(name for name in numbered if name not in taken)
         taken.add(names[sensor])
@@ -121,7 +122,3 @@ def _with_channel(sensor: Sensor) -> str:
 
 def _with_chip(sensor: Sensor) -> str:
     return f"{sensor.chip}_{_with_channel(sensor)}"
-
-
-def _identity(sensor: Sensor) -> tuple[str, Quantity, int, str, str]:
-    return (sensor.card, sensor.quantity, sensor.channel, sensor.label, sensor.chip)

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from npu_core.cores import CoreRange
 from npu_core.device import Device, PciAddress
 from npu_core.errors import FormatError
+from npu_core.parse.mgmt import EVERY_ATTRIBUTE
 from npu_core.partition import MAX_INDEX, Unit, UnitId
 
 _CARD = re.compile(r"npu(0|[1-9][0-9]{0,2})", re.ASCII)
 _UUID = re.compile(r"[0-9A-Za-z]{8}(-[0-9A-Za-z]{4}){3}-[0-9A-Za-z]{12}", re.ASCII)
-WHOLE_CARD = ("management attributes", "identity")
+IDENTITY = "identity"
+"""What is said to be unreadable of a card that did not answer when it was to be identified."""
+
+WHOLE_CARD = (EVERY_ATTRIBUTE, IDENTITY)
 """What :attr:`npu_core.device.Device.unreadable` names when nothing of a card could be read."""
 EXPECTED = "a card (npu1), a unit (npu0pe0), a UUID or a PCI address (0000:6d:00.0)"
 

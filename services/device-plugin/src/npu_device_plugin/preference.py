@@ -61,7 +61,7 @@ def preferred(
     fixed = [known[unit_id] for unit_id in must if unit_id in known]
     free = [known[unit_id] for unit_id in set(available) - must if unit_id in known]
     wanted = size - len(fixed)
-    if size < 1 or not 0 <= wanted <= len(free) or len(fixed) < len(must):
+    if not 0 <= wanted <= len(free) or len(fixed) < len(must):
         return ()
     chosen = fixed + _choose(fixed, free, wanted)
     return tuple(unit.id for unit in sorted(chosen, key=_unit_order))

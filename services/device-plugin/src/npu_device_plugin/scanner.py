@@ -16,6 +16,7 @@ from npu_core.partition import Partitioning
 from npu_core.service.device_threads import DeviceThreads
 from npu_core.service.logs import EventLog
 from npu_device_plugin.cutting import Ledger
+from npu_device_plugin.disabled import IDENTITY
 from npu_device_plugin.inventory import Card, Fleet, HealthChange, health_changes
 from npu_device_plugin.telemetry import Telemetry
 
@@ -158,7 +159,7 @@ class Scanner:
     def _take_unidentified(self, card: FoundCard, error: StuckError) -> None:
         """A card that hangs from the start is listed all the same, for what it was found by, and is unhealthy."""
         if card.managed and self.fleet.card(card.key) is None:
-            unread = Unreadable.of(card.name, "identity", error)
+            unread = Unreadable.of(card.name, IDENTITY, error)
             bare = Device(card.index, card.arch, files=card.files, unreadable=(unread,))
             self._move_to(self.fleet.with_devices([bare]))
 

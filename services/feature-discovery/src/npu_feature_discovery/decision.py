@@ -63,7 +63,7 @@ class Memory:
 
 def _with_memory(device: Device, before: Device | None) -> Device:
     """``device`` with what could not be read of it as it was ``before``, if that was the same card."""
-    if before is None or not device.unreadable or _is_another(device, before):
+    if before is None or _is_another(device, before):
         return device
     return replace(
         device,

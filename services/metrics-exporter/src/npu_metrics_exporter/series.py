@@ -21,8 +21,8 @@ from npu_metrics_exporter.snapshot import CardState, Snapshot
 from npu_metrics_exporter.values import Named, Value
 
 _NOT_IN_A_WORD = re.compile(r"[^a-z0-9]+")
-_WITHOUT_HOLDER = frozenset({"furiosa_npu_info", POD_INFO.name})
-"""Families whose series stay the same whoever holds the card, in every mode."""
+_WITHOUT_HOLDER = "furiosa_npu_info"
+"""The family whose series stay the same whoever holds the card, in every mode."""
 
 Labels = dict[str, str]
 """Those of one series; never changed once made, so several may be the same one."""
@@ -107,7 +107,7 @@ class _Card:
 
     def _labels(self, family: Family, common: Labels, each: Value, keys: frozenset[str]) -> Labels:
         own = {**each.labels, "node": self.policy.node} if "node" in family.labels else each.labels
-        holder = {} if family.name in _WITHOUT_HOLDER else self._holder(each.labels.get("core"))
+        holder = {} if family.name == _WITHOUT_HOLDER else self._holder(each.labels.get("core"))
         return common | self._chosen({**own, **holder}, keys) if own or holder else common
 
     def pod_series(self) -> Iterator[tuple[Labels, float]]:

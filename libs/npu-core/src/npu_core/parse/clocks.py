@@ -21,7 +21,7 @@ def parse_named_clocks(text: str) -> tuple[Clock, ...]:
 
 def _named_clock(line: str) -> Clock:
     match = _LINE.fullmatch(line.strip())
-    if match is None or not (match[1].strip() and match[2].strip()):
+    if match is None or not match[2].strip():
         raise FormatError(line, "a clock such as 'ne tensor (MHz): 2000'")
     return Clock(match[1].strip(), int(match[3]), match[2].strip())
 

@@ -36,7 +36,7 @@ FIRST_CALENDAR_VERSION = 2024
 """From this major version on, drivers are numbered by year, and ``device_state`` ``0`` means alive."""
 
 _SILENT_REVISION = "A0"
-_HEXADECIMAL = re.compile(r"(?:0x)?([0-9a-f]{1,16})", re.ASCII | re.IGNORECASE)
+_HEXADECIMAL = re.compile(r"(?:0x)?[0-9a-f]{1,16}", re.ASCII | re.IGNORECASE)
 
 Attributes = Mapping[str, str | HostError]
 """Name of an attribute to its text, or to why it could not be read."""
@@ -48,8 +48,8 @@ def parse_dev(text: str) -> str:
     Raises:
         FormatError: unless it is two decimal numbers.
     """
-    major, separator, minor = text.strip().partition(":")
-    if not (separator and major.isascii() and major.isdecimal() and minor.isascii() and minor.isdecimal()):
+    major, _, minor = text.strip().partition(":")
+    if not (major.isascii() and major.isdecimal() and minor.isascii() and minor.isdecimal()):
         raise FormatError(text, "a device number such as 509:0")
     return f"{major}:{minor}"
 
@@ -131,7 +131,7 @@ def parse_throttle_reason(text: str) -> int:
     match = _HEXADECIMAL.fullmatch(text.strip())
     if match is None:
         raise FormatError(text, "a bit mask such as 0x10")
-    return int(match[1], 16)
+    return int(match[0], 16)
 
 
 def product_code(device_type: str, soc_rev: str) -> str:
@@ -141,7 +141,7 @@ def product_code(device_type: str, soc_rev: str) -> str:
     """
     family, _, _ = device_type.partition("-")
     base = device_type.lower() if family.isupper() else device_type[:1].lower() + device_type[1:]
-    if soc_rev in {"", _SILENT_REVISION} or base.upper().endswith(soc_rev.upper()):
+    if soc_rev == _SILENT_REVISION or base.upper().endswith(soc_rev.upper()):
         return base
     return base + soc_rev
 

@@ -1,0 +1,70 @@
+"""What is exported if nothing is said, and what is if something is."""
+
+import re
+
+import pytest
+
+from npu_metrics_exporter.policy import IDENTITY_LABELS, ExportPolicy, PodLabels, SensorLabels, Units
+
+
+def patterns(*texts: str) -> tuple[re.Pattern[str], ...]:
+    return tuple(map(re.compile, texts))
+
+
+def test_without_a_word_everything_is_exported_as_it_is_documented() -> None:
+    assert ExportPolicy() == ExportPolicy(
+        units=Units.BOTH,
+        sensor_labels=SensorLabels.RAW,
+        pod_labels=PodLabels.JOIN,
+        include=(),
+        exclude=(),
+        include_sensors=(),
+        exclude_sensors=(),
+        static_labels=(),
+        keep=None,
+        drop=frozenset(),
+        max_series=10_000,
+        node="",
+    )
+
+
+def test_these_are_the_words_of_the_settings() -> None:
+    words = [[each.value for each in choice] for choice in (Units, SensorLabels, PodLabels)]
+    assert words == [["spec", "base", "both"], ["raw", "lower"], ["join", "inline", "off"]]
+
+
+def test_cards_and_sensors_are_known_by_labels_of_the_first_generation() -> None:
+    assert IDENTITY_LABELS == ("device", "label")
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "wanted"),
+    [
+        ([], [], True),
+        (["a", "b"], [], True),
+        (["b", "c"], [], False),
+        (["b", "b.*"], [], False),
+        (["a.*"], [], True),
+        ([], ["b", "a"], False),
+        ([], ["b", "c"], True),
+        (["a"], ["a"], False),
+        (["a"], ["b"], True),
+    ],
+)
+def test_a_name_is_wanted_if_it_is_included_and_not_excluded(
+    include: list[str], exclude: list[str], *, wanted: bool
+) -> None:
+    chosen, left_out = patterns(*include), patterns(*exclude)
+    assert ExportPolicy(include=chosen, exclude=left_out).wants_family("a") is wanted
+    assert ExportPolicy(include_sensors=chosen, exclude_sensors=left_out).wants_sensor("a") is wanted
+
+
+@pytest.mark.parametrize(
+    ("keep", "drop", "wanted"),
+    [(None, set(), True), (None, {"a"}, False), ({"a"}, set(), True), ({"b"}, set(), False), ({"a"}, {"a"}, False)],
+)
+def test_a_label_is_kept_unless_others_are_or_it_is_dropped(
+    keep: set[str] | None, drop: set[str], *, wanted: bool
+) -> None:
+    policy = ExportPolicy(keep=None if keep is None else frozenset(keep), drop=frozenset(drop))
+    assert policy.wants_label("a") is wanted
