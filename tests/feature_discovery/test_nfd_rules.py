@@ -30,6 +30,7 @@ V11, V12, V13, V14, V19 = (NfdVersion(0, minor) for minor in (11, 12, 13, 14, 19
         ("v0.16.6-minimal", NfdVersion(0, 16, 6)),
         ("v0.20.0-devel-12-gabc", NfdVersion(0, 20, 0)),
         ("1.0", NfdVersion(1, 0)),
+        ("v0.14-", NfdVersion(0, 14)),
         ("v9999.9999.9999+build.7", NfdVersion(9999, 9999, 9999)),
     ],
 )
@@ -52,6 +53,8 @@ def test_versions_are_read_as_images_are_tagged(text: str, version: NfdVersion) 
         "v0.٣",
         "vv0.1",
         "v10000.1",
+        "v.1",
+        "v0.",
         "v0.10000",
         "v0.1.10000",
         "v0.1_x",
@@ -100,6 +103,7 @@ def test_a_file_too_large_is_dropped_whole_from_v0_14_on() -> None:
     assert dropped(many, V13) == ()
     reason = f"the file has {len(render(many))} bytes, and v0.14 ignores files of more than 65536"
     assert dropped(many, V14) == tuple(Dropped(key, reason) for key in many)
+    assert dropped(dict(reversed(many.items())), V14) == dropped(many, V14)
 
 
 @pytest.mark.parametrize(
