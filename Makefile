@@ -64,7 +64,7 @@ soak: setup ## all three services for MINUTES (5) under faults on a live node: d
 test-soak: setup ## a hundred thousand collections of the exporter: memory and open files stay; about 20 minutes
 	NPU_SOAK=100000 $(BIN)/python -m pytest tests/contract/test_exporter_soak.py $(ARGS)
 
-mutation: setup ## break the pure modules on purpose, and say what no test notices; about 20 minutes (ARGS='cores parse.text')
+mutation: setup ## break the pure modules on purpose, and say what no test notices; about half an hour (ARGS='cores parse.text')
 	PYTHONPATH=tests nice $(BIN)/python -m mutation $(ARGS)
 
 images: ## the three images by docker buildx, for this machine

@@ -23,6 +23,7 @@ from npu_metrics_exporter.podmap import PodMap
 from npu_metrics_exporter.policy import ExportPolicy, PodLabels, SensorLabels, Units
 from npu_metrics_exporter.series import Budget, families
 from npu_metrics_exporter.snapshot import CardReport, Snapshot
+from npu_metrics_exporter.values import Named, Value, info
 from strategies import pci_addresses
 
 IDENTIFIED = replace(
@@ -117,6 +118,11 @@ def test_what_a_card_is_stands_in_the_labels_of_one_series() -> None:
     )
 
 
+def test_what_a_card_does_not_say_of_itself_is_no_value_of_a_label() -> None:
+    (said,) = info(Named(snapshot(report()).cards[0], {}))
+    assert said == Value(1, {"family": "warboy"})
+
+
 def test_the_specifications_numbers_are_written_as_the_driver_said_them() -> None:
     power = Reading(Sensor("npu0", Quantity.POWER, 1, "PCI Total RMS PWR"), 45_000_000)
     whole = snapshot(report(temperature("Average", value=45_000), power))
@@ -175,6 +181,23 @@ def test_clocks_are_of_cores_or_of_domains() -> None:
 def test_a_clock_that_is_no_whole_number_of_megahertz_stays_exact() -> None:
     whole = snapshot(replace(report(), clocks=(Clock("pe0", 1_000_500_000, "Hz"),)))
     assert lines(whole, "furiosa_npu_core_frequency") == [warboy_line("1000.5", core="0")]
+
+
+def test_a_clock_of_a_core_may_be_given_in_megahertz() -> None:
+    whole = snapshot(replace(report(), clocks=(Clock("pe3", 1200, "MHz"),)))
+    assert lines(whole, "furiosa_npu_core_frequency_hertz") == [warboy_line("1200000000", core="3")]
+
+
+@pytest.mark.parametrize("domain", ["3", "pe0-1", "cpe0"])
+def test_a_clock_that_is_not_named_after_one_core_is_a_domain(domain: str) -> None:
+    whole = snapshot(replace(report(), clocks=(Clock(domain, 5, "MHz"),)))
+    assert lines(whole, "furiosa_npu_core_frequency_hertz") == []
+    assert lines(whole, "furiosa_npu_clock_frequency_hertz") == [warboy_line("5000000", label=domain)]
+
+
+@pytest.mark.parametrize("mode", ["", None])
+def test_a_card_without_a_performance_mode_has_no_series_of_it(mode: str | None) -> None:
+    assert lines(snapshot(replace(report(), performance_mode=mode)), "furiosa_npu_performance_mode_info") == []
 
 
 def test_a_clock_in_a_unit_that_nobody_knows_is_left_out() -> None:
@@ -291,6 +314,11 @@ def test_a_pattern_matches_whole_names() -> None:
 def test_sensors_can_be_included_and_excluded_by_label() -> None:
     assert sensor_labels(snapshot(FULL), ExportPolicy(include_sensors=patterns("A.*"))) == ["Average"]
     assert sensor_labels(snapshot(FULL), ExportPolicy(exclude_sensors=patterns("A.*"))) == ["Peak"]
+
+
+def test_a_sensor_that_is_not_wanted_has_no_series_at_all() -> None:
+    policy = ExportPolicy(exclude_sensors=patterns("A.*"))
+    assert len(lines(snapshot(FULL), TEMPERATURE, policy)) == 1
 
 
 def test_choosing_sensors_renames_none() -> None:

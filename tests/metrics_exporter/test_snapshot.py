@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from metrics_exporter.cards import RNGD, WALL, WARBOY, device, found, of_card, report, snapshot, temperature
 from npu_core.arch import Arch
-from npu_core.sensors import Quantity, Sensor
+from npu_core.sensors import Quantity, Reading, Sensor
 from npu_metrics_exporter.snapshot import CardState, CardStatus, Snapshot, is_another
 
 SECOND = (Arch.WARBOY, 1)
@@ -162,6 +162,7 @@ def test_values_older_than_allowed_are_dropped_and_the_card_stays() -> None:
 def test_what_is_no_card_of_ours_says_nothing_and_is_not_counted() -> None:
     whole = Snapshot().with_listing([found(), found(Arch.RENEGADE)], 0.0).with_rejection(WARBOY)
     assert (state(whole).status, state(whole).alive, whole.present) == (CardStatus.REJECTED, None, 1)
+    assert state(whole).rejection == ""
 
 
 def test_what_was_no_card_of_ours_leaves_no_gap() -> None:
@@ -186,9 +187,23 @@ def test_what_turns_out_to_be_no_card_of_ours_is_never_missed() -> None:
     assert whole.with_rejection((Arch.WARBOY, 1)).most == 1
 
 
+def test_a_card_in_the_place_of_one_that_left_makes_no_more_of_them() -> None:
+    whole = snapshot(report()).with_listing([found(index=1)], 1.0).with_report(of_card(*SECOND), WALL)
+    assert (len(whole.cards), whole.present, whole.most) == (2, 1, 1)
+
+
+def test_where_no_card_was_ever_seen_there_ought_to_be_none() -> None:
+    assert (Snapshot().most, Snapshot().present, Snapshot().failed) == (0, 0, 0)
+
+
+def test_a_look_at_a_card_that_was_never_listed_makes_it_known() -> None:
+    assert Snapshot().with_report(report(), WALL) == snapshot(report())
+
+
 def test_failed_cards_are_counted_among_the_present() -> None:
     whole = snapshot(report(), of_card(*SECOND)).with_failure(SECOND, stuck=False)
     assert (whole.present, whole.failed) == (2, 1)
+    assert whole.with_failure(WARBOY, stuck=True).failed == 2
 
 
 def test_a_sensor_that_says_nothing_now_is_remembered() -> None:
@@ -213,6 +228,26 @@ def test_a_chip_whose_name_cannot_be_read_for_once_makes_no_second_sensor() -> N
     whole = snapshot(report(named)).with_report(report(nameless), WALL)
     assert state(whole).sensors_seen == {nameless.sensor}
     assert state(whole.with_report(report(named), WALL)).sensors_seen == {named.sensor}
+
+
+def test_a_chip_without_a_name_beside_one_that_has_its_own_is_another_chip() -> None:
+    named = temperature("NE", 1), temperature("Peak", 2)
+    nameless = temperature("NE", 1, chip="")
+    whole = snapshot(report(*named)).with_report(report(named[1], nameless), WALL)
+    assert state(whole).sensors_seen == {each.sensor for each in (*named, nameless)}
+
+
+def test_the_sensors_of_a_chip_that_has_its_name_at_last_are_those_it_had() -> None:
+    nameless = temperature("NE", 1, chip=""), temperature("Peak", 2, chip="")
+    named = temperature("NE", 1), temperature("Peak", 2)
+    whole = snapshot(report(*nameless)).with_report(report(*named), WALL)
+    assert state(whole).sensors_seen == {each.sensor for each in named}
+
+
+def test_one_channel_may_measure_two_things() -> None:
+    power = Reading(Sensor("npu0", Quantity.POWER, 1, "NE", "npu0"), 1_000_000)
+    whole = snapshot(report(temperature("NE", 1), power))
+    assert state(whole).sensors_seen == {temperature("NE", 1).sensor, power.sensor}
 
 
 def test_a_chip_that_cannot_be_listed_keeps_its_sensors() -> None:
