@@ -189,8 +189,9 @@ def _shape(free: Iterable[int], wanted: int) -> Counter[int]:
     ascending = sorted(free)
     shape: Counter[int] = Counter()
     for count in reversed(range(_fewest(ascending, wanted) or 0)):
-        rest = sum(ascending[len(ascending) - count :]) if count else 0
-        place = next(place for place, units in enumerate(ascending) if _suffices(ascending, place, count, rest, wanted))
+        rest = sum(ascending[len(ascending) - count :])
+        # With the largest of those that are not among the rest it is enough in any case: none is counted twice.
+        place = next(place for place, units in enumerate(ascending) if units + rest >= wanted)
         taken = ascending.pop(place)
         shape[taken] += 1
         wanted -= taken
@@ -201,13 +202,6 @@ def _fewest(free: Iterable[int], wanted: int) -> int | None:
     """How many cards it takes at least; None if all of them are not enough."""
     sums = accumulate(sorted(free, reverse=True))
     return next((count for count, units in enumerate(sums, 1) if units >= wanted), None)
-
-
-def _suffices(ascending: list[int], place: int, count: int, rest: int, wanted: int) -> bool:
-    """Whether the card at ``place`` and the ``count`` largest others have enough; ``rest`` is the largest ones' sum."""
-    among_largest = place >= len(ascending) - count
-    others = rest - ascending[place] + ascending[len(ascending) - count - 1] if among_largest else rest
-    return ascending[place] + others >= wanted
 
 
 def _cost(choice: Sequence[_FreeCard], anchors: Sequence[_FreeCard]) -> tuple[int, int, int, int, tuple[int, ...]]:
