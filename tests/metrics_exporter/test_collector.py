@@ -2,6 +2,8 @@
 
 import errno
 import logging
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -279,3 +281,40 @@ async def test_a_card_that_is_gone_needs_its_threads_and_counters_no_more(bench:
     await bench.collect()
     assert not bench.collector.wants_counters
     await bench.collector.look_at_counters()
+
+
+# -- many cards --------------------------------------------------------------------------------------------------------
+
+
+def threads_of_single_cards() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("device (")]
+
+
+async def test_many_cards_that_are_slow_together_are_read_on_one_thread(tmp_path: Path) -> None:
+    """Twelve cards of 20 ms each take longer than one card may hold the others up, and none of them does."""
+
+    def slowly(_: str) -> str:
+        time.sleep(0.02)
+        return "1"
+
+    bench = Bench(FakeHost(tmp_path, *(warboy(index) for index in range(12))))
+    bench.faults.put("*/alive", slowly)
+    before = threads_of_single_cards()
+
+    await bench.collect()
+
+    assert [card.status for card in bench.collector.snapshot.cards] == [CardStatus.PRESENT] * 12
+    assert threads_of_single_cards() == before
+
+
+async def test_a_card_that_hangs_among_many_leaves_the_others_a_thread_each(tmp_path: Path) -> None:
+    bench = Bench(FakeHost(tmp_path, *(warboy(index) for index in range(12))))
+    hung = Blocked()
+    bench.faults.put("*npu3_mgmt/alive", hung)
+    begun = time.monotonic()
+
+    await bench.collect()
+
+    assert time.monotonic() - begun < 3.0
+    assert {card.key[1] for card in bench.collector.snapshot.cards if card.device is None or card.stuck} == {3}
+    hung.release()

@@ -9,7 +9,7 @@ from typing import TypeVar
 from npu_core.device import CardKey, Device, FoundCard, Rejected
 from npu_core.errors import HostError, StuckError
 from npu_core.host import Host
-from npu_core.service.device_threads import DeviceThreads
+from npu_core.service.device_threads import DeviceThreads, Sweep
 from npu_core.service.logs import EventLog
 from npu_metrics_exporter.card_look import CounterLook, look_at_card, look_at_counters
 from npu_metrics_exporter.snapshot import CardReport, CardStatus, Snapshot, is_another
@@ -21,7 +21,8 @@ _log = EventLog(__name__)
 READ_DEADLINE = 2.0
 """Seconds that one look at one card may take before the card counts as stuck."""
 SWEEP_PATIENCE = 0.1
-"""Seconds of those for which the cards are read one after another; those that are left go on each by itself."""
+"""Seconds of those for which one card may hold up the others, which are read one after another; then those that are
+left go on each by itself."""
 COUNTER_DEADLINE = 0.5
 """Seconds for a look at the counters alone."""
 _LISTING = "listing"
@@ -157,10 +158,10 @@ class Collector:
         if not works:
             return {}
         sweep = self._threads.sweep(works)
-        patience = min(SWEEP_PATIENCE, within / 2)
-        await asyncio.wait({asyncio.wrap_future(sweep.swept)}, timeout=patience)
+        begun = asyncio.get_running_loop().time()
+        await _while_it_gets_on(sweep, within / 2)
         self._threads.spread()
-        await _until_done(sweep.reads.values(), within - patience)
+        await _until_done(sweep.reads.values(), begun + within - asyncio.get_running_loop().time())
         return _outcomes(sweep.reads)
 
     # -- what is told ---------------------------------------------------------------------------------------------
@@ -206,6 +207,22 @@ class Collector:
         elif self._complaint and not complaint:
             _log.info("can list the cards again")
         self._complaint = complaint
+
+
+async def _while_it_gets_on(sweep: "Sweep[CardKey, T]", within: float) -> None:
+    """Wait until the shared thread is through, or one card has held it up for longer than a card may.
+
+    Not for the time that all together take: with many cards that is long, and a thread for each costs more.
+    """
+    swept = asyncio.wrap_future(sweep.swept)
+    loop = asyncio.get_running_loop()
+    end, before = loop.time() + within, -1
+    while not swept.done() and (left := end - loop.time()) > 0:
+        done = sum(read.done() for read in sweep.reads.values())
+        if done == before:
+            return
+        before = done
+        await asyncio.wait({swept}, timeout=min(SWEEP_PATIENCE, left))
 
 
 async def _until_done(reads: "Iterable[Future[T]]", within: float) -> None:
