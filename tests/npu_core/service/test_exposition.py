@@ -41,7 +41,7 @@ def read(text: str) -> list[tuple[object, ...]]:
 def test_a_gauge_a_counter_and_a_histogram_are_written_as_the_format_has_them() -> None:
     families = [
         Family("cards", Kind.GAUGE, "Cards there are.", (Sample({}, 2),)),
-        Family("answers_total", Kind.COUNTER, "Answers.", (Sample({"to": "a", "was": "b"}, 3.5),)),
+        Family("answers_total", Kind.COUNTER, "Answers.", (Sample({"was": "b", "to": "a"}, 3.5),)),
         Family("seconds", Kind.HISTOGRAM, "Time.", tuple(histogram_samples({"of": "x"}, (0.5, 1), (1, 2, 4), 9.25))),
         Family("nothing", Kind.GAUGE, "No values.", ()),
     ]
@@ -54,9 +54,9 @@ def test_a_gauge_a_counter_and_a_histogram_are_written_as_the_format_has_them() 
         'answers_total{to="a",was="b"} 3.5\n'
         "# HELP seconds Time.\n"
         "# TYPE seconds histogram\n"
-        'seconds_bucket{of="x",le="0.5"} 1.0\n'
-        'seconds_bucket{of="x",le="1.0"} 2.0\n'
-        'seconds_bucket{of="x",le="+Inf"} 4.0\n'
+        'seconds_bucket{le="0.5",of="x"} 1.0\n'
+        'seconds_bucket{le="1.0",of="x"} 2.0\n'
+        'seconds_bucket{le="+Inf",of="x"} 4.0\n'
         'seconds_count{of="x"} 4.0\n'
         'seconds_sum{of="x"} 9.25\n'
         "# HELP nothing No values.\n"

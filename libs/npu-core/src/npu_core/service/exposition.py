@@ -74,7 +74,7 @@ def histogram_samples(
 
 
 def exposition(families: Iterable[Family]) -> str:
-    """The text of these families, in their order."""
+    """The text of these families, in their order; labels by name."""
     return "".join(line for family in families for line in _lines(family))
 
 
@@ -82,7 +82,7 @@ def _lines(family: Family) -> Iterator[str]:
     text = family.help.replace("\\", "\\\\").replace("\n", "\\n")
     yield f"# HELP {family.name} {text}\n# TYPE {family.name} {family.kind}\n"
     for labels, value, suffix in family.samples:
-        inside = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+        inside = ",".join(f'{name}="{_escaped(text)}"' for name, text in sorted(labels.items()))
         yield f"{family.name}{suffix}{f'{{{inside}}}' if inside else ''} {_number(value)}\n"
 
 
