@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
+from footprint import footprint
 from npu_core.config.reload import Following
 from npu_metrics_exporter.app import Exporter
 from npu_metrics_exporter.settings import LIVE, load
@@ -23,9 +23,8 @@ TIMES = 20
 
 def weight() -> tuple[int, int]:
     """KiB in memory, and the number of open files, of this process."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    (resident,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
-    return int(resident), len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # only how many
+    now = footprint(os.getpid())
+    return now.rss, now.files
 
 
 async def soak(number: int, options: Mapping[str, str]) -> None:
