@@ -63,6 +63,15 @@ async def allocatable(kubelet: StandInKubelet, count: int) -> None:
     await kubelet.until(lambda view: view.allocatable(RESOURCE) == count, within=PATIENCE)
 
 
+async def back(kubelet: StandInKubelet, plugin: ScriptedPlugin, listed: list[api.Device] | None = None) -> None:
+    """The plugin, whose socket a starting kubelet removes, comes back and is listed, perhaps with other devices."""
+    await plugin.stop()
+    await plugin.start()
+    before, plugin.listed = kubelet.view().messages(plugin.resource), plugin.listed if listed is None else listed
+    await plugin.register()
+    await kubelet.until(lambda view: view.messages(plugin.resource) > before, within=PATIENCE)
+
+
 async def ended(kubelet: StandInKubelet, count: int = 1) -> str:
     """Wait for the end of so many streams; why the last ended."""
     await kubelet.until(lambda view: view.count(EventKind.STREAM_ENDED, RESOURCE) >= count, within=PATIENCE)

@@ -217,13 +217,16 @@ def test_devices_are_grouped_by_numa_node_and_may_be_in_two_groups() -> None:
 HOLDING = Holding("uid", "main", R, Held({0: ("a",), 1: ("a", "b")}, b"\x08\x01"))
 
 
-def test_a_release_makes_devices_free_and_leaked_ones_with_them() -> None:
+def test_dropping_a_pod_makes_devices_free_and_leaked_ones_with_them() -> None:
     holdings = Holdings([HOLDING])
     holdings.mark(R, {"leaked"})
 
-    holdings.release("another")
-    assert holdings.in_use(R) == {"a", "b", "leaked"}
-    holdings.release("uid")
+    assert holdings.pods_beside(["uid"]) == frozenset()
+    holdings.drop(frozenset())
+    assert holdings.in_use(R) == holdings.in_use_without(R, frozenset()) == {"a", "b", "leaked"}
+    assert holdings.in_use_without(R, {"uid"}) == frozenset()
+    assert holdings.pods_beside(["another"]) == {"uid"}
+    holdings.drop({"uid"})
     assert holdings.in_use(R) == frozenset()
 
 

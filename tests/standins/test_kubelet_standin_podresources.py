@@ -14,7 +14,7 @@ import pytest
 
 from npu_core.kubelet._podresources import podresources_pb2 as api
 from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
-from standins.kubelet import ContainerSpec, PodResourcesBehaviour, PodResourcesMode, StandInKubelet
+from standins.kubelet import ContainerSpec, DraDevice, PodResourcesBehaviour, PodResourcesMode, StandInKubelet
 from standins.scripted_plugin import CHANNEL_OPTIONS, PATIENCE, RESOURCE, StartKubelet, StartPlugin, device, devices
 
 if TYPE_CHECKING:
@@ -86,6 +86,86 @@ async def test_init_containers_are_not_listed(
     await kubelet.run_pod("pod-a", containers=[ContainerSpec("init", {RESOURCE: 1}, init=True), ContainerSpec("main")])
 
     assert await _list(client) == {"pod-a": []}
+
+
+async def test_sidecars_are_listed_before_app_containers(
+    kubelet: StandInKubelet, advertise: StartPlugin, client: PodResourcesListerAsyncStub
+) -> None:
+    await advertise(kubelet, devices("npu0"))
+    await kubelet.run_pod(
+        "pod-a",
+        containers=[
+            ContainerSpec("main"),
+            ContainerSpec("init", init=True),
+            ContainerSpec("sidecar", {RESOURCE: 1}, init=True, restartable=True),
+        ],
+    )
+
+    response = await client.List(api.ListPodResourcesRequest(), timeout=PATIENCE)
+
+    held = {one.name: [list(each.device_ids) for each in one.devices] for one in response.pod_resources[0].containers}
+    assert list(held.items()) == [("sidecar", [["npu0"]]), ("main", [])]
+
+
+async def test_claimed_devices_are_dynamic_resources_and_no_devices(
+    kubelet: StandInKubelet, client: PodResourcesListerAsyncStub
+) -> None:
+    first = DraDevice("npu.furiosa.ai", "node-a", "npu0", cdi=("furiosa.ai/npu=npu0",))
+    second = DraDevice("npu.furiosa.ai", "node-a", "npu1", cdi=("furiosa.ai/npu=npu1",))
+    other = DraDevice("other.example.com", "pool", "x0", claim="more")
+    await kubelet.run_pod(
+        "pod-a",
+        containers=[
+            ContainerSpec("init", init=True, claims=(first,)),
+            ContainerSpec("sidecar", init=True, restartable=True, claims=(other,)),
+            ContainerSpec("main", claims=(first, second, other)),
+        ],
+        namespace="team",
+    )
+
+    response = await client.List(api.ListPodResourcesRequest(), timeout=PATIENCE)
+
+    cdi = [api.CDIDevice(name=f"furiosa.ai/npu={name}") for name in ("npu0", "npu1")]
+    more = api.DynamicResource(
+        claim_name="more",
+        claim_namespace="team",
+        claim_resources=[api.ClaimResource(driver_name="other.example.com", pool_name="pool", device_name="x0")],
+    )
+    # The kubelet shows the names of a driver's earlier devices at its later ones too.
+    claim = api.DynamicResource(
+        claim_name="claim",
+        claim_namespace="team",
+        claim_resources=[
+            api.ClaimResource(
+                cdi_devices=cdi[:count], driver_name="npu.furiosa.ai", pool_name="node-a", device_name=name
+            )
+            for count, name in ((1, "npu0"), (2, "npu1"))
+        ],
+    )
+    assert list(response.pod_resources[0].containers) == [
+        api.ContainerResources(name="sidecar", dynamic_resources=[more]),
+        api.ContainerResources(name="main", dynamic_resources=[claim, more]),
+    ]
+    # Over the wire: number and type of each field, as the kubelet's own protocol has them.
+    assert api.ContainerResources(dynamic_resources=[more]).SerializeToString().startswith(b"\x2a")
+    assert more.SerializeToString() == (
+        b"\x12\x04more\x1a\x04team\x22\x1d\x12\x11other.example.com\x1a\x04pool\x22\x02x0"
+    )
+    assert cdi[0].SerializeToString() == b"\x0a\x13furiosa.ai/npu=npu0"
+    assert claim.claim_resources[0].SerializeToString().startswith(b"\x0a\x15")
+
+
+async def test_the_claims_of_a_pod_that_is_over_are_not_listed(
+    kubelet: StandInKubelet, client: PodResourcesListerAsyncStub
+) -> None:
+    await kubelet.set_pod_resources(PodResourcesBehaviour(terminal_pods=True))
+    claims = (DraDevice("npu.furiosa.ai", "node-a", "npu0"),)
+    await kubelet.run_pod("pod-a", containers=[ContainerSpec("main", claims=claims)])
+
+    kubelet.finish_pod("pod-a")
+
+    response = await client.List(api.ListPodResourcesRequest(), timeout=PATIENCE)
+    assert list(response.pod_resources[0].containers) == [api.ContainerResources(name="main")]
 
 
 async def test_one_pod_can_be_asked_for(

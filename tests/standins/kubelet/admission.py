@@ -12,12 +12,19 @@ from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from standins.kubelet import topology
 from standins.kubelet.choice import Demand, Question, Rules, Stock, choose
 from standins.kubelet.device_manager import DeviceManager
-from standins.kubelet.errors import RefusedError, RpcError, TopologyAffinityError, UnexpectedAdmissionError
+from standins.kubelet.errors import (
+    KubeletPanickedError,
+    RefusedError,
+    RpcError,
+    TopologyAffinityError,
+    UnexpectedAdmissionError,
+)
 from standins.kubelet.holdings import Held, Holding, Holdings, by_numa
 from standins.kubelet.journal import Event, EventKind, Journal
 from standins.kubelet.plugins import DevicePlugins
 from standins.kubelet.pods import ContainerSpec, Pod
 from standins.kubelet.settings import Generation, KubeletSettings
+from standins.kubelet.topology import TopologyPolicy
 from standins.kubelet.values import Listing
 
 
@@ -33,6 +40,8 @@ class Desk:
     rng: random.Random
     save: Callable[[], None]
     """Writes the checkpoint."""
+    drop_ended: Callable[[], None]
+    """Forgets pods that are over, if the kubelet knows its pods. Writes nothing."""
 
     def in_any_order(self, ids: Iterable[str]) -> list[str]:
         """As Go lists a set: in random order."""
@@ -53,6 +62,7 @@ class Admission:
         self._desk = desk
         self._turn = asyncio.Lock()
         first_words = "can't" if desk.settings.generation is Generation.A else "cannot"
+        self._panic: KubeletPanickedError | None = None
         self._rules = Rules(desk.settings.rechecks_held, f"{first_words} allocate unregistered device")
 
     async def admit(self, pod: Pod) -> None:
@@ -61,24 +71,46 @@ class Admission:
         Raises:
             UnexpectedAdmissionError: A container gets no devices.
             TopologyAffinityError: The policy cannot be met.
+            KubeletPanickedError: The process died of this pod, or of one before it.
         """
         async with self._turn:
+            self._check_alive()
             for spec in pod.containers:
                 await self._container(pod, spec, self._affinity(pod, spec))
-                self._desk.holdings.pass_on(pod.uid, spec.name, init=spec.init)
+                self._desk.holdings.pass_on(pod.uid, spec.name, ends=spec.ends)
 
     async def readmit(self, pod: Pod, spec: ContainerSpec) -> None:
         """Before a container starts once more: it keeps what it has, if it may.
 
         Raises:
             UnexpectedAdmissionError: It may not.
+            KubeletPanickedError: The process died before.
         """
         async with self._turn:
+            self._check_alive()
             await self._container(pod, spec, None)
 
+    def hint(self, pod: Pod, resource: str) -> None:
+        """Make the hints of a pod that was admitted by an earlier process, for one resource; nothing is allocated.
+
+        Raises:
+            KubeletPanickedError: The process dies of it.
+        """
+        for spec in pod.containers:
+            for demand in demands(pod, spec):
+                if demand.resource == resource:
+                    self._hints(demand)
+
+    def _check_alive(self) -> None:
+        if self._panic:
+            raise self._panic
+
     async def _container(self, pod: Pod, spec: ContainerSpec, nodes: frozenset[int] | None) -> None:
+        wanted = demands(pod, spec)
+        if wanted:
+            self._desk.drop_ended()
         try:
-            allocated = [await self._resource(demand, nodes) for demand in demands(pod, spec)]
+            allocated = [await self._resource(demand, nodes) for demand in wanted]
         except RefusedError as error:
             raise UnexpectedAdmissionError(pod.name, str(error)) from error
         if any(allocated):
@@ -118,6 +150,8 @@ class Admission:
 
     def _affinity(self, pod: Pod, spec: ContainerSpec) -> frozenset[int] | None:
         settings = self._desk.settings
+        if settings.topology_policy is not TopologyPolicy.NONE:
+            self._desk.drop_ended()
         offers = [self._hints(demand) for demand in demands(pod, spec)]
         verdict = topology.decide(settings.topology_policy, offers, settings.numa_nodes)
         if not verdict.admitted:
@@ -134,7 +168,15 @@ class Admission:
         too_few = len(available | reusable) < demand.count
         if too_few or (stock.held is not None and len(stock.held) != demand.count):
             return ()
+        self._look_up(demand.resource, available | reusable)
         return topology.hints(demand.count, numa, available, reusable, self._desk.settings.numa_nodes)
+
+    def _look_up(self, resource: str, ids: frozenset[str]) -> None:
+        """As newer kubelets look up the topology of every device hints are made for: as if it had to be there."""
+        lacking = sorted(topology.unlisted(ids, self._listing(resource).numa))
+        if lacking and self._desk.settings.dies_of_unlisted:
+            self._panic = KubeletPanickedError(resource, lacking[0])
+            raise self._panic
 
     async def _preferred(self, resource: str, question: Question) -> frozenset[str]:
         desk, endpoint = self._desk, self._desk.manager.endpoint(resource)

@@ -6,6 +6,7 @@ StandInError
 ├── RpcError                    a call to the plugin failed; the text is what a gRPC client in Go prints
 ├── RefusedError                the device manager's own words when it gives a container no devices
 ├── CheckpointError             the checkpoint file cannot be believed
+├── KubeletPanickedError        the kubelet's process died of what it was asked
 └── PodError                    what a pod's status says: `reason` and `message`
     ├── UnexpectedAdmissionError    the pod is Failed, the kubelet does not try again
     ├── TopologyAffinityError       likewise, by the topology manager
@@ -18,6 +19,8 @@ ConditionUnmetError             an awaited condition did not come true (an Asser
 from __future__ import annotations
 
 from typing import ClassVar
+
+from standins.kubelet import gotext
 
 
 class StandInError(Exception):
@@ -42,6 +45,24 @@ class RefusedError(StandInError):
 
 class CheckpointError(StandInError):
     """The checkpoint file is damaged."""
+
+
+class KubeletPanickedError(StandInError):
+    """The kubelet's process died. Whatever was under way is neither done nor refused.
+
+    Attributes:
+        resource: The resource it died of.
+        device: The device that the plugin's list lacks.
+    """
+
+    def __init__(self, resource: str, device: str) -> None:
+        self.resource = resource
+        self.device = device
+        super().__init__(
+            "panic: runtime error: invalid memory address or nil pointer dereference: "
+            "devicemanager.(*ManagerImpl).generateDeviceTopologyHints: "
+            f"resource {gotext.quote(resource)} has no device {gotext.quote(device)}"
+        )
 
 
 class PodError(StandInError):

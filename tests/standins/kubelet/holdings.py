@@ -61,8 +61,19 @@ class Holdings:
         return iter(tuple(self._entries.values()))
 
     def in_use(self, resource: str) -> frozenset[str]:
-        """What admission may not give away."""
+        """What admission may not give away, unless pods are dropped before."""
         return frozenset(self._in_use.get(resource, ()))
+
+    def in_use_without(self, resource: str, pod_uids: Collection[str]) -> frozenset[str]:
+        """What admission may not give away once these pods are dropped."""
+        if not pod_uids:
+            return self.in_use(resource)
+        kept = [one for one in self._entries.values() if one.resource == resource and one.pod_uid not in pod_uids]
+        return frozenset().union(*(one.held.ids for one in kept))
+
+    def pods_beside(self, pod_uids: Collection[str]) -> frozenset[str]:
+        """The uids of all pods with entries but these."""
+        return frozenset(key[0] for key in self._entries).difference(pod_uids)
 
     def get(self, pod_uid: str, container: str, resource: str) -> Held | None:
         """What a container holds of a resource."""
@@ -78,20 +89,14 @@ class Holdings:
         self._entries[holding.pod_uid, holding.container, holding.resource] = holding
         self.mark(holding.resource, holding.held.ids)
 
-    def release_all_but(self, pod_uids: Collection[str]) -> None:
-        """Only these pods still exist."""
-        for pod_uid in {key[0] for key in self._entries}.difference(pod_uids):
-            self.release(pod_uid)
-
-    def release(self, pod_uid: str) -> None:
-        """The pod is over."""
-        mine = [key for key in self._entries if key[0] == pod_uid]
-        for key in mine:
-            del self._entries[key]
-        for reusable in [key for key in self._reusable if key[0] == pod_uid]:
+    def drop(self, pod_uids: Collection[str]) -> None:
+        """These pods are over. What is in use without a holder is free too, if there is one of them."""
+        if not pod_uids:
+            return
+        self._entries = {key: one for key, one in self._entries.items() if key[0] not in pod_uids}
+        for reusable in [key for key in self._reusable if key[0] in pod_uids]:
             del self._reusable[reusable]
-        if mine:
-            self.recount()
+        self.recount()
 
     def recount(self) -> None:
         """Count as in use what somebody holds, and nothing else."""
@@ -103,13 +108,16 @@ class Holdings:
         """Devices of the pod's finished init containers that no later container took."""
         return frozenset(self._reusable.get((pod_uid, resource), ()))
 
-    def pass_on(self, pod_uid: str, container: str, *, init: bool) -> None:
-        """Offer an init container's devices to those after it; what an app container took is not offered."""
+    def pass_on(self, pod_uid: str, container: str, *, ends: bool) -> None:
+        """Offer the devices of a container that ends to those after it; what a container that stays took is not.
+
+        They stay booked for the container that ended, too, as long as the pod lives.
+        """
         for entry in self._entries.values():
             if (entry.pod_uid, entry.container) != (pod_uid, container):
                 continue
             offered = self._reusable[pod_uid, entry.resource]
-            if init:
+            if ends:
                 offered |= entry.held.ids
             else:
                 offered -= entry.held.ids

@@ -18,6 +18,10 @@ class EventKind(StrEnum):
     STARTED = "started"
     STOPPED = "stopped"
     KILLED = "killed"
+    PANICKED = "panicked"
+    API_SERVER_STOPPED = "api_server_stopped"
+    API_SERVER_STARTED = "api_server_started"
+    STATUS_PUBLISHED = "status_published"
     WIPED = "wiped"
     CHECKPOINT_UNREADABLE = "checkpoint_unreadable"
     REGISTER_REQUEST = "register_request"
@@ -35,6 +39,7 @@ class EventKind(StrEnum):
     POD_FAILED = "pod_failed"
     POD_FINISHED = "pod_finished"
     POD_DELETED = "pod_deleted"
+    PODS_DROPPED = "pods_dropped"
     POD_RUNNING = "pod_running"
     CHECKPOINT_FAILED = "checkpoint_failed"
     CONTAINER_STARTED = "container_started"
@@ -52,7 +57,8 @@ class Event:
     socket: str = ""
     """The plugin's socket."""
     ids: tuple[str, ...] = ()
-    """Of a call: the devices it was about, in the order of the request (of PREFERRED: of the answer)."""
+    """Of a call: the devices it was about, in the order of the request (of PREFERRED: of the answer).
+    Of PODS_DROPPED: the uids of the pods."""
     devices: tuple[PluginDevice, ...] = ()
     """Of a ListAndWatch message: all of it."""
     text: str = ""

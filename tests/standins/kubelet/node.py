@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -13,7 +14,7 @@ from typing import Self
 
 from standins.kubelet import directory
 from standins.kubelet.checkpoint import CheckpointFile
-from standins.kubelet.errors import ConditionUnmetError, PodError
+from standins.kubelet.errors import ConditionUnmetError, KubeletPanickedError, PodError
 from standins.kubelet.journal import Event, EventKind, Journal
 from standins.kubelet.plugin_client import Cut, check_possible
 from standins.kubelet.plugins import StreamPlan
@@ -21,6 +22,7 @@ from standins.kubelet.podresources import PodResourcesBehaviour
 from standins.kubelet.pods import Admitted, ContainerSpec, Phase, Pod
 from standins.kubelet.process import KubeletProcess, Machine
 from standins.kubelet.settings import Generation, KubeletSettings, WipeRule, Wire
+from standins.kubelet.tasks import Tasks
 from standins.kubelet.view import NodeView, ResourceView
 from standins.kubelet.wire import Switchboard
 
@@ -44,6 +46,7 @@ class StandInKubelet:
             rng=random.Random(settings.seed),  # noqa: S311 - reproducible on purpose
         )
         self._process: KubeletProcess | None = None
+        self._deaths = Tasks()
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -74,6 +77,16 @@ class StandInKubelet:
     def settings(self) -> KubeletSettings:
         """As given, or as changed by a restart."""
         return self._machine.settings
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a kubelet process; one that panicked is gone until somebody starts another."""
+        return self._process is not None
+
+    @property
+    def api_server_up(self) -> bool:
+        """Whether there is an API server. At first there is."""
+        return self._machine.api_server_up
 
     @property
     def socket(self) -> Path:
@@ -110,8 +123,9 @@ class StandInKubelet:
         """
         if self._process:
             raise RuntimeError("the kubelet is running")
-        self._process = KubeletProcess(self._machine)
-        await self._process.start()
+        await self._deaths.join()
+        process = self._process = KubeletProcess(self._machine, lambda error: self._die(process, error))
+        await process.start()
 
     async def stop(self) -> None:
         """End the process in order: connections closed, sockets removed. Pods go on."""
@@ -131,12 +145,41 @@ class StandInKubelet:
         await self._end(chosen, leave_socket=True, kind=EventKind.KILLED)
 
     async def _end(self, how: Cut, *, leave_socket: bool, kind: EventKind) -> None:
+        await self._deaths.join()
         if self._process is None:
             return
         process, self._process = self._process, None
         process.refresh_status()
         await process.stop(how, leave_socket=leave_socket)
         self._machine.journal.record(Event(kind))
+
+    def _die(self, process: KubeletProcess, error: KubeletPanickedError) -> None:
+        """The process is gone at once; when the journal says so, nothing of it is left but its sockets' files."""
+        if self._process is process:
+            self._process = None
+            process.refresh_status()
+            process.sever(self._reset)
+            self._deaths.spawn(self._bury(process, error))
+
+    async def _bury(self, process: KubeletProcess, error: KubeletPanickedError) -> None:
+        await process.stop(self._reset, leave_socket=True)
+        event = Event(EventKind.PANICKED, error.resource, ids=(error.device,), text=str(error))
+        self._machine.journal.record(event)
+
+    @property
+    def _reset(self) -> Cut:
+        """What plugins see of the end of a process that does not say goodbye."""
+        return Cut.RESET if self.settings.wire is Wire.RELAYED else Cut.CLOSE
+
+    @contextlib.asynccontextmanager
+    async def _surviving(self, process: KubeletProcess) -> AsyncIterator[None]:
+        """Work that the process may die of; whoever asked for it is told when it is dead."""
+        try:
+            yield
+        except KubeletPanickedError as error:
+            self._die(process, error)
+            await self._deaths.join()
+            raise
 
     async def restart(self, *, keep_checkpoint: bool = True, generation: Generation | None = None) -> None:
         """Stop, then start, perhaps as another generation. Pods go on."""
@@ -149,6 +192,8 @@ class StandInKubelet:
     async def reboot(self, *, keep_checkpoint: bool = True, readmit: bool = True) -> dict[str, Admitted | PodError]:
         """Restart the node: the process and all containers die, then every pod is admitted again.
 
+        Without an API server none is, until it is back.
+
         Args:
             keep_checkpoint: Whether the checkpoint survives.
             readmit: Whether pods are admitted as soon as the kubelet is up, so before any plugin can have
@@ -157,8 +202,7 @@ class StandInKubelet:
         Returns:
             What became of each pod.
         """
-        reset = Cut.RESET if self.settings.wire is Wire.RELAYED else Cut.CLOSE
-        await self.kill(reset)
+        await self.kill(self._reset)
         if not keep_checkpoint:
             self._machine.checkpoint.remove()
         for pod in self._machine.active_pods():
@@ -167,16 +211,26 @@ class StandInKubelet:
         return await self.readmit_pods() if readmit else {}
 
     async def readmit_pods(self) -> dict[str, Admitted | PodError]:
-        """Admit every pod that a reboot left without containers."""
+        """Admit every pod that a reboot left without containers, or a panic before it had any.
+
+        A kubelet that was started without the API server does not know of one.
+
+        Raises:
+            KubeletPanickedError: The process died of one of them.
+        """
         results: dict[str, Admitted | PodError] = {}
+        if not self._running().knows_pods:
+            return results
         for pod in self._machine.active_pods():
             if pod.phase is Phase.PENDING:
                 results[pod.name] = await self._outcome(pod)
         return results
 
     async def _outcome(self, pod: Pod) -> Admitted | PodError:
+        process = self._running()
         try:
-            return await self._running().workers.run(pod)
+            async with self._surviving(process):
+                return await process.workers.run(pod)
         except PodError as error:
             return error
 
@@ -186,6 +240,42 @@ class StandInKubelet:
         removed = directory.wipe(self.settings.plugin_dir, rule, keep)
         self._machine.journal.record(Event(EventKind.WIPED, ids=removed))
         return removed
+
+    # The API server
+
+    def stop_api_server(self) -> None:
+        """Let there be none.
+
+        A kubelet that runs goes on knowing its pods. One that is started now knows none until the API server is
+        back, however long: it lists none, frees nothing and admits nothing, while containers run on.
+        """
+        if self.api_server_up:
+            self._machine.api_server_up = False
+            self._machine.journal.record(Event(EventKind.API_SERVER_STOPPED))
+
+    async def start_api_server(self, *, readmit: bool = True) -> dict[str, Admitted | PodError]:
+        """Let it be back: a kubelet that was started without it hears of its pods.
+
+        Args:
+            readmit: Whether such a kubelet admits the pods that a reboot left without containers at once.
+                Otherwise `readmit_pods` does it later.
+
+        Returns:
+            What became of each pod that was admitted.
+        """
+        if self.api_server_up:
+            return {}
+        self._machine.api_server_up = True
+        self._machine.journal.record(Event(EventKind.API_SERVER_STARTED))
+        process = self._process
+        if process is None or process.knows_pods:
+            return {}
+        process.learn_pods()
+        return await self.readmit_pods() if readmit and self.running else {}
+
+    def _check_api_server(self) -> None:
+        if not self.api_server_up:
+            raise RuntimeError("the API server is not running")
 
     # Faults
 
@@ -239,10 +329,13 @@ class StandInKubelet:
             UnexpectedAdmissionError: A container got no devices. The pod is Failed.
             TopologyAffinityError: The topology policy cannot be met. The pod is Failed.
             ContainerStartError: A container could not be started. The pod keeps its devices and is tried again.
+            KubeletPanickedError: The kubelet died of it. The pod stays Pending, for `readmit_pods` to admit.
             ValueError: The name is taken, or there is no container to run.
+            RuntimeError: There is no kubelet, or no API server to tell it of the pod.
         """
         specs = tuple(containers) or (ContainerSpec("main", MappingProxyType(dict(resources or {}))),)
         process = self._running()
+        self._check_api_server()
         if name in self._machine.pods and not self._machine.pods[name].phase.terminal:
             raise ValueError(f"pod {name} exists")
         if all(spec.init for spec in specs):
@@ -250,7 +343,8 @@ class StandInKubelet:
         ordered = tuple(sorted(specs, key=lambda spec: not spec.init))
         pod = Pod(name=name, namespace=namespace, uid=str(uuid.uuid4()), containers=ordered)
         self._machine.pods[name] = pod
-        return await process.workers.run(pod)
+        async with self._surviving(process):
+            return await process.workers.run(pod)
 
     async def restart_container(
         self, name: str, container: str = "main", *, resources: Mapping[str, int] | None = None
@@ -265,26 +359,34 @@ class StandInKubelet:
         Raises:
             UnexpectedAdmissionError: It may not keep its devices. The pod is Failed.
             ContainerStartError: It could not be started, and is tried again.
+            RuntimeError: There is no kubelet, or it does not know of the pod.
         """
-        return await self._running().workers.restart(self._machine.pods[name], container, resources)
+        process = self._running()
+        if not process.knows_pods:
+            raise RuntimeError("the kubelet was started without the API server and knows no pods")
+        async with self._surviving(process):
+            return await process.workers.restart(self._machine.pods[name], container, resources)
 
     def finish_pod(self, name: str, phase: Phase = Phase.SUCCEEDED) -> None:
-        """All containers of a pod ended for good; it stays known until it is deleted."""
+        """All containers of a pod ended for good; it stays known until it is deleted.
+
+        Its devices stay booked until the kubelet drops the pod: at the next List of PodResources, or at the next
+        admission of a container that asks for devices.
+        """
         pod = self._machine.pods[name]
         pod.phase = phase
-        self._release(pod)
         self._machine.journal.record(Event(EventKind.POD_FINISHED, pod=name))
 
     def delete_pod(self, name: str) -> None:
-        """Delete a pod. The plugin is not told."""
+        """Delete a pod. The plugin is not told; the devices stay booked as those of a pod that finished.
+
+        Raises:
+            RuntimeError: There is no API server to delete it from.
+        """
+        self._check_api_server()
         pod = self._machine.pods.pop(name)
         pod.phase = Phase.SUCCEEDED
-        self._release(pod)
         self._machine.journal.record(Event(EventKind.POD_DELETED, pod=name))
-
-    def _release(self, pod: Pod) -> None:
-        if self._process:
-            self._process.holdings.release(pod.uid)
 
     # What is to be seen
 
@@ -293,11 +395,12 @@ class StandInKubelet:
         machine, process = self._machine, self._process
         if process:
             process.refresh_status()
-        resources = {
-            name: process.view(name) if process else ResourceView(status) for name, status in machine.status.items()
-        }
+            resources = {name: process.view(name) for name in process.resources()}
+        else:
+            resources = {name: ResourceView(status, held=machine.held(name)) for name, status in machine.status.items()}
         return NodeView(
-            running=process is not None,
+            running=self.running,
+            api_server_up=self.api_server_up,
             resources=resources,
             pods={name: pod.view() for name, pod in machine.pods.items()},
             counts=dict(machine.journal.counts),

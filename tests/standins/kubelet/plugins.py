@@ -56,6 +56,7 @@ class DevicePlugins:
         journal: Told likewise.
         faults: What goes wrong on purpose.
         on_message: Called after each message was taken over, to write the checkpoint.
+        on_listed: Called with the resource after that, once the journal has the message.
     """
 
     def __init__(  # noqa: PLR0913 - the collaborators of an edge, all named
@@ -67,6 +68,7 @@ class DevicePlugins:
         journal: Journal,
         faults: Faults,
         on_message: Callable[[], None],
+        on_listed: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._manager = manager
@@ -74,6 +76,7 @@ class DevicePlugins:
         self._journal = journal
         self._faults = faults
         self._on_message = on_message
+        self._on_listed = on_listed
         self._links: dict[int, _Link] = {}
         self._serial = 0
         self._tasks = Tasks()
@@ -171,6 +174,7 @@ class DevicePlugins:
         self._manager.update(endpoint.resource, devices)
         self._on_message()
         self._journal.record(Event(EventKind.LIST_MESSAGE, endpoint.resource, socket=endpoint.socket, devices=devices))
+        self._on_listed(endpoint.resource)
 
     async def _end(self, link: _Link, text: str) -> None:
         await link.connection.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +16,7 @@ from npu_core.kubelet._podresources.podresources_pb2_grpc import (
     PodResourcesListerServicer,
     add_PodResourcesListerServicer_to_server,
 )
+from standins.kubelet.pods import DraDevice
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -43,7 +43,7 @@ class PodResourcesBehaviour:
     terminal_pods: bool = False
     """Whether pods that are over are listed too, with what they held."""
     pods_after: float = 0.0
-    """Seconds from its start in which the kubelet has not heard of its pods yet, and lists none."""
+    """Seconds from its start in which the kubelet has not heard of its pods yet: it lists none and frees nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,21 @@ class ReportedDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportedClaim:
+    """A ResourceClaim of a container, with all its devices."""
+
+    name: str
+    namespace: str
+    devices: tuple[DraDevice, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportedContainer:
     """One container."""
 
     name: str
     devices: tuple[ReportedDevice, ...] = ()
+    claims: tuple[ReportedClaim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +96,21 @@ class PodResources(PodResourcesListerServicer):
     Args:
         report: Asked at every call.
         behaviour: Likewise.
+        before_list: Called at every List before it looks: the kubelet drops pods that are over then.
     """
 
-    def __init__(self, report: Callable[[], Report], behaviour: Callable[[], PodResourcesBehaviour]) -> None:
+    def __init__(
+        self,
+        report: Callable[[], Report],
+        behaviour: Callable[[], PodResourcesBehaviour],
+        before_list: Callable[[], None] = lambda: None,
+    ) -> None:
         self._report = report
         self._behaviour = behaviour
-        self._started = time.monotonic()
+        self._before_list = before_list
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Serve it there."""
-        self._started = time.monotonic()
         add_PodResourcesListerServicer_to_server(self, server)
 
     async def List(  # noqa: N802 - the service's name for it
@@ -105,8 +120,7 @@ class PodResources(PodResourcesListerServicer):
     ) -> api.ListPodResourcesResponse:
         """Every pod."""
         await self._behave(context)
-        if time.monotonic() - self._started < self._behaviour().pods_after:
-            return api.ListPodResourcesResponse()
+        self._before_list()
         return api.ListPodResourcesResponse(pod_resources=map(_pod, self._report().pods))
 
     async def GetAllocatableResources(  # noqa: N802 - the service's name for it
@@ -143,10 +157,31 @@ class PodResources(PodResourcesListerServicer):
 
 
 def _pod(pod: ReportedPod) -> api.PodResources:
-    containers = [
-        api.ContainerResources(name=container.name, devices=_devices(container.devices)) for container in pod.containers
-    ]
+    containers = map(_container, pod.containers)
     return api.PodResources(name=pod.name, namespace=pod.namespace, containers=containers)
+
+
+def _container(container: ReportedContainer) -> api.ContainerResources:
+    return api.ContainerResources(
+        name=container.name,
+        devices=_devices(container.devices),
+        dynamic_resources=map(_dynamic_resource, container.claims),
+    )
+
+
+def _dynamic_resource(claim: ReportedClaim) -> api.DynamicResource:
+    """The kubelet collects CDI names by driver as it goes: the second device of a driver shows the first's too."""
+    resources: list[api.ClaimResource] = []
+    seen: dict[str, list[api.CDIDevice]] = {}
+    for device in claim.devices:
+        cdi = seen.setdefault(device.driver, [])
+        cdi += [api.CDIDevice(name=name) for name in device.cdi]
+        resources.append(
+            api.ClaimResource(
+                cdi_devices=cdi, driver_name=device.driver, pool_name=device.pool, device_name=device.device
+            )
+        )
+    return api.DynamicResource(claim_name=claim.name, claim_namespace=claim.namespace, claim_resources=resources)
 
 
 def _devices(devices: Iterable[ReportedDevice]) -> list[api.ContainerDevices]:

@@ -14,13 +14,43 @@ PathT = TypeVar("PathT", api.DeviceSpec, api.Mount)
 
 
 @dataclass(frozen=True, slots=True)
+class DraDevice:
+    """A device that a container has by a ResourceClaim. No device plugin and no device manager hears of it."""
+
+    driver: str
+    pool: str
+    device: str
+    claim: str = "claim"
+    """The name of the ResourceClaim, in the pod's namespace."""
+    cdi: tuple[str, ...] = ()
+    """Fully qualified CDI names."""
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """A container and its extended resources."""
+    """A container, its extended resources and its claimed devices.
+
+    Raises:
+        ValueError: It is restartable and no init container.
+    """
 
     name: str
     resources: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Counts by resource, in the order the kubelet shall go through them."""
     init: bool = False
+    restartable: bool = False
+    """Of an init container: whether it is a sidecar, which runs for the pod's whole life."""
+    claims: tuple[DraDevice, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if self.restartable and not self.init:
+            raise ValueError("only an init container can be a restartable one")
+
+    @property
+    def ends(self) -> bool:
+        """Whether it runs to its end before the others start: an init container that is no sidecar."""
+        return self.init and not self.restartable
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +201,12 @@ class PodView:
     def running(self) -> bool:
         """Whether all its containers were started."""
         return self.phase is Phase.RUNNING
+
+    def holds(self, resource: str) -> frozenset[str]:
+        """What its containers have of a resource, whether or not a kubelet knows; nothing once it is over."""
+        if self.admitted is None or self.phase not in (Phase.WAITING, Phase.RUNNING):
+            return frozenset()
+        return frozenset(device for one in self.admitted.containers for device in one.device_ids.get(resource, ()))
 
 
 def merged(

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from standins.kubelet.device_manager import DeviceManager
 from standins.kubelet.holdings import NO_NUMA_NODE, Held, Holdings
-from standins.kubelet.podresources import Report, ReportedContainer, ReportedDevice, ReportedPod
-from standins.kubelet.pods import Pod
+from standins.kubelet.podresources import Report, ReportedClaim, ReportedContainer, ReportedDevice, ReportedPod
+from standins.kubelet.pods import ContainerSpec, DraDevice, Phase, Pod
 
 
 def report(pods: Iterable[Pod], holdings: Holdings, manager: DeviceManager, *, terminal_pods: bool) -> Report:
-    """As it is now. Init containers are not listed; a pod that is over only if asked for."""
+    """As it is now. Init containers that end are not listed; a pod that is over only if asked for."""
     return Report(
         pods=tuple(_pod(pod, holdings) for pod in pods if terminal_pods or not pod.phase.terminal),
         allocatable=tuple(
@@ -24,9 +24,21 @@ def report(pods: Iterable[Pod], holdings: Holdings, manager: DeviceManager, *, t
 
 def _pod(pod: Pod, holdings: Holdings) -> ReportedPod:
     containers = tuple(
-        ReportedContainer(spec.name, _devices(pod, spec.name, holdings)) for spec in pod.containers if not spec.init
+        ReportedContainer(spec.name, _devices(pod, spec.name, holdings), _claims(pod, spec))
+        for spec in pod.containers
+        if not spec.ends
     )
     return ReportedPod(pod.name, pod.namespace, containers)
+
+
+def _claims(pod: Pod, spec: ContainerSpec) -> tuple[ReportedClaim, ...]:
+    """Those of the container, as long as they are prepared for the pod."""
+    if pod.phase not in (Phase.WAITING, Phase.RUNNING):
+        return ()
+    claims: dict[str, list[DraDevice]] = {}
+    for device in spec.claims:
+        claims.setdefault(device.claim, []).append(device)
+    return tuple(ReportedClaim(name, pod.namespace, tuple(devices)) for name, devices in claims.items())
 
 
 def _devices(pod: Pod, container: str, holdings: Holdings) -> tuple[ReportedDevice, ...]:

@@ -70,6 +70,8 @@ class KubeletSettings:
     rechecks_held_devices: bool | None = None
     """Whether a container that already has devices is refused once one of them is not healthy (B, C)."""
     topology_policy: TopologyPolicy = TopologyPolicy.NONE
+    dies_of_unlisted_holders: bool | None = None
+    """Whether hints for a device that the plugin's list lacks are the kubelet's death (B from 1.34 on, and C)."""
     numa_nodes: tuple[int, ...] = (0, 1)
     """The machine's NUMA nodes, ascending."""
     listen_delay: float = 0.0
@@ -78,6 +80,9 @@ class KubeletSettings:
     """Seconds to wait for a plugin's socket to be ready."""
     pre_start_deadline: float = 30.0
     """Seconds for PreStartContainer."""
+    status_interval: float = 0.0
+    """Seconds of real time between two publications of the node's status, the first at the start, none while there
+    is no API server. Real kubelets take ten. With 0 every change is there at once, API server or not."""
     stop_grace: float = 300.0
     """Seconds on `clock` for which a resource outlives its last stream."""
     container_back_off: float = 0.1
@@ -109,6 +114,15 @@ class KubeletSettings:
         if self.rechecks_held_devices is None:
             return self.generation is not Generation.A
         return self.rechecks_held_devices
+
+    @property
+    def dies_of_unlisted(self) -> bool:
+        """The behaviour in force: without a policy nobody asks for hints."""
+        if self.topology_policy is TopologyPolicy.NONE:
+            return False
+        if self.dies_of_unlisted_holders is None:
+            return self.generation is not Generation.A
+        return self.dies_of_unlisted_holders
 
 
 class FakeClock:

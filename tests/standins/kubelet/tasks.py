@@ -26,6 +26,16 @@ class Tasks:
         if error:
             self._failures.append(error)
 
+    async def join(self) -> None:
+        """Wait for the end of all of them.
+
+        Raises:
+            ExceptionGroup: Some had failed, which is a fault of the stand-in itself.
+        """
+        if self._running:
+            await asyncio.wait(self._running)
+        self._complain()
+
     async def cancel(self) -> None:
         """End all of them.
 
@@ -36,6 +46,9 @@ class Tasks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._complain()
+
+    def _complain(self) -> None:
         failures, self._failures = self._failures, []
         if failures:
             raise BaseExceptionGroup("background work of the stand-in failed", failures)

@@ -54,6 +54,11 @@ def cares(numa: Mapping[str, Numa]) -> bool:
     return any(nodes is not None for nodes in numa.values())
 
 
+def unlisted(wanted: AbstractSet[str], numa: Mapping[str, Numa]) -> frozenset[str]:
+    """Those of the devices to make hints for whose topology cannot be looked up; newer kubelets die of one."""
+    return frozenset(wanted).difference(numa) if cares(numa) else frozenset()
+
+
 def split(available: AbstractSet[str], numa: Mapping[str, Numa], nodes: frozenset[int] | None) -> Affinity:
     """Sort available devices by the affinity; without one all of them are indifferent."""
     if nodes is None or not cares(numa):

@@ -15,12 +15,16 @@ class ResourceView:
     """One resource, as the node's status and the device manager have it."""
 
     status: Capacity = field(default_factory=Capacity)
+    published: bool = True
+    """Whether the node's status names it."""
     healthy: frozenset[str] = frozenset()
     unhealthy: frozenset[str] = frozenset()
     in_use: frozenset[str] = frozenset()
-    """What admission will not give away."""
+    """What the next admission will not give away; it drops pods that are over first, if the kubelet knows its pods."""
+    booked: frozenset[str] = frozenset()
+    """What the device manager has in its books at this moment, pods that are over and not dropped yet included."""
     held: frozenset[str] = frozenset()
-    """What containers hold."""
+    """What containers of pods that are not over hold, whether or not the kubelet knows."""
     streams: int = 0
     """Open connections to its plugins."""
 
@@ -34,6 +38,7 @@ class NodeView:
 
     running: bool
     """Whether there is a kubelet process. Without one the node's status stays as it was."""
+    api_server_up: bool
     resources: Mapping[str, ResourceView]
     pods: Mapping[str, PodView]
     counts: Mapping[tuple[EventKind, str], int] = field(repr=False)
@@ -41,7 +46,7 @@ class NodeView:
 
     def advertised(self, resource: str) -> bool:
         """Whether the node's status names it. Once it does it always will, as an explicit 0."""
-        return resource in self.resources
+        return resource in self.resources and self.resources[resource].published
 
     def capacity(self, resource: str) -> int:
         """Devices, healthy or not."""
@@ -60,11 +65,15 @@ class NodeView:
         return self._of(resource).unhealthy
 
     def in_use(self, resource: str) -> frozenset[str]:
-        """Ids admission will not give away."""
+        """Ids the next admission will not give away."""
         return self._of(resource).in_use
 
+    def booked(self, resource: str) -> frozenset[str]:
+        """Ids in the device manager's books: those of pods that are over too, until a List or an admission."""
+        return self._of(resource).booked
+
     def held(self, resource: str) -> frozenset[str]:
-        """Ids that containers hold."""
+        """Ids that containers of pods that are not over hold, whether or not the kubelet knows."""
         return self._of(resource).held
 
     def streams(self, resource: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
@@ -38,6 +38,7 @@ class PodWorkers:
             UnexpectedAdmissionError: The pod is Failed.
             TopologyAffinityError: The pod is Failed.
             ContainerStartError: The pod waits; its containers are tried again until they start.
+            KubeletPanickedError: The process died of it; the pod stays as it is.
         """
         try:
             await self._admission.admit(pod)
@@ -56,6 +57,7 @@ class PodWorkers:
             KeyError: The pod has no such container.
             UnexpectedAdmissionError: The pod is Failed now.
             ContainerStartError: The pod waits.
+            KubeletPanickedError: The process died before; the pod stays as it is.
         """
         spec = {one.name: one for one in pod.containers}[container]
         try:
@@ -73,14 +75,24 @@ class PodWorkers:
         if pod.phase is Phase.WAITING:
             self._retry(pod)
 
+    def hint(self, pods: Iterable[Pod], resource: str) -> None:
+        """Have the topology manager look at pods that the last kubelet process admitted.
+
+        Raises:
+            KubeletPanickedError: The process dies of one of them.
+        """
+        for pod in pods:
+            if not pod.phase.terminal:
+                self._admission.hint(pod, resource)
+
     async def shut(self) -> None:
         """The process ends."""
         await self._tasks.cancel()
         self._retried.clear()
 
     def _fail(self, pod: Pod, error: PodError) -> None:
+        """What its containers were given before stays booked until the pod is dropped."""
         pod.phase, pod.reason, pod.message = Phase.FAILED, error.reason, error.message
-        self._desk.holdings.release(pod.uid)
         self._desk.journal.record(Event(EventKind.POD_FAILED, pod=pod.name, text=error.message))
 
     def _admitted(self, pod: Pod) -> Admitted:

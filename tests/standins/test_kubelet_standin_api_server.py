@@ -1,0 +1,200 @@
+"""The stand-in kubelet without the API server: what it goes on knowing, and what it never hears of."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from npu_core.kubelet import list_holdings
+from standins.kubelet import Admitted, CreateContainerError, EventKind, Phase, StandInKubelet, UnexpectedAdmissionError
+from standins.scripted_plugin import (
+    PATIENCE,
+    RESOURCE,
+    ScriptedPlugin,
+    StartKubelet,
+    StartPlugin,
+    allocatable,
+    back,
+    devices,
+)
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="p-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+async def kubelet(start_kubelet: StartKubelet, directory: Path) -> StandInKubelet:
+    return await start_kubelet(pod_resources_dir=directory / "pods")
+
+
+async def _listed(kubelet: StandInKubelet) -> list[str]:
+    """The pods that PodResources names with devices."""
+    return [holding.pod for holding in await list_holdings(str(kubelet.pod_resources_socket), PATIENCE)]
+
+
+async def _restarted_without(kubelet: StandInKubelet, plugin: ScriptedPlugin) -> None:
+    """The API server goes away, then the kubelet starts anew and the plugin registers."""
+    kubelet.stop_api_server()
+    await kubelet.restart()
+    await back(kubelet, plugin)
+
+
+async def test_a_kubelet_that_runs_goes_on_knowing_its_pods(kubelet: StandInKubelet, advertise: StartPlugin) -> None:
+    await advertise(kubelet)
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    await kubelet.run_pod("pod-b", {RESOURCE: 1})
+
+    kubelet.stop_api_server()
+    kubelet.finish_pod("pod-b")
+
+    assert not kubelet.api_server_up
+    assert not kubelet.view().api_server_up
+    assert await _listed(kubelet) == ["pod-a"]
+    assert len(kubelet.view().booked(RESOURCE)) == 1
+    await kubelet.restart_container("pod-a")
+    assert await kubelet.start_api_server() == {}
+
+
+async def test_a_kubelet_started_without_it_lists_no_pods_and_frees_nothing_until_it_is_back(
+    kubelet: StandInKubelet, advertise: StartPlugin
+) -> None:
+    plugin = await advertise(kubelet)
+    first = await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    await kubelet.run_pod("pod-b", {RESOURCE: 1})
+    await _restarted_without(kubelet, plugin)
+    kubelet.finish_pod("pod-b")
+
+    assert await _listed(kubelet) == []
+    view = kubelet.view()
+    assert view.booked(RESOURCE) == view.in_use(RESOURCE) == {"npu0", "npu1"}
+    assert view.held(RESOURCE) == set(first.device_ids)
+    entries = json.loads(kubelet.checkpoint_path.read_text())["Data"]["PodDeviceEntries"]
+    assert len(entries) == 2
+
+    assert await kubelet.start_api_server() == {}
+    assert kubelet.api_server_up
+    assert await _listed(kubelet) == ["pod-a"]
+    assert kubelet.view().booked(RESOURCE) == set(first.device_ids)
+
+
+async def test_every_start_without_it_is_such_a_start(kubelet: StandInKubelet, advertise: StartPlugin) -> None:
+    plugin = await advertise(kubelet, devices("npu0"))
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    await _restarted_without(kubelet, plugin)
+    await kubelet.start_api_server()
+    kubelet.stop_api_server()
+    assert await _listed(kubelet) == ["pod-a"]
+
+    await kubelet.kill()
+    await kubelet.start()
+
+    assert await _listed(kubelet) == []
+
+
+async def test_without_it_no_pod_comes_or_goes(kubelet: StandInKubelet, advertise: StartPlugin) -> None:
+    await advertise(kubelet)
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    kubelet.stop_api_server()
+
+    with pytest.raises(RuntimeError, match=r"^the API server is not running$"):
+        await kubelet.run_pod("pod-b", {RESOURCE: 1})
+    with pytest.raises(RuntimeError, match=r"^the API server is not running$"):
+        kubelet.delete_pod("pod-a")
+    assert set(kubelet.view().pods) == {"pod-a"}
+
+
+async def test_a_kubelet_that_knows_no_pods_starts_no_container(
+    kubelet: StandInKubelet, advertise: StartPlugin
+) -> None:
+    plugin = await advertise(kubelet)
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    await _restarted_without(kubelet, plugin)
+
+    with pytest.raises(RuntimeError, match=r"^the kubelet was started without the API server and knows no pods$"):
+        await kubelet.restart_container("pod-a")
+    await kubelet.start_api_server()
+
+    await kubelet.restart_container("pod-a")
+
+
+async def test_a_waiting_container_is_tried_again_once_the_pods_are_known(
+    start_kubelet: StartKubelet, advertise: StartPlugin, tmp_path: Path
+) -> None:
+    kubelet = await start_kubelet(devfs=tmp_path, container_back_off=0.01)
+    plugin = await advertise(kubelet, devices("npu0"))
+    with pytest.raises(CreateContainerError):
+        await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    await _restarted_without(kubelet, plugin)
+    (tmp_path / "npu0").symlink_to("/dev/null")
+    assert kubelet.view().pod("pod-a").phase is Phase.WAITING
+
+    await kubelet.start_api_server()
+
+    await kubelet.until(lambda view: view.pod("pod-a").running, within=PATIENCE)
+
+
+async def test_after_a_reboot_without_it_pods_are_admitted_when_it_is_back(
+    kubelet: StandInKubelet, advertise: StartPlugin
+) -> None:
+    plugin = await advertise(kubelet)
+    first = await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    kubelet.stop_api_server()
+
+    assert await kubelet.reboot() == {}
+    await back(kubelet, plugin)
+    assert await kubelet.readmit_pods() == {}
+    assert kubelet.view().pod("pod-a").phase is Phase.PENDING
+    assert kubelet.view().held(RESOURCE) == frozenset()
+
+    assert await kubelet.start_api_server() == {"pod-a": first}
+
+
+async def test_who_wants_to_admit_them_later_may(kubelet: StandInKubelet, advertise: StartPlugin) -> None:
+    plugin = await advertise(kubelet)
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    kubelet.stop_api_server()
+    await kubelet.reboot()
+
+    assert await kubelet.start_api_server(readmit=False) == {}
+    assert kubelet.view().pod("pod-a").phase is Phase.PENDING
+    await back(kubelet, plugin)
+    await allocatable(kubelet, 2)
+
+    assert isinstance((await kubelet.readmit_pods())["pod-a"], Admitted)
+
+
+async def test_after_a_reboot_pods_are_admitted_at_once_and_fail(
+    kubelet: StandInKubelet, advertise: StartPlugin
+) -> None:
+    await advertise(kubelet)
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    before = len(kubelet.events)
+
+    results = await kubelet.reboot()
+
+    assert isinstance(results["pod-a"], UnexpectedAdmissionError)
+    kinds = [event.kind for event in kubelet.events[before:]]
+    assert kinds[-2:] == [EventKind.STARTED, EventKind.POD_FAILED]
+
+
+async def test_that_it_goes_and_comes_is_in_the_journal_once(kubelet: StandInKubelet) -> None:
+    assert kubelet.api_server_up
+
+    kubelet.stop_api_server()
+    kubelet.stop_api_server()
+    await kubelet.stop()
+    await kubelet.start_api_server()
+    await kubelet.start_api_server()
+
+    view = kubelet.view()
+    assert view.count(EventKind.API_SERVER_STOPPED) == view.count(EventKind.API_SERVER_STARTED) == 1

@@ -1,0 +1,213 @@
+"""The stand-in kubelet dies of a held device that the plugin's list lacks, as newer kubelets do."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+
+import pytest
+
+from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from standins.kubelet import (
+    ContainerSpec,
+    EventKind,
+    Generation,
+    KubeletPanickedError,
+    Phase,
+    StandInKubelet,
+    TopologyPolicy,
+    Wire,
+)
+from standins.scripted_plugin import (
+    OTHER,
+    PATIENCE,
+    RESOURCE,
+    ScriptedPlugin,
+    StartKubelet,
+    StartPlugin,
+    back,
+    device,
+    devices,
+    env_of_ids,
+)
+
+BOTH = [device("npu0", numa=[0]), device("npu1", numa=[1])]
+POLICIES = [policy for policy in TopologyPolicy if policy is not TopologyPolicy.NONE]
+INIT = [ContainerSpec("init", {RESOURCE: 1}, init=True), ContainerSpec("main")]
+PANIC = (
+    "panic: runtime error: invalid memory address or nil pointer dereference: "
+    "devicemanager.(*ManagerImpl).generateDeviceTopologyHints: "
+    'resource "example.com/npu" has no device "npu0"'
+)
+
+
+async def _dead(kubelet: StandInKubelet, times: int = 1) -> None:
+    await kubelet.until(lambda view: view.count(EventKind.PANICKED, RESOURCE) == times, within=PATIENCE)
+    assert not kubelet.running
+    assert not kubelet.view().running
+
+
+async def _holder(
+    kubelet: StandInKubelet, advertise: StartPlugin, containers: list[ContainerSpec] | None = None
+) -> ScriptedPlugin:
+    """A plugin with one device of two free, and a pod that has npu0."""
+    plugin: ScriptedPlugin = await advertise(kubelet, BOTH[:1])
+    await kubelet.run_pod("pod-a", None if containers else {RESOURCE: 1}, containers=containers or ())
+    return plugin
+
+
+@pytest.mark.parametrize("wire", list(Wire))
+@pytest.mark.parametrize("containers", [None, INIT], ids=["main", "init"])
+async def test_after_a_restart_it_dies_of_a_holder_that_is_not_listed_until_it_is(
+    start_kubelet: StartKubelet, advertise: StartPlugin, containers: list[ContainerSpec] | None, wire: Wire
+) -> None:
+    kubelet = await start_kubelet(topology_policy=TopologyPolicy.BEST_EFFORT, wire=wire)
+    plugin = await _holder(kubelet, advertise, containers)
+    for times in (1, 2, 3):
+        if kubelet.running:
+            await kubelet.stop()
+        await kubelet.start()
+        await back(kubelet, plugin, BOTH[1:])
+        await _dead(kubelet, times)
+        await asyncio.wait_for(plugin.streams[-1].closed.wait(), PATIENCE)
+        assert stat.S_ISSOCK(kubelet.socket.stat().st_mode)
+        assert kubelet.view().pod("pod-a").running
+
+    event = kubelet.events_of(EventKind.PANICKED)[0]
+    assert (event.resource, event.ids, event.text) == (RESOURCE, ("npu0",), PANIC)
+    await kubelet.start()
+    await back(kubelet, plugin, [device("npu0", "Unhealthy", numa=[0]), *BOTH[1:]])
+    # It has looked by then: this admission has its turn after that.
+    await kubelet.run_pod("pod-b", {RESOURCE: 1})
+    assert kubelet.running
+
+
+async def test_the_first_list_counts_and_a_running_kubelet_does_not_look_again(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(topology_policy=TopologyPolicy.RESTRICTED)
+    plugin = await _holder(kubelet, advertise)
+    await kubelet.restart()
+    await back(kubelet, plugin, BOTH)
+
+    plugin.send(BOTH[1:])
+    await kubelet.until(lambda view: view.healthy(RESOURCE) == {"npu1"}, within=PATIENCE)
+    # Nor does it look at one pod when it admits another.
+    await kubelet.run_pod("pod-b", {RESOURCE: 1})
+
+    assert kubelet.running
+    assert kubelet.events_of(EventKind.PANICKED) == ()
+
+
+async def test_the_list_of_another_resource_is_no_reason(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet(topology_policy=TopologyPolicy.BEST_EFFORT)
+    await _holder(kubelet, advertise)
+    await kubelet.restart()
+
+    await advertise(kubelet, [device("x0", numa=[0])], resource=OTHER, socket="other.sock")
+
+    assert kubelet.running
+
+
+@pytest.mark.parametrize(
+    ("settings", "listed"),
+    [
+        ({"topology_policy": TopologyPolicy.NONE}, BOTH[1:]),
+        ({"topology_policy": TopologyPolicy.NONE, "dies_of_unlisted_holders": True}, BOTH[1:]),
+        ({"topology_policy": TopologyPolicy.BEST_EFFORT, "generation": Generation.A}, BOTH[1:]),
+        ({"topology_policy": TopologyPolicy.BEST_EFFORT, "dies_of_unlisted_holders": False}, BOTH[1:]),
+        # A resource none of whose devices has a topology is not asked for hints.
+        ({"topology_policy": TopologyPolicy.BEST_EFFORT}, devices("npu1")),
+        ({"topology_policy": TopologyPolicy.BEST_EFFORT}, []),
+    ],
+)
+async def test_others_live_on(
+    start_kubelet: StartKubelet, advertise: StartPlugin, settings: dict[str, object], listed: list[api.Device]
+) -> None:
+    kubelet = await start_kubelet(**settings)
+    plugin = await _holder(kubelet, advertise)
+    await kubelet.restart()
+
+    await back(kubelet, plugin, listed)
+    await kubelet.run_pod("pod-b")
+
+    assert kubelet.running
+
+
+@pytest.mark.parametrize("generation", [Generation.B, Generation.C])
+@pytest.mark.parametrize("policy", POLICIES)
+async def test_every_policy_and_both_newer_generations_do(
+    start_kubelet: StartKubelet, advertise: StartPlugin, generation: Generation, policy: TopologyPolicy
+) -> None:
+    kubelet = await start_kubelet(topology_policy=policy, generation=generation)
+    plugin = await _holder(kubelet, advertise)
+    await kubelet.restart()
+
+    await back(kubelet, plugin, BOTH[1:])
+
+    await _dead(kubelet)
+
+
+async def test_a_pod_that_is_over_is_no_holder(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
+    kubelet = await start_kubelet(topology_policy=TopologyPolicy.BEST_EFFORT)
+    plugin = await _holder(kubelet, advertise)
+    await kubelet.restart()
+    kubelet.finish_pod("pod-a")
+
+    await back(kubelet, plugin, BOTH[1:])
+    await kubelet.run_pod("pod-b", {RESOURCE: 1})
+
+    assert kubelet.running
+
+
+async def test_without_the_api_server_it_lives_until_that_is_back(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(topology_policy=TopologyPolicy.BEST_EFFORT)
+    plugin = await _holder(kubelet, advertise)
+    kubelet.stop_api_server()
+    await kubelet.restart()
+    await back(kubelet, plugin, BOTH[1:])
+    assert kubelet.running
+
+    assert await kubelet.start_api_server() == {}
+
+    await _dead(kubelet)
+
+
+async def test_a_pod_that_is_admitted_after_a_reboot_kills_it_too_and_stays_pending(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(topology_policy=TopologyPolicy.BEST_EFFORT)
+    plugin = await _holder(kubelet, advertise)
+    await kubelet.reboot(readmit=False)
+    await back(kubelet, plugin, BOTH[1:])
+
+    with pytest.raises(KubeletPanickedError) as caught:
+        await kubelet.readmit_pods()
+
+    assert (str(caught.value), caught.value.resource, caught.value.device) == (PANIC, RESOURCE, "npu0")
+    await _dead(kubelet)
+    assert kubelet.view().pod("pod-a").phase is Phase.PENDING
+
+
+async def test_what_an_init_container_leaves_to_the_next_must_still_be_listed(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet(topology_policy=TopologyPolicy.BEST_EFFORT)
+    plugin: ScriptedPlugin = await advertise(kubelet, BOTH[:1])
+
+    def allocate(request: api.AllocateRequest) -> api.AllocateResponse:
+        plugin.send(BOTH[1:])
+        return env_of_ids(request)
+
+    plugin.on_allocate = allocate
+    specs = [ContainerSpec("init", {RESOURCE: 1}, init=True), ContainerSpec("main", {RESOURCE: 1})]
+
+    # Whoever waits for its turn dies with it.
+    pods = (kubelet.run_pod("pod-a", containers=specs), kubelet.run_pod("pod-b", {RESOURCE: 1}))
+    results = await asyncio.wait_for(asyncio.gather(*pods, return_exceptions=True), PATIENCE)
+
+    assert [type(result) for result in results] == [KubeletPanickedError] * 2
+    await _dead(kubelet)
+    assert {pod.phase for pod in kubelet.view().pods.values()} == {Phase.PENDING}
