@@ -128,7 +128,8 @@ class ScriptedPlugin(DevicePluginServicer):
         self.on_prefer: Prefer = lambda _: None
         self.on_pre_start: Failure | None = None
         self.hangs = False
-        """Whether Allocate and PreStartContainer never answer."""
+        """Whether Allocate and PreStartContainer do not answer until `go_on` is set."""
+        self.go_on = asyncio.Event()
         self.asked_to_allocate = asyncio.Event()
         self.listed: list[api.Device] | None = None
         """What a stream begins with; None begins with silence."""
@@ -269,4 +270,4 @@ class ScriptedPlugin(DevicePluginServicer):
 
     async def _hang(self) -> None:
         if self.hangs:
-            await asyncio.Event().wait()
+            await self.go_on.wait()

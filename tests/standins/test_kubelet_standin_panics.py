@@ -211,3 +211,22 @@ async def test_what_an_init_container_leaves_to_the_next_must_still_be_listed(
     assert [type(result) for result in results] == [KubeletPanickedError] * 2
     await _dead(kubelet)
     assert {pod.phase for pod in kubelet.view().pods.values()} == {Phase.PENDING}
+
+
+@pytest.mark.parametrize("dies", [True, False])
+async def test_a_device_that_leaves_the_list_during_its_allocate_kills_it_on_demand_whatever_the_policy(
+    start_kubelet: StartKubelet, advertise: StartPlugin, *, dies: bool
+) -> None:
+    kubelet = await start_kubelet(dies_of_unlisted_grants=dies)
+    plugin: ScriptedPlugin = await advertise(kubelet, devices("npu0"))
+    plugin.hangs = True
+    pod = asyncio.create_task(kubelet.run_pod("pod-a", {RESOURCE: 1}))
+    await asyncio.wait_for(plugin.asked_to_allocate.wait(), PATIENCE)
+    plugin.send(devices("npu1"))
+    await kubelet.until(lambda view: view.healthy(RESOURCE) == {"npu1"}, within=PATIENCE)
+
+    plugin.go_on.set()
+    (result,) = await asyncio.wait_for(asyncio.gather(pod, return_exceptions=True), PATIENCE)
+
+    assert isinstance(result, KubeletPanickedError) == dies
+    assert kubelet.running != dies

@@ -131,6 +131,7 @@ class Admission:
         if answer is None:
             return False
         response = await self._allocate(demand, answer)
+        self._check_still_listed(demand.resource, answer)
         held = Held(by_numa(answer, numa), response.SerializeToString())
         desk.holdings.insert(Holding(demand.pod_uid, demand.container, demand.resource, held))
         return True
@@ -176,6 +177,13 @@ class Admission:
         lacking = sorted(topology.unlisted(ids, self._listing(resource).numa))
         if lacking and self._desk.settings.dies_of_unlisted:
             self._panic = KubeletPanickedError(resource, lacking[0])
+            raise self._panic
+
+    def _check_still_listed(self, resource: str, ids: frozenset[str]) -> None:
+        """As newer kubelets look up the NUMA nodes of what was just allocated, in the list as it is by then."""
+        lacking = sorted(ids.difference(self._listing(resource).numa))
+        if lacking and self._desk.settings.dies_of_unlisted_grants:
+            self._panic = KubeletPanickedError(resource, lacking[0], "allocateContainerResources")
             raise self._panic
 
     async def _preferred(self, resource: str, question: Question) -> frozenset[str]:

@@ -55,12 +55,12 @@ class KubeletPanickedError(StandInError):
         device: The device that the plugin's list lacks.
     """
 
-    def __init__(self, resource: str, device: str) -> None:
+    def __init__(self, resource: str, device: str, function: str = "generateDeviceTopologyHints") -> None:
         self.resource = resource
         self.device = device
         super().__init__(
             "panic: runtime error: invalid memory address or nil pointer dereference: "
-            "devicemanager.(*ManagerImpl).generateDeviceTopologyHints: "
+            f"devicemanager.(*ManagerImpl).{function}: "
             f"resource {gotext.quote(resource)} has no device {gotext.quote(device)}"
         )
 

@@ -72,6 +72,9 @@ class KubeletSettings:
     topology_policy: TopologyPolicy = TopologyPolicy.NONE
     dies_of_unlisted_holders: bool | None = None
     """Whether hints for a device that the plugin's list lacks are the kubelet's death (B from 1.34 on, and C)."""
+    dies_of_unlisted_grants: bool = False
+    """Whether a device that leaves the list between the kubelet's choice and the plugin's answer to Allocate is the
+    kubelet's death, under every policy. Read in the source of 1.37; never seen, so only on demand."""
     numa_nodes: tuple[int, ...] = (0, 1)
     """The machine's NUMA nodes, ascending."""
     listen_delay: float = 0.0
