@@ -1,5 +1,7 @@
 """Cards and their device files as values."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,6 +154,24 @@ def test_the_order_of_files_is_total(device: Device) -> None:
 def test_a_card_finds_its_files_by_name(device: Device) -> None:
     assert all(device.file(file.name) is file for file in device.files)
     assert device.file(f"npu{device.index}nothing") is None
+
+
+@given(device=devices())
+def test_a_card_lacks_the_files_that_its_family_can_have_and_the_card_has_not(device: Device) -> None:
+    possible = set(device.spec.granted_suffixes) | {f"pe{cores}" for cores in device.spec.core_files}
+    there = {file.suffix for file in device.files}
+    assert set(device.absent_files) == {device.name + suffix for suffix in possible - there}
+    assert len(device.absent_files) == len(set(device.absent_files))
+
+
+@given(device=devices())
+def test_a_card_can_be_opened_if_a_core_file_is_there_or_could_not_be_looked_at(device: Device) -> None:
+    bare = replace(device, files=tuple(file for file in device.files if not file.is_pe_file))
+    assert device.has_core_file is (device.files != bare.files)
+    for name, expected in (("npu0pe0", True), ("npu0_mgmt", False)):
+        path = f"/dev/{name}".replace("npu0", device.name)
+        unread = Unreadable(device.name, path, Reason.ACCESS, "EACCES")
+        assert replace(bare, unreadable=(unread,)).has_core_file is expected
 
 
 def test_cards_of_two_families_may_share_a_name_but_not_a_key() -> None:

@@ -4,6 +4,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,19 @@ from npu_core.cores import CoreRange
 from npu_core.device import Device
 from npu_core.errors import FormatError, HostError, UsageError
 from npu_core.health import Vitals
+from npu_core.identity import is_same_card, is_same_function
 from npu_core.sensors import Quantity
-from npu_core.testing import FakeCard, FakeHost, ImpossibleHostError, SensorPlan, rngd, warboy
+from npu_core.testing import (
+    CardPlan,
+    FakeCard,
+    FakeHost,
+    ImpossibleHostError,
+    SensorPlan,
+    Simulation,
+    rngd,
+    second_entry,
+    warboy,
+)
 from npu_core.testing.layout import ERROR_KINDS, WRITE_ONLY
 
 Eventually = Callable[[Callable[[], bool]], None]
@@ -358,3 +370,79 @@ def test_a_new_family_comes_with_a_new_card(tmp_path: Path) -> None:
     assert host.card(Arch.RENEGADE, 0) is card
     assert host.cards[1] is card
     assert card.present
+
+
+def test_a_card_that_returns_under_another_number_is_the_card_that_it_was(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), warboy(1))
+    card, before = host.card(Arch.WARBOY, 0), host.open().inventory().devices[0]
+    card.set_attribute("device_sn", "WRITTEN-LATER")
+    host.renumber(card, 2)
+    other, after = host.open().inventory().devices
+    assert (other.name, after.name, host.card(Arch.WARBOY, 2)) == ("npu1", "npu2", card)
+    assert (after.uuid, after.serial, after.pci) == (before.uuid, "WRITTEN-LATER", before.pci)
+    assert (before.dev, after.dev) == ("509:0", "511:0")
+    assert {file.card for file in after.files} == {"npu2"}
+    assert len(after.files) == len(before.files)
+    assert is_same_card(replace(before, serial=None), after)
+    assert not list(tmp_path.rglob("npu0*"))
+    card.die()
+    assert not host.open().alive(after)
+
+
+def test_a_card_that_is_away_may_return_under_another_number(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, rngd(0))
+    host.cards[0].disappear()
+    host.renumber(host.cards[0], 3)
+    assert [device.name for device in host.open().inventory().devices] == ["npu3"]
+
+
+def test_a_number_that_another_card_has_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), warboy(1))
+    host.card(Arch.WARBOY, 1).disappear()
+    before = host.open().inventory()
+    with pytest.raises(ImpossibleHostError, match="warboy npu1 is taken by 2 cards"):
+        host.renumber(host.card(Arch.WARBOY, 0), 1)
+    assert host.open().inventory() == before
+
+
+def test_a_second_entry_of_a_card_has_the_cards_function_and_device_number(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, second_entry(warboy(0), 1), warboy(0))
+    first, second = host.open().inventory().devices
+    assert (first.pci, first.dev) == (second.pci, second.dev)
+    assert is_same_function(first, second)
+    assert len(first.files) == len(second.files) == 12
+    Simulation(host).step(1.0)
+    host.card(Arch.WARBOY, 1).disappear()
+    assert host.open().inventory().devices == (first,)
+    host.card(Arch.WARBOY, 1).reappear()
+    assert host.open().inventory().devices == (first, second)
+
+
+def test_a_virtual_function_names_its_card(tmp_path: Path) -> None:
+    virtual = warboy(1, pci="0000:17:00.1", physical_function="0000:17:00.0")
+    card, function = FakeHost(tmp_path, warboy(0), virtual).open().inventory().devices
+    assert (card.physical_function, function.physical_function) == (None, card.pci)
+    assert (tmp_path / "sys/bus/pci/devices/0000:17:00.1/physfn/vendor").read_text() == "0x1ed2\n"
+
+
+@pytest.mark.parametrize("plan", [warboy(0), rngd(0, absent_files=frozenset({"dmar"}))], ids=["warboy", "rngd"])
+def test_device_files_may_appear_one_after_another_with_the_channels_last(tmp_path: Path, plan: CardPlan) -> None:
+    host = FakeHost(tmp_path)
+    card = host.plug(plan, with_files=False)
+    seen = []
+    for suffix in card.make_files():
+        seen.append(suffix)
+        (device,) = host.open().inventory().devices
+        assert {file.suffix for file in device.files} == set(seen)
+    assert sorted(plan.name + suffix for suffix in seen) == sorted(plan.file_names)
+    assert all(suffix.startswith("ch") for suffix in seen[-plan.spec.channel_count :])
+    assert list(card.make_files()) == []
+
+
+def test_a_host_may_show_a_card_without_any_of_its_device_files(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), warboy(1))
+    host.card(Arch.WARBOY, 1).remove_files()
+    assert [len(device.files) for device in host.open().inventory().devices] == [12, 0]
+    host.card(Arch.WARBOY, 1).disappear()
+    host.card(Arch.WARBOY, 1).reappear()
+    assert [len(device.files) for device in host.open().inventory().devices] == [12, 0]

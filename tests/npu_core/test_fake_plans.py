@@ -11,7 +11,7 @@ from npu_core.device import ComponentVersion
 from npu_core.errors import UsageError
 from npu_core.parse.mgmt import parse_device_state
 from npu_core.sensors import Quantity
-from npu_core.testing import CardPlan, FakeHost, ImpossibleHostError, SensorPlan, rngd, warboy
+from npu_core.testing import CardPlan, FakeHost, ImpossibleHostError, SensorPlan, rngd, second_entry, warboy
 from npu_core.testing.plan import check_together
 
 TWICE = (SensorPlan(Quantity.POWER, 1, "a", 0), SensorPlan(Quantity.POWER, 1, "b", 0))
@@ -34,6 +34,26 @@ IMPOSSIBLE: dict[str, tuple[Callable[[], list[CardPlan]], str]] = {
     "two cards in one slot": (
         lambda: [warboy(0), rngd(0, pci=warboy(0).pci)],
         "PCI address 0000:17:00.0 is taken by 2 cards",
+    ),
+    "a virtual function of itself": (
+        lambda: [warboy(0, physical_function="0000:17:00.0")],
+        "0000:17:00.0 cannot be a virtual function of 0000:17:00.0",
+    ),
+    "a virtual function of a card on another bus tree": (
+        lambda: [warboy(0, physical_function="0001:17:00.0")],
+        "0000:17:00.0 cannot be a virtual function of 0001:17:00.0",
+    ),
+    "a virtual function of no address": (lambda: [warboy(0, physical_function="npu1")], "is not a PCI address"),
+    "a second entry of itself": (lambda: [second_entry(warboy(0), 0)], "a second entry has another card's"),
+    "a second entry with sensors": (lambda: [warboy(0), warboy(1, entry_of=0)], "a second entry has another card's"),
+    "a second entry of no card": (lambda: [second_entry(warboy(0), 1)], "npu1 is a second entry of npu0, not a card"),
+    "a second entry of a second entry": (
+        lambda: [warboy(0), second_entry(warboy(0), 1), second_entry(second_entry(warboy(0), 1), 2)],
+        "npu2 is a second entry of npu1, not a card there",
+    ),
+    "a second entry in another slot": (
+        lambda: [warboy(0), replace(second_entry(warboy(0), 1), pci="0000:01:00.0")],
+        "npu1 is a second entry of npu0, not a card there",
     ),
     "a file that is no field": (lambda: [warboy(0, colour="red")], "a card has no field colour"),
 }

@@ -27,16 +27,31 @@ FIELDS = {
     "soc_rev": ("soc_rev", "product"),
     "device_uuid": ("uuid",),
     "device_sn": ("serial",),
-    "busname": ("pci", "numa_node"),
+    "busname": ("pci", "numa_node", "physical_function"),
     "dev": ("dev",),
     "version": ("driver",),
     "fw_version": ("firmware",),
     "platform_type": (),
     "numa_node": ("numa_node",),
+    "physfn": ("physical_function",),
 }
 """What a device does not know if an attribute cannot be read."""
 
-ALL_FIELDS = ("product", "soc_rev", "uuid", "serial", "pci", "numa_node", "dev", "driver", "firmware")
+ALL_FIELDS = (
+    "product",
+    "soc_rev",
+    "uuid",
+    "serial",
+    "pci",
+    "numa_node",
+    "dev",
+    "driver",
+    "firmware",
+    "physical_function",
+)
+
+OF_THE_PCI_FUNCTION = ("numa_node", "physfn")
+VIRTUAL = warboy(0, pci="0000:17:00.1", physical_function="0000:17:00.0")
 
 every_fault = pytest.mark.parametrize(("fault", "reason"), list(FAULTS.values()), ids=list(FAULTS))
 every_attribute = pytest.mark.parametrize("attribute", list(FIELDS))
@@ -45,13 +60,13 @@ every_attribute = pytest.mark.parametrize("attribute", list(FIELDS))
 def look(root: Path, pattern: str, fault: Fault) -> tuple[Device, ...]:
     fs = FaultyFS()
     fs.put(pattern, fault)
-    inventory = FakeHost(root, warboy(0), warboy(1), rngd(0)).open(fs).inventory()
+    inventory = FakeHost(root, VIRTUAL, warboy(1), rngd(0)).open(fs).inventory()
     assert inventory.rejected == ()
     return inventory.devices
 
 
 def test_every_attribute_that_identifies_a_card_is_tried() -> None:
-    assert {*IDENTITY_ATTRIBUTES, "numa_node"} == set(FIELDS)
+    assert {*IDENTITY_ATTRIBUTES, *OF_THE_PCI_FUNCTION} == set(FIELDS)
 
 
 @every_attribute
@@ -59,8 +74,8 @@ def test_every_attribute_that_identifies_a_card_is_tried() -> None:
 def test_a_card_is_kept_and_says_which_attribute_could_not_be_read(
     tmp_path: Path, attribute: str, fault: Fault, reason: Reason
 ) -> None:
-    first = warboy(0)
-    pattern = f"*/{first.pci}/numa_node" if attribute == "numa_node" else f"*/npu0_mgmt/{attribute}"
+    directory = VIRTUAL.pci if attribute in OF_THE_PCI_FUNCTION else "npu0_mgmt"
+    pattern = f"*/{directory}/{attribute}"
     device, *others = look(tmp_path, pattern, fault)
     (failure,) = device.unreadable
     assert (failure.card, failure.subject, failure.reason) == ("npu0", attribute, reason)

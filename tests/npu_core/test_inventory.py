@@ -33,6 +33,7 @@ def test_a_warboy_card_is_all_that_its_driver_says(tmp_path: Path) -> None:
     assert device.dev == "509:0"
     assert device.driver == ComponentVersion.parse("1.9.2, 3def9c2")
     assert device.firmware == ComponentVersion.parse("1.6.0, c1bebfd")
+    assert device.physical_function is None
     assert device.unreadable == ()
 
 
@@ -69,6 +70,20 @@ def test_numbers_may_have_holes_and_two_digits(tmp_path: Path) -> None:
     inventory = host.open().inventory()
     assert [device.name for device in inventory.devices] == ["npu1", "npu6", "npu7", "npu10", "npu12"]
     assert [device.serial for device in inventory.devices] == [f"WBYB0236FH{n:06d}" for n in (1, 6, 7, 10, 12)]
+
+
+def test_a_virtual_function_says_which_card_it_belongs_to(tmp_path: Path) -> None:
+    plan = warboy(0, pci="0000:17:00.1", physical_function="0000:17:00.0")
+    (device,) = FakeHost(tmp_path, plan).open().inventory().devices
+    assert (device.physical_function, device.unreadable) == (PciAddress.parse("0000:17:00.0"), ())
+
+
+def test_a_link_to_a_physical_function_that_names_no_address_is_told(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    (tmp_path / "sys/bus/pci/devices/0000:17:00.0/physfn").symlink_to("../elsewhere")
+    (device,) = host.open().inventory().devices
+    assert device.physical_function is None
+    assert [(item.subject, item.reason) for item in device.unreadable] == [("physfn", Reason.FORMAT)]
 
 
 def test_two_families_may_use_one_number(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from npu_core.kubelet import Holding, PodResourcesError, list_holdings
+from npu_core.claims import Container
+from npu_core.kubelet import Holding, PodListing, PodResourcesError, holdings, list_holdings
+from npu_core.kubelet._podresources import podresources_pb2 as pb
 from standins.kubelet import (
     ContainerSpec,
     KubeletSettings,
@@ -75,16 +77,16 @@ async def test_every_device_of_every_container_is_told_with_whom_it_is(kubelet: 
     await kubelet.run_pod("pod-b", {RESOURCE: 1})
     await kubelet.run_pod("pod-c")
 
-    holdings = await list_holdings(socket, PATIENCE)
+    held = await list_holdings(socket, PATIENCE)
 
-    assert {(each.namespace, each.pod, each.container, each.resource) for each in holdings} == {
+    assert {(each.namespace, each.pod, each.container, each.resource) for each in held} == {
         ("team", "pod-a", "one", RESOURCE),
         ("team", "pod-a", "one", OTHER),
         ("team", "pod-a", "two", RESOURCE),
         ("default", "pod-b", "main", RESOURCE),
     }
-    held = [device for each in holdings if each.resource == RESOURCE for device in each.device_ids]
-    assert sorted(held) == ["npu0", "npu1", "npu2", "npu3"]
+    ids = [device for each in held if each.resource == RESOURCE for device in each.device_ids]
+    assert sorted(ids) == ["npu0", "npu1", "npu2", "npu3"]
 
 
 async def test_a_pod_that_is_over_counts_only_where_the_kubelet_lists_it(kubelet: StandInKubelet, socket: str) -> None:
@@ -140,5 +142,30 @@ async def test_a_kubelet_that_takes_too_long_is_given_up(kubelet: StandInKubelet
 async def test_a_kubelet_that_restarts_is_asked_again_without_further_ado(kubelet: StandInKubelet, socket: str) -> None:
     admitted = await kubelet.run_pod("pod", {RESOURCE: 2})
     await kubelet.restart()
-    holdings = await list_holdings(socket, PATIENCE)
-    assert {device for each in holdings for device in each.device_ids} == set(admitted.device_ids)
+    held = await list_holdings(socket, PATIENCE)
+    assert {device for each in held for device in each.device_ids} == set(admitted.device_ids)
+
+
+@pytest.mark.parametrize(("nodes", "node"), [([], None), ([-1], None), ([-1, 1], 1), ([0], 0)])
+def test_a_node_below_zero_is_none(nodes: list[int], node: int | None) -> None:
+    """As kubelets 1.20 and 1.21 tell it of a device without a node."""
+    topology = pb.TopologyInfo(nodes=[pb.NUMANode(ID=each) for each in nodes])
+    devices = pb.ContainerDevices(resource_name=RESOURCE, device_ids=["npu0"], topology=topology)
+    (claim,) = holdings._claims(Container("team", "pod", "main"), pb.ContainerResources(devices=[devices]))
+    assert claim.numa_node == node
+
+
+@pytest.mark.parametrize(
+    ("pods", "node_name", "knows"),
+    [
+        ((), "node1", False),
+        (("kube-proxy-node1",), "node1", False),
+        (("kube-proxy-node1", "plugin-x7f2p"), "node1", True),
+        (("kube-proxy-node1",), None, True),
+        ((), None, False),
+    ],
+)
+def test_a_kubelet_that_lists_its_static_pods_alone_does_not_know_its_pods(
+    pods: tuple[str, ...], node_name: str | None, *, knows: bool
+) -> None:
+    assert PodListing(pods=frozenset(("kube-system", pod) for pod in pods)).knows_pods(node_name) is knows

@@ -59,15 +59,49 @@ def test_a_host_may_have_no_cards(tmp_path: Path) -> None:
     [
         (["host", "--warboy", "257"], "cannot simulate this host: card index 256: expected 0-255"),
         (["file/host", "--rngd", "1"], "cannot simulate this host: [Errno 20]"),
+        (["other"], "cannot simulate this host: "),
     ],
 )
 def test_a_host_that_cannot_be_simulated_is_exit_status_1_and_a_message(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "other/dev/precious").mkdir(parents=True)
     ended = run(str(tmp_path / arguments[0]), *arguments[1:])
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith(message)
+    assert not (tmp_path / "host").exists()
+    assert (tmp_path / "other/dev/precious").exists()
+
+
+def test_a_second_run_leaves_no_card_of_the_first(tmp_path: Path) -> None:
+    for cards in (("--warboy", "3", "--rngd", "1"), ("--warboy", "1")):
+        ended = run(str(tmp_path), *cards)
+        assert (ended.returncode, ended.stderr) == (0, "")
+    assert [device.name for device in Host(f"{tmp_path}/sys", f"{tmp_path}/dev").inventory().devices] == ["npu0"]
+    assert [file.name for file in (tmp_path / "dev").iterdir() if not file.name.startswith("npu0")] == []
+
+
+def test_a_host_that_is_refused_leaves_the_one_of_the_run_before(tmp_path: Path) -> None:
+    assert run(str(tmp_path), "--warboy", "1").returncode == 0
+    assert run(str(tmp_path), "--warboy", "300").returncode == 1
+    assert len(Host(f"{tmp_path}/sys", f"{tmp_path}/dev").inventory().devices) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--warboy", "-1"], "argument --warboy: '-1' is no number of 0 or more"),
+        (["--rngd", "x"], "argument --rngd: 'x' is no number of 0 or more"),
+        (["--numa", "0"], "argument --numa: '0' is no number of 1 or more"),
+    ],
+)
+def test_a_number_of_cards_that_cannot_be_is_refused_with_the_option(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    ended = run(str(tmp_path / "host"), *arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert message in ended.stderr
     assert not (tmp_path / "host").exists()
 
 
@@ -97,7 +131,7 @@ def test_a_live_host_moves_until_it_is_told_to_end(
         process.send_signal(ending)
         assert process.wait(DEADLINE) == 0
         assert process.stderr.read() == ""
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["dev", "proc", "sys"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".simulated-host", "dev", "proc", "sys"]
 
 
 def test_it_can_be_told_to_end_as_soon_as_it_has_spoken(tmp_path: Path) -> None:

@@ -90,6 +90,27 @@ def test_device_files_that_went_away_are_named_in_order(tmp_path: Path) -> None:
     assert look(host) == Vitals(present=True, alive=True)
 
 
+@every_family
+def test_a_card_that_never_had_a_core_file_here_lacks_every_one(tmp_path: Path, plan: CardPlan) -> None:
+    host = FakeHost(tmp_path, plan)
+    host.cards[0].remove_files()
+    (device,) = host.open().inventory().devices
+    seen = host.open().vitals(device)
+    assert seen == Vitals(
+        present=True, alive=True, missing_files=tuple(f"npu0pe{cores}" for cores in plan.spec.core_files)
+    )
+    assert judge(seen).status is HealthStatus.UNHEALTHY
+    host.cards[0].restore_file("pe0")
+    assert host.open().vitals(device) == Vitals(present=True, alive=True)
+
+
+def test_a_core_file_that_cannot_be_looked_at_is_not_missing(tmp_path: Path) -> None:
+    host, fs = FakeHost(tmp_path, warboy(0)), FaultyFS()
+    fs.put("*/dev/npu0pe*", EACCES)
+    (device,) = host.open(fs).inventory().devices
+    assert host.open(fs).vitals(device) == Vitals(present=True, alive=True)
+
+
 def test_a_dead_card_is_dead_even_if_its_device_files_cannot_be_listed(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0))
     (device,) = host.open().inventory().devices

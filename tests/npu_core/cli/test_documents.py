@@ -19,7 +19,7 @@ FULL = [
     *INFO[:-1],
     *("product", "uuid", "serial", "firmware", "driver", "soc_revision", "numa_node", "pe_count"),
     *("alive", "health", "health_reasons", "uptime_seconds", "performance_mode", "clocks", "error_counts"),
-    *("throttle_reason", "sensors", "device_files", "machine", "unreadable"),
+    *("throttle_reason", "sensors", "device_files", "absent_device_files", "machine", "unreadable"),
 ]
 COMMANDS = [("info",), ("info", "--full"), ("list",), ("ps",), ("top", "--once", "--interval", "0.1"), ("version",)]
 

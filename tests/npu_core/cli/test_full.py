@@ -11,8 +11,9 @@ from npu_core.cli.sheet import machine_line, sheet
 from npu_core.cli.survey import DEADLINE, Sighting, Surveyor
 from npu_core.cli.table import render
 from npu_core.errors import ReadFailedError
+from npu_core.health import HealthStatus
 from npu_core.machine import Machine
-from npu_core.testing import EACCES, EIO, ENODEV, Blocked, FakeHost, Fault, FaultyFS, rngd, warboy
+from npu_core.testing import EACCES, EIO, ENODEV, Blocked, FakeHost, Fault, FaultyFS, rngd, second_entry, warboy
 
 Npuctl = Callable[..., "CompletedProcess[str]"]
 
@@ -120,7 +121,10 @@ def test_a_card_that_hangs_has_a_sheet_too(one_warboy: FakeHost) -> None:
         blocked.release()
     found = rows(sighting)
     assert found["Serial"] == found["Uptime"] == ["unreadable: the card did not answer within 0.5 s"]
-    assert found["Health"][0] == "unknown"
+    assert found["Health"][:2] == [
+        "unhealthy",
+        "cannot tell whether the card is alive: the card did not answer within 0.5 s",
+    ]
     assert found["Device files"][0].startswith("npu0_bar0 ")
     assert [item.subject for item in details.unreadable(sighting)] == ["card"]
 
@@ -129,3 +133,35 @@ def test_the_machine_may_be_silent_or_unreadable() -> None:
     assert machine_line(Machine()) == "Machine: not given"
     assert machine_line(Machine(name="R750")) == "Machine: R750"
     assert machine_line(ReadFailedError("EIO")) == "Machine: unreadable: EIO"
+
+
+def test_a_card_of_which_nobody_can_tell_whether_it_lives_is_shown_as_the_device_plugin_shows_it(
+    one_warboy: FakeHost,
+) -> None:
+    health = look(one_warboy, alive=EIO).seen.health
+    assert health.status is HealthStatus.UNHEALTHY
+    assert health.reasons[0].startswith("cannot tell whether the card is alive: EIO")
+
+
+def test_device_files_that_the_card_lacks_are_named(tmp_path: Path, npuctl: Npuctl) -> None:
+    host = FakeHost(tmp_path, warboy(0, absent_files=frozenset({"ch3", "pe1"})))
+    sighting = look(host)
+    assert rows(sighting)["Absent files"] == ["npu0ch3 npu0pe1"]
+    assert details.document(sighting, Machine())["absent_device_files"] == ["npu0ch3", "npu0pe1"]
+    assert "Absent files" not in rows(look(FakeHost(tmp_path / "whole", warboy(0))))
+    assert npuctl(host, "info", "--full").stderr == ""
+
+
+def test_cards_that_are_not_given_out_are_noted_with_the_reason(tmp_path: Path, npuctl: Npuctl) -> None:
+    virtual = warboy(2, pci="0000:17:00.1", physical_function=warboy(0).pci)
+    host = FakeHost(tmp_path, warboy(0), second_entry(warboy(0), 1), virtual, rngd(0))
+    host.card(Arch.RENEGADE, 0).remove_files()
+    full = npuctl(host, "info", "--full")
+    for answer in (npuctl(host, "info"), full):
+        assert answer.returncode == 0
+        assert answer.stderr.splitlines() == [
+            "npuctl: warboy npu1 is the same hardware as npu0",
+            "npuctl: warboy npu2 is the same hardware as npu0",
+            "npuctl: renegade npu0 cannot be used here: none of its core device files exists",
+        ]
+    assert "device file npu0pe0 is missing" in full.stdout

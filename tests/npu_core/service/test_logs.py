@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npu_core.service.logs import EventLog, LogFormat, LogLevel, configure
+from npu_core.service.logs import EventLog, LogFormat, LogLevel, configure, without_numbers
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -193,3 +193,16 @@ def test_without_a_stream_lines_go_to_standard_error(capsys: pytest.CaptureFixtu
     out, err = capsys.readouterr()
     assert out == ""
     assert err.endswith(" INFO here\n")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ("begun 4 s ago", "begun 17 s ago", True),
+        ("within 0.5 s", "within 2 s", True),
+        ("begun 4 s ago", "no answer", False),
+        ("", "", True),
+    ],
+)
+def test_reasons_that_differ_in_numbers_only_are_one_reason(one: str, other: str, *, equal: bool) -> None:
+    assert (without_numbers(one) == without_numbers(other)) is equal

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from npu_core.holders import Holder, Holders, find_holders
     from npu_core.host import Host
     from npu_core.hostfs import HostFS, RealFS
+    from npu_core.identity import carried_over, doubles, is_another_card, is_same_card, is_same_hardware
     from npu_core.machine import Machine
     from npu_core.partition import FUSION, SINGLE, Partitioning, Unit, UnitId, units_of
     from npu_core.sensors import Quantity, Reading, Readings, Sensor, distinct_labels
@@ -108,8 +109,13 @@ __all__ = [
     "Utilization",
     "Vitals",
     "__version__",
+    "carried_over",
     "distinct_labels",
+    "doubles",
     "find_holders",
+    "is_another_card",
+    "is_same_card",
+    "is_same_hardware",
     "judge",
     "units_of",
 ]
@@ -125,6 +131,7 @@ _PARTS = {
     "holders": "Holder Holders find_holders",
     "host": "Host",
     "hostfs": "HostFS RealFS",
+    "identity": "carried_over doubles is_another_card is_same_card is_same_hardware",
     "machine": "Machine",
     "partition": "FUSION SINGLE Partitioning Unit UnitId units_of",
     "sensors": "Quantity Reading Readings Sensor distinct_labels",

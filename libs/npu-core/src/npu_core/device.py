@@ -134,6 +134,8 @@ class Device:
         firmware: version of the firmware, or None.
         driver: version of the driver, or None.
         soc_rev: revision of the silicon, ``B0``, or None.
+        physical_function: PCI address of the physical function that this virtual function belongs to; None for a card
+            that is no virtual function, or whose PCI entry could not be read.
         files: the device files that exist, in the order of :func:`file_order`.
         unreadable: attributes that exist but could not be read; the fields they feed are None.
     """
@@ -149,6 +151,7 @@ class Device:
     firmware: ComponentVersion | None = None
     driver: ComponentVersion | None = None
     soc_rev: str | None = None
+    physical_function: PciAddress | None = None
     files: tuple[DeviceFile, ...] = ()
     unreadable: tuple[Unreadable, ...] = field(default=())
 
@@ -172,9 +175,33 @@ class Device:
         """Every core of the card."""
         return self.spec.cores
 
+    @property
+    def absent_files(self) -> tuple[str, ...]:
+        """Names of the device files that cards of the family can have and this one lacks.
+
+        The driver may not have made them yet, or may be one that never makes them.
+        """
+        there = {file.suffix for file in self.files}
+        cores = (f"pe{cores}" for cores in self.spec.core_files)
+        return tuple(self.name + suffix for suffix in (*self.spec.granted_suffixes, *cores) if suffix not in there)
+
+    @property
+    def has_core_file(self) -> bool:
+        """Whether a file exists that opens cores of the card, be it one that could not be looked at.
+
+        Nothing of a card without such a file can be used here, whatever /sys says: a container may be given all of /sys
+        and a part of /dev.
+        """
+        return _has_core_file(self.name, self.files, self.unreadable)
+
     def file(self, name: str) -> DeviceFile | None:
         """The device file called ``name``, if it exists."""
         return next((file for file in self.files if file.name == name), None)
+
+
+def _has_core_file(card: str, files: tuple[DeviceFile, ...], unreadable: tuple[Unreadable, ...]) -> bool:
+    unseen = (item.subject.rpartition("/")[2] for item in unreadable)
+    return any(file.is_pe_file for file in files) or any(name.startswith(f"{card}pe") for name in unseen)
 
 
 def file_order(file: DeviceFile) -> tuple[bool, tuple[int, ...], str]:
@@ -210,6 +237,11 @@ class FoundCard:
     def key(self) -> CardKey:
         """Unique on a host."""
         return (self.arch, self.index)
+
+    @property
+    def has_core_file(self) -> bool:
+        """See :attr:`Device.has_core_file`."""
+        return _has_core_file(self.name, self.files, self.unreadable)
 
 
 @dataclass(frozen=True, slots=True)

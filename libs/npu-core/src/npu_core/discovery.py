@@ -111,6 +111,7 @@ def _device(tree: HostTree, card: FoundCard, attributes: mgmt.Attributes) -> Dev
         firmware=mgmt.version_of(attributes, "fw_version"),
         driver=mgmt.version_of(attributes, "version"),
         soc_rev=mgmt.text_of(attributes, "soc_rev"),
+        physical_function=fields.kept("physfn", lambda: None if pci is None else _physical_function(tree, pci)),
         files=card.files,
         unreadable=(*card.unreadable, *fields.unreadable),
     )
@@ -128,6 +129,16 @@ def _numa_node(tree: HostTree, pci: PciAddress) -> int | None:
         return tree.read(f"{tree.pci_dir(pci)}/numa_node", mgmt.parse_numa_node)
     except MissingError:
         return None
+
+
+def _physical_function(tree: HostTree, pci: PciAddress) -> PciAddress | None:
+    """The function that a virtual function belongs to. Source: the link ``physfn`` of the kernel's PCI driver."""
+    path = f"{tree.pci_dir(pci)}/physfn"
+    try:
+        target = tree.fs.read_link(path)
+    except MissingError:
+        return None
+    return PciAddress.parse(target.rpartition("/")[2])
 
 
 def _failures(card: str, attributes: mgmt.Attributes) -> Iterator[Unreadable]:

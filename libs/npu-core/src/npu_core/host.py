@@ -109,6 +109,9 @@ class Host:
             # A death is a death, whether or not the device files can be counted.
             return Vitals(present, life if life is False else error)
         missing = tuple(file.name for file in device.files if file.name not in there)
+        if present and not missing and not device.has_core_file:
+            every = [f"{device.name}pe{cores}" for cores in device.spec.core_files]
+            missing = () if there.intersection(every) else tuple(every)
         return Vitals(present, life, missing)
 
     def _life(self, device: Device) -> bool | HostError | None:

@@ -10,7 +10,7 @@ from npu_core.cli.survey import Sighting, Survey, Surveyor, attempt
 from npu_core.counters import Clock, ErrorCounter
 from npu_core.device import ComponentVersion, Device
 from npu_core.errors import HostError, Reason, Unreadable
-from npu_core.health import HealthReport, Vitals, judge
+from npu_core.health import HealthState, Vitals, judge
 from npu_core.host import Host
 from npu_core.machine import Machine
 from npu_core.sensors import Quantity, Readings, distinct_labels
@@ -38,9 +38,9 @@ class Details:
     readings: Readings
 
     @property
-    def health(self) -> HealthReport:
-        """The judgement of this one look."""
-        return judge(self.vitals)
+    def health(self) -> HealthState:
+        """What the device plugin would make of this one look at a card that it did not know before."""
+        return HealthState().after(judge(self.vitals), now=0.0)
 
     @property
     def alive(self) -> bool | None:
@@ -99,6 +99,7 @@ def document(sighting: Sighting[Details], machine: Machine | HostError) -> dict[
         **_state(details),
         "sensors": _sensors(details.readings),
         "device_files": [file.path for file in device.files],
+        "absent_device_files": list(device.absent_files),
         "machine": None if isinstance(machine, HostError) else {"vendor": machine.vendor, "name": machine.name},
         "unreadable": unreadable_list(unreadable(sighting)),
     }

@@ -6,7 +6,7 @@ from typing import TypeVar
 from npu_core.cli.details import Details
 from npu_core.cli.survey import CARD, Sighting
 from npu_core.cli.table import Cell, Column, Row, Style, Table, aligned, row
-from npu_core.cli.words import duration, file_list, frequency, measurement
+from npu_core.cli.words import duration, file_list, frequency, measurement, name_list
 from npu_core.counters import Clock, ErrorCounter
 from npu_core.device import Device
 from npu_core.errors import HostError, Reason
@@ -114,3 +114,5 @@ def _sensors(readings: Readings) -> Iterator[Row]:
 
 def _files(device: Device) -> Iterator[Row]:
     yield row("Device files", file_list(device.files) or "none")
+    if device.absent_files:
+        yield row("Absent files", name_list(device.absent_files))

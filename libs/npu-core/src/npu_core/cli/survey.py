@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from npu_core.device import Device, FoundCard, Rejected
 from npu_core.errors import HostError, StuckError, Unreadable
 from npu_core.host import Host
+from npu_core.identity import counting_order, doubles
 from npu_core.service.device_threads import DeviceThreads
 
 T = TypeVar("T")
@@ -88,7 +89,8 @@ class Surveyor:
             with contextlib.suppress(TimeoutError):
                 return future.result(max(0.0, end - time.monotonic()))
         error = StuckError(f"the card did not answer within {self._deadline:g} s")
-        device = Device(card.index, card.arch, files=card.files, unreadable=(Unreadable.of(card.name, CARD, error),))
+        unreadable = (*card.unreadable, Unreadable.of(card.name, CARD, error))
+        device = Device(card.index, card.arch, files=card.files, unreadable=unreadable)
         return Sighting(device, unanswered(error))
 
 
@@ -108,8 +110,19 @@ def notes(survey: Survey[T], unreadable: Callable[[Sighting[T]], Iterable[Unread
     for sighting in survey.cards:
         for item in unreadable(sighting):
             yield f"{sighting.device.arch} {item}"
+    yield from _unusable([sighting.device for sighting in survey.cards])
     for rejected in survey.rejected:
         yield f"{rejected.arch} {rejected.name} is left out: {rejected.reason}"
+
+
+def _unusable(devices: list[Device]) -> Iterator[str]:
+    """The cards that the device plugin does not give out, whatever they say of themselves."""
+    twins = doubles(sorted(devices, key=counting_order))
+    for device in devices:
+        if device.key in twins:
+            yield f"{device.arch} {device.name} is the same hardware as {twins[device.key].name}"
+        if not device.has_core_file:
+            yield f"{device.arch} {device.name} cannot be used here: none of its core device files exists"
 
 
 def identify(surveyor: Surveyor) -> Survey[None]:

@@ -63,8 +63,13 @@ def short(text: str, limit: int) -> str:
 
 def file_list(files: Iterable[DeviceFile]) -> str:
     """Device files as names below /dev, broken into lines: ``npu0_mgmt npu0ch0``, ``rngd/npu0pe0``."""
+    return name_list(file.path.removeprefix("/dev/") for file in files)
+
+
+def name_list(names: Iterable[str]) -> str:
+    """Names, broken into lines."""
     lines = [""]
-    for name in (file.path.removeprefix("/dev/") for file in files):
+    for name in names:
         if lines[-1] and len(lines[-1]) + 1 + len(name) > _FILES_WIDTH:
             lines.append("")
         lines[-1] += f" {name}" if lines[-1] else name

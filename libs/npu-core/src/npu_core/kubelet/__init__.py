@@ -7,6 +7,21 @@
 """
 
 from npu_core.kubelet.channel import CHANNEL_OPTIONS
-from npu_core.kubelet.holdings import DEFAULT_SOCKET, Holding, PodResourcesError, list_holdings
+from npu_core.kubelet.holdings import (
+    DEFAULT_SOCKET,
+    Holding,
+    PodListing,
+    PodResourcesError,
+    list_holdings,
+    list_pods,
+)
 
-__all__ = ["CHANNEL_OPTIONS", "DEFAULT_SOCKET", "Holding", "PodResourcesError", "list_holdings"]
+__all__ = [
+    "CHANNEL_OPTIONS",
+    "DEFAULT_SOCKET",
+    "Holding",
+    "PodListing",
+    "PodResourcesError",
+    "list_holdings",
+    "list_pods",
+]

@@ -1,9 +1,11 @@
 """Asking the kubelet which containers hold which devices."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import grpc
 
+from npu_core.claims import Claim, Container
 from npu_core.errors import NpuError
 from npu_core.kubelet._podresources import podresources_pb2 as pb
 from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
@@ -50,6 +52,31 @@ class Holding:
     device_ids: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PodListing:
+    """One answer of the API.
+
+    Attributes:
+        claims: every device that a listed container holds: of device plugins, and of drivers of Dynamic Resource
+            Allocation. No ordinary init container is listed.
+        pods: namespace and name of every pod that is listed, whether or not it holds devices. None of them is listed by
+            a kubelet that started without its API server.
+    """
+
+    claims: tuple[Claim, ...] = ()
+    pods: frozenset[tuple[str, str]] = frozenset()
+
+    def knows_pods(self, node_name: str | None) -> bool:
+        """Whether the kubelet has heard of its pods from the API server.
+
+        Without the API server a kubelet lists its static pods alone, whose names end with that of the node.
+
+        Args:
+            node_name: the node's name; None if it is not known, and then any pod counts.
+        """
+        return any(node_name is None or not name.endswith(f"-{node_name}") for _, name in self.pods)
+
+
 async def list_holdings(socket: str = DEFAULT_SOCKET, deadline: float = 5.0) -> tuple[Holding, ...]:
     """Every device that a container on this node holds, of any resource.
 
@@ -62,15 +89,58 @@ async def list_holdings(socket: str = DEFAULT_SOCKET, deadline: float = 5.0) -> 
     Raises:
         PodResourcesError: if the kubelet is not there, does not answer in time, or does not offer the API.
     """
-    # A channel of its own for each call: a kept one keeps threads and wakes up several times a second.
-    async with grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
-        try:
-            answer = await PodResourcesListerStub(channel).List(pb.ListPodResourcesRequest(), timeout=deadline)
-        except grpc.aio.AioRpcError as error:
-            raise PodResourcesError(error.code().name, error.details() or "no details") from error
+    answer = await _list(socket, deadline)
     return tuple(
         Holding(pod.namespace, pod.name, container.name, devices.resource_name, tuple(devices.device_ids))
         for pod in answer.pod_resources
         for container in pod.containers
         for devices in container.devices
     )
+
+
+async def list_pods(socket: str = DEFAULT_SOCKET, deadline: float = 5.0) -> PodListing:
+    """The pods that the kubelet knows, and every device that their containers hold, claims of drivers included.
+
+    Args:
+        socket: path of the kubelet's PodResources socket.
+        deadline: seconds for the whole call.
+
+    Raises:
+        PodResourcesError: if the kubelet is not there, does not answer in time, or does not offer the API.
+    """
+    answer = await _list(socket, deadline)
+    return PodListing(
+        tuple(
+            claim
+            for pod in answer.pod_resources
+            for container in pod.containers
+            for claim in _claims(Container(pod.namespace, pod.name, container.name), container)
+        ),
+        frozenset((pod.namespace, pod.name) for pod in answer.pod_resources),
+    )
+
+
+async def _list(socket: str, deadline: float) -> pb.ListPodResourcesResponse:
+    # A channel of its own for each call: a kept one keeps threads and wakes up several times a second.
+    async with grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
+        try:
+            return await PodResourcesListerStub(channel).List(pb.ListPodResourcesRequest(), timeout=deadline)
+        except grpc.aio.AioRpcError as error:
+            raise PodResourcesError(error.code().name, error.details() or "no details") from error
+
+
+def _claims(holder: Container, container: pb.ContainerResources) -> Iterator[Claim]:
+    for devices in container.devices:
+        # Kubelets 1.20 and 1.21 tell of a device without a node that its node is -1.
+        node = next((node.ID for node in devices.topology.nodes if node.ID >= 0), None)
+        for device_id in devices.device_ids:
+            yield Claim(devices.resource_name, device_id, node, container=holder, container_name=holder.container)
+    for dynamic in container.dynamic_resources:
+        for device in dynamic.claim_resources:
+            yield Claim(
+                device.driver_name,
+                device.device_name,
+                container=holder,
+                container_name=holder.container,
+                is_dynamic=True,
+            )

@@ -15,12 +15,14 @@ them.
 
 import json
 import logging
+import re
 import sys
 import time
 from enum import StrEnum
 from typing import TextIO
 
 _FIELDS = "npu_fields"
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 
 class LogFormat(StrEnum):
@@ -69,6 +71,14 @@ class EventLog:
     def _write(self, level: int, event: str, fields: dict[str, object]) -> None:
         if self._logger.isEnabledFor(level):
             self._logger.log(level, "%s", event, extra={_FIELDS: fields})
+
+
+def without_numbers(text: str) -> str:
+    """The text with every number replaced by ``#``: equal for two reasons that differ in a count or a time only.
+
+    For services that log a reason once, and again when the reason is another one.
+    """
+    return _NUMBER.sub("#", text)
 
 
 def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) -> None:

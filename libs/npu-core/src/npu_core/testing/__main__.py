@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from npu_core.testing.simulation import Simulation
 
 _ENDING = frozenset({signal.SIGINT, signal.SIGTERM})
 _SHORTEST, _LONGEST = 0.01, 3600.0
+_MARK = ".simulated-host"
+"""A file beside the tree that this program wrote, so that the next run may remove the tree."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
         # Taken up in _run alone, so that none is lost or cuts a write in two, whenever it comes.
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
-        host = FakeHost(options.directory, *_cards(options), real_nodes=options.real_nodes)
+        cards = _cards(options)
+        _clear(options.directory)
+        host = FakeHost(options.directory, *cards, real_nodes=options.real_nodes)
+        (options.directory / _MARK).touch()
     except (ImpossibleHostError, OSError) as error:
         print(f"cannot simulate this host: {error}", file=sys.stderr)
         return 1
@@ -38,14 +44,28 @@ def _parser() -> argparse.ArgumentParser:
         description="Write a simulated host with NPUs into a directory: its sys, dev and proc.",
     )
     parser.add_argument("directory", metavar="DIR", type=Path, help="where to write it; made if it is not there")
-    parser.add_argument("--warboy", metavar="N", type=int, default=0, help="number of Warboy cards (default 0)")
-    parser.add_argument("--rngd", metavar="N", type=int, default=0, help="number of RNGD cards (default 0)")
-    parser.add_argument("--numa", metavar="N", type=int, default=1, help="spread the cards over N NUMA nodes")
+    parser.add_argument("--warboy", metavar="N", type=_count, default=0, help="number of Warboy cards (default 0)")
+    parser.add_argument("--rngd", metavar="N", type=_count, default=0, help="number of RNGD cards (default 0)")
+    parser.add_argument("--numa", metavar="N", type=_at_least_one, default=1, help="spread the cards over N NUMA nodes")
     parser.add_argument("--live", action="store_true", help="keep values moving until interrupted")
     parser.add_argument("--interval", metavar="SECONDS", type=_seconds, default=1.0, help="between moves (default 1)")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the simulated work (default 0)")
     parser.add_argument("--real-nodes", action="store_true", help="make real character devices (needs root)")
     return parser
+
+
+def _count(text: str, least: int = 0) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of {least} or more")
+    return value
+
+
+def _at_least_one(text: str) -> int:
+    return _count(text, 1)
 
 
 def _seconds(text: str) -> float:
@@ -64,6 +84,21 @@ def _cards(options: argparse.Namespace) -> list[CardPlan]:
         for make, count in ((warboy, options.warboy), (rngd, options.rngd))
         for index in range(count)
     ]
+
+
+def _clear(directory: Path) -> None:
+    """Remove the host that an earlier run wrote, so that no card of that run is left.
+
+    Raises:
+        ImpossibleHostError: if the directory holds a sys, dev or proc that this program did not write.
+    """
+    trees = [directory / name for name in ("sys", "dev", "proc")]
+    taken = [tree.name for tree in trees if tree.is_dir() and any(tree.iterdir())]
+    if taken and not (directory / _MARK).exists():
+        raise ImpossibleHostError(f"{directory} has {', '.join(taken)} that this program did not write")
+    for tree in trees:
+        if tree.is_dir():
+            shutil.rmtree(tree)
 
 
 def _run(simulation: Simulation, interval: float) -> None:

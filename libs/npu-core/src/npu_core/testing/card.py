@@ -1,5 +1,6 @@
 """A simulated card in a tree: what can happen to it."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from npu_core.arch import AliveRule, Arch, CountersFile
@@ -11,7 +12,7 @@ from npu_core.testing.plan import CardPlan, ImpossibleHostError, SensorPlan
 from npu_core.testing.tree import TreeWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _DEAD_STATE = {"0": "3", "1": "0"}
 """What a dead card's ``device_state`` says, by what an alive one's does."""
@@ -137,6 +138,22 @@ class FakeCard:
         self._check_present()
         self._tree.pipe(f"{self._paths.mgmt}/{name}")
 
+    def remove_files(self) -> None:
+        """Take away every device file, as in a container that was given none of them."""
+        for suffix in layout_suffixes(self.plan):
+            self.remove_file(suffix)
+
+    def make_files(self) -> "Iterator[str]":
+        """Make the device files that are not there, one at each step, as a driver does that takes its time.
+
+        Yields:
+            The suffix of the file that was just made. The channels come last.
+        """
+        for suffix in sorted(layout_suffixes(self.plan), key=lambda suffix: suffix.startswith("ch")):
+            if suffix in self._absent:
+                self.restore_file(suffix)
+                yield suffix
+
     def remove_file(self, suffix: str) -> None:
         """Take away one device file: ``ch0``, ``pe0-1``, ``_mgmt``."""
         self._absent.add(suffix)
@@ -158,25 +175,38 @@ class FakeCard:
         for number in self._hwmon.values():
             self._tree.remove(f"sys/class/hwmon/hwmon{number}")
         self._hwmon = {}
-        self._tree.remove(self._paths.pci_link)
-        self._tree.remove(self._paths.pci)
+        if self.plan.entry_of is None:
+            self._tree.remove(self._paths.pci_link)
+            self._tree.remove(self._paths.pci)
         self.present = False
 
-    def reappear(self) -> None:
+    def reappear(self, *, with_files: bool = True) -> None:
         """Bring the card back, with the attributes it had; its hwmon numbers are new, as after a rebind.
+
+        Args:
+            with_files: whether the card has its device files at once; else see :meth:`make_files`.
 
         Raises:
             ImpossibleHostError: if it is there already.
         """
         if self.present:
             raise ImpossibleHostError(f"{self.name} is there already")
-        self._write_pci()
+        if self.plan.entry_of is None:
+            self._write_pci()
         self._write_hwmon()
         self._write_classes()
+        if not with_files:
+            self._absent.update(layout_suffixes(self.plan))
         for suffix in layout_suffixes(self.plan):
             if suffix not in self._absent:
                 self._make_node(self.name + suffix)
         self.present = True
+
+    def renumber(self, index: int) -> None:
+        """Take another number, while the card is away: for :meth:`FakeHost.renumber`, which knows the other cards."""
+        self.plan = replace(self.plan, index=index)
+        self._paths = layout.CardPaths(self.plan)
+        self._attributes["dev"] = self.plan.dev
 
     def renumber_hwmon(self) -> None:
         """Give every hwmon chip of the card a new number, as after a reload of the driver.
@@ -232,6 +262,8 @@ class FakeCard:
     def _write_pci(self) -> None:
         for name, text in layout.pci_attributes(self.plan).items():
             self._tree.write(f"{self._paths.pci}/{name}", text + "\n")
+        if self.plan.physical_function:
+            self._tree.raw_link(f"{self._paths.pci}/physfn", f"../{self.plan.physical_function}")
         driver = layout.driver_dir(self.plan)
         self._tree.make_dir(driver)
         self._tree.link(f"{self._paths.pci}/driver", driver)

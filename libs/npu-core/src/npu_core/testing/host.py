@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from npu_core.arch import Arch
@@ -64,7 +65,7 @@ class FakeHost:
             self._tree.make_dir(directory)
         self.set_machine(vendor, machine)
         for plan in cards:
-            self.plug(plan)
+            self._add(plan, with_files=True)
 
     @property
     def cards(self) -> tuple[FakeCard, ...]:
@@ -82,17 +83,41 @@ class FakeHost:
         except KeyError:
             raise UsageError(f"the simulated host has no {arch} card {index}") from None
 
-    def plug(self, plan: CardPlan) -> FakeCard:
+    def plug(self, plan: CardPlan, *, with_files: bool = True) -> FakeCard:
         """Add a card to the running host.
+
+        Args:
+            plan: the card.
+            with_files: whether the card has its device files at once; else see :meth:`FakeCard.make_files`.
 
         Raises:
             ImpossibleHostError: if it cannot be in one machine with those that are there.
         """
         check_together([*(card.plan for card in self._cards.values()), plan])
+        return self._add(plan, with_files=with_files)
+
+    def _add(self, plan: CardPlan, *, with_files: bool) -> FakeCard:
         card = FakeCard(plan, self._tree, lambda: next(self._hwmon_numbers), real_nodes=self._real_nodes)
         self._cards[plan.arch, plan.index] = card
-        card.reappear()
+        card.reappear(with_files=with_files)
         return card
+
+    def renumber(self, card: FakeCard, index: int) -> None:
+        """Take a card off the bus and bring the card back under another number, as a rescan of the bus does.
+
+        The card keeps its UUID, serial number and PCI address; the device number follows the card's number.
+
+        Raises:
+            ImpossibleHostError: if another card has the number; nothing is changed then.
+        """
+        plan = replace(card.plan, index=index)
+        check_together([plan, *(other.plan for other in self._cards.values() if other is not card)])
+        if card.present:
+            card.disappear()
+        del self._cards[card.plan.arch, card.plan.index]
+        card.renumber(index)
+        self._cards[plan.arch, index] = card
+        card.reappear()
 
     def open(self, fs: HostFS | None = None) -> Host:
         """The library's view of this host, optionally through a faulty file system."""

@@ -57,6 +57,8 @@ class CardPlan:
         extra_sensors: of a second chip; it is there if this is not empty.
         absent_files: suffixes of device files that this card lacks, such as ``ch0``.
         line_ends: False leaves out the newline at the end of every attribute.
+        physical_function: PCI address of the card that this one is a virtual function of; empty for a card of its own.
+        entry_of: number of the card, of the same family, that this is a second entry of; see :func:`second_entry`.
     """
 
     arch: Arch
@@ -73,6 +75,8 @@ class CardPlan:
     extra_sensors: tuple[SensorPlan, ...] = ()
     absent_files: frozenset[str] = frozenset()
     line_ends: bool = True
+    physical_function: str = ""
+    entry_of: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.index <= MAX_INDEX:
@@ -86,12 +90,22 @@ class CardPlan:
         self._check_sensors()
 
     def _check_pci(self) -> None:
+        own = self._address(self.pci)
+        if self.physical_function:
+            physical = self._address(self.physical_function)
+            if physical == own or physical.domain != own.domain:
+                raise ImpossibleHostError(f"npu{self.index}: {own} cannot be a virtual function of {physical}")
+        if self.entry_of is not None and (self.entry_of == self.index or self.sensors or self.extra_sensors):
+            raise ImpossibleHostError(f"npu{self.index}: a second entry has another card's PCI function and sensors")
+
+    def _address(self, text: str) -> PciAddress:
         try:
-            written = str(PciAddress.parse(self.pci))
+            address = PciAddress.parse(text)
         except FormatError as error:
             raise ImpossibleHostError(f"npu{self.index}: {error}") from error
-        if self.pci != written:
-            raise ImpossibleHostError(f"npu{self.index}: the kernel writes {self.pci!r} as {written!r}")
+        if text != str(address):
+            raise ImpossibleHostError(f"npu{self.index}: the kernel writes {text!r} as '{address}'")
+        return address
 
     def _check_files(self) -> None:
         unknown = self.absent_files - set(all_suffixes(self.spec))
@@ -118,7 +132,8 @@ class CardPlan:
     @property
     def dev(self) -> str:
         """Device number of the management node."""
-        return f"{_DEV_MAJOR[self.arch] + self.index}:0"
+        number = self.index if self.entry_of is None else self.entry_of
+        return f"{_DEV_MAJOR[self.arch] + number}:0"
 
     @property
     def alive_state(self) -> str:
@@ -253,15 +268,35 @@ def _changed(plan: CardPlan, changes: dict[str, object]) -> CardPlan:
     return replace(plan, **changes)  # type: ignore[arg-type]  # checked above by name; the values are the caller's
 
 
+def second_entry(card: CardPlan, index: int) -> CardPlan:
+    """A second entry of a card, as a faulty driver makes one: another number, the same PCI function and device number.
+
+    A host may have such an entry only if the entry is declared so: two cards with one PCI address are refused. The PCI
+    function and the sensors are those of the card itself.
+
+    Raises:
+        ImpossibleHostError: if no such entry could exist.
+    """
+    return replace(card, index=index, entry_of=card.index, sensors=(), extra_sensors=())
+
+
 def check_together(plans: Iterable[CardPlan]) -> None:
     """Refuse cards that cannot share a machine.
 
     Raises:
-        ImpossibleHostError: if two cards of a family have one index, or two cards one PCI address.
+        ImpossibleHostError: if two cards of a family have one index, two cards one PCI address, or a second entry is of
+            no card there.
     """
     cards = list(plans)
     _refuse_twice(Counter(f"{card.arch} {card.name}" for card in cards))
-    _refuse_twice(Counter(f"PCI address {card.pci}" for card in cards))
+    own = [card for card in cards if card.entry_of is None]
+    _refuse_twice(Counter(f"PCI address {card.pci}" for card in own))
+    functions = {(card.arch, card.index, card.pci) for card in own}
+    for card in cards:
+        if card.entry_of is not None and (card.arch, card.entry_of, card.pci) not in functions:
+            raise ImpossibleHostError(
+                f"{card.arch} {card.name} is a second entry of npu{card.entry_of}, not a card there"
+            )
 
 
 def _refuse_twice(counts: Counter[str]) -> None:
