@@ -62,7 +62,7 @@ PROGRAMS = (
         "npu-metrics-exporter",
         "npu_metrics_exporter",
         exporter_settings.OPTIONS,
-        free=("include", "exclude", "include-sensors", "exclude-sensors", "resource-prefix"),
+        free=("include", "exclude", "include-sensors", "exclude-sensors"),
     ),
 )
 each_program = pytest.mark.parametrize("program", PROGRAMS, ids=str)

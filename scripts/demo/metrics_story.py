@@ -30,6 +30,7 @@ async def tell(node: Node, screen: Screen) -> str:
         EXPORTER,
         *("--listen-address", address, "--interval", "1", "--pod-interval", "1"),
         *("--pod-resources-socket", str(node.pod_resources_dir / "kubelet.sock")),
+        *("--plugin-dir", str(node.plugin_dir), "--pod-logs-dir", str(node.pod_logs_dir)),
     )
     series = await _until(address, ("furiosa_npu_pod_info", "npu0", ""))
     screen.fact("scraped", f"{len(series)} series, {time.monotonic() - started:.1f} s after its start", "green")

@@ -23,6 +23,8 @@ class Node:
         self.host = FakeHost(root, warboy(0, numa_node=0), warboy(1, numa_node=1))
         self.plugin_dir = root / "kubelet"
         self.pod_resources_dir = root / "pod-resources"
+        self.pod_logs_dir = root / "pod-logs"
+        self.pod_logs_dir.mkdir()
         self.features_dir = root / "features.d"
         self.features_dir.mkdir(mode=0o755)
         self.environment = os.environ | {

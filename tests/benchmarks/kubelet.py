@@ -14,6 +14,7 @@ from typing import Any, NoReturn, Self
 
 import grpc
 
+from npu_core.checkpoint import CHECKPOINT
 from npu_core.kubelet._podresources import podresources_pb2
 from npu_core.kubelet._podresources.podresources_pb2_grpc import (
     PodResourcesListerServicer,
@@ -106,8 +107,16 @@ def _listen(heard: Heard) -> None:
             for message in DevicePluginStub(channel).ListAndWatch(pb.Empty()):
                 health = {device.ID: device.health for device in message.devices}
                 heard.listings.put(Listing(time.monotonic(), health))
+                _write_checkpoint(Path(heard.socket).parent)
         except grpc.RpcError:
             return  # the plugin has ended, as it does at the end of every measurement
+
+
+def _write_checkpoint(directory: Path) -> None:
+    """As a kubelet does at every list message: a plugin that finds no file afterwards has to wonder why."""
+    scratch = directory / ".checkpoint"
+    scratch.write_text('{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{}},"Checksum":0}')
+    scratch.replace(directory / CHECKPOINT)
 
 
 class Kubelet:

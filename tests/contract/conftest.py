@@ -1,8 +1,12 @@
 """Machines for tests. Each module has one event loop, so that its tests can share what takes long to set up."""
 
-from collections.abc import AsyncIterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from contract.node import MakeNode, Node
@@ -17,3 +21,11 @@ async def make_node() -> AsyncIterator[MakeNode]:
             return await stack.enter_async_context(Node(*arguments, **settings))  # type: ignore[arg-type]  # passed on
 
         yield make
+
+
+@pytest.fixture
+def pod_resources_dir() -> Iterator[Path]:
+    """A place for the kubelet's PodResources socket, with a path that is short enough."""
+    path = Path(tempfile.mkdtemp(prefix="r-"))
+    yield path / "pods"
+    shutil.rmtree(path)

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import json
 import shutil
 import tempfile
 import time
@@ -108,6 +109,8 @@ class ScrapedNode:
     Attributes:
         host: the cards.
         kubelet: tells who holds them; not started.
+        plugin_dir: the kubelet's device-plugin directory; without a checkpoint.
+        pod_logs_dir: the kubelet's log directory, without an entry.
         port: of the exporter.
     """
 
@@ -117,6 +120,9 @@ class ScrapedNode:
         self.home = Path(tempfile.mkdtemp(prefix="x-"))
         self.host = FakeHost(self.home / "host", *cards)
         self.kubelet = PodTeller(self.home / "p" / "kubelet.sock")
+        self.plugin_dir, self.pod_logs_dir = self.home / "d", self.home / "l"
+        for directory in (self.plugin_dir, self.pod_logs_dir):
+            directory.mkdir()
         self.port = free_port()
         self._exporter: ExporterProcess | None = None
         self._stack = AsyncExitStack()
@@ -138,9 +144,24 @@ class ScrapedNode:
         assert self._exporter is not None
         return self._exporter
 
+    def record(self, *entries: tuple[str, str, str], resource: str = "beta.furiosa.ai/npu") -> None:
+        """Let the kubelet's checkpoint name these: a pod's UID, a container, a device."""
+        recorded = [
+            {"PodUID": uid, "ContainerName": container, "ResourceName": resource, "DeviceIDs": {"-1": [device]}}
+            for uid, container, device in entries
+        ]
+        new = self.plugin_dir / "new"
+        new.write_text(json.dumps({"Data": {"PodDeviceEntries": recorded, "RegisteredDevices": {}}, "Checksum": 1}))
+        new.rename(self.plugin_dir / "kubelet_internal_checkpoint")
+
     async def start(self, *options: str, environment: Mapping[str, str] | None = None) -> ExporterProcess:
         """Start an exporter; returns before it has done anything."""
-        options = ("--pod-resources-socket", str(self.kubelet.socket), *OFTEN, *options)
+        kubelet = (
+            *("--pod-resources-socket", str(self.kubelet.socket)),
+            *("--plugin-dir", str(self.plugin_dir)),
+            *("--pod-logs-dir", str(self.pod_logs_dir)),
+        )
+        options = (*kubelet, *OFTEN, *options)
         self._exporter = ExporterProcess(self.host, self.port, options, environment)
         return await self._stack.enter_async_context(self._exporter)
 

@@ -106,9 +106,9 @@ async def test_only_another_identity_makes_another_card_and_not_one_that_cannot_
     await node.until(lambda scrape: "uuid" not in scrape.rows(ALIVE, device="npu1")[0])
     card.set_attribute("device_uuid", uuid)
     await node.until(lambda scrape: bool(scrape.rows(ALIVE, uuid=uuid)))
-    assert node.exporter.logged("card is another one") == []
+    assert node.exporter.logged("another card has this number now") == []
     card.set_attribute("device_sn", "OTHER-SERIAL")
-    await node.exporter.until_logged("card is another one", 5)
+    await node.exporter.until_logged("another card has this number now", 5)
 
 
 async def test_a_card_that_the_driver_calls_dead_keeps_its_values(node: ScrapedNode) -> None:

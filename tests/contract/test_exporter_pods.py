@@ -17,6 +17,8 @@ from standins.pod_teller import pod
 ROWS = "furiosa_npu_pod_info"
 UP = "furiosa_npu_exporter_podresources_up"
 ERRORS = "furiosa_npu_exporter_podresources_errors_total"
+UNMAPPED = "furiosa_npu_exporter_unmapped_devices"
+UNNAMED = "furiosa_npu_exporter_unnamed_holders"
 CONFLICTS = "furiosa_npu_exporter_podresources_conflicts_total"
 AT_ONCE = 0.5
 """Seconds that a scrape may take on a busy machine. What it must not do is to wait for a kubelet."""
@@ -160,7 +162,7 @@ async def test_through_a_fault_cards_are_told_of_as_ever_and_the_next_holder_is_
     await up(node)
     await fault(node)
     node.kubelet.tell([pod("b", "npu0pe0-1")])
-    # A kubelet that has just started only adds to what was known, and a slow one answers twice.
+    # A slow kubelet answers twice.
     await node.until(lambda scrape: pods(scrape) == ["b"], within=2 * PATIENCE)
     assert (await node.scrape()).value(UP) == 1
     await untouched(node)
@@ -210,8 +212,8 @@ async def test_inline_a_whole_card_s_series_name_its_holder_unless_two_claim_it(
 async def test_what_is_not_ours_is_passed_over(node: ScrapedNode) -> None:
     node.kubelet.tell(
         [
-            pod("gpu", "npu0pe0-1", resource="nvidia.com/npu"),
-            pod("never", "npu7pe0-1", "npu0pe5", "GPU-\u00fcber", "", "npu0"),
+            pod("gpu", "GPU-1", "npu0", "npu7pe0-1", "0000:99:00.0", resource="nvidia.com/npu"),
+            pod("never", "npu7pe0-1", "npu0pe5", "GPU-\u00fcber", ""),
             pod("other-family", "npu0pe0-7", resource="beta.furiosa.ai/npu-renegade"),
             pod("a", "npu0pe0-1"),
         ]
@@ -220,5 +222,51 @@ async def test_what_is_not_ours_is_passed_over(node: ScrapedNode) -> None:
     await node.up()
     await node.until(lambda scrape: pods(scrape) == ["a"])
     await untouched(node)
-    told = node.exporter.logged("a container holds a device that is none of our units")
-    assert len(told) == len(set(told)) == 6
+    told = node.exporter.logged("a container holds a device that is no card known here")
+    assert len(told) == len(set(told)) == 5
+    assert (await node.scrape()).value(UNMAPPED) == 5
+
+
+# -- the kubelet's checkpoint ------------------------------------------------------------------------------------------
+
+
+async def test_a_pod_is_named_while_its_init_container_alone_holds_a_card(node: ScrapedNode) -> None:
+    node.kubelet.tell([pod("train")])
+    node.record(("u1", "fetch", "npu0pe0-1"))
+    await node.kubelet.start()
+    await node.up()
+    scrape = await node.until(lambda scrape: scrape.value(UNNAMED) == 1)
+    assert (pods(scrape), scrape.value(UP)) == ([], 0)
+    (node.pod_logs_dir / "default_train_u1").mkdir()
+    scrape = await node.until(lambda scrape: pods(scrape) == ["train"])
+    assert [row["container"] for row in scrape.rows(ROWS)] == ["fetch"]
+    assert (scrape.value(UP), scrape.value(UNNAMED)) == (1, 0)
+    assert len(node.exporter.logged("a container holds an NPU and the name of its pod is not known")) == 1
+
+
+async def test_a_kubelet_that_was_restarted_without_its_api_server_takes_no_holder_away(node: ScrapedNode) -> None:
+    """It answers, and lists no pods for minutes: longer here than any answer stands."""
+    node.record(("u1", "main", "npu0pe0-1"))
+    await up(node, "--pod-ttl", "0.5")
+    await node.kubelet.stop()
+    node.kubelet.tell([])
+    await node.kubelet.start()
+    asked = node.kubelet.asked
+    scrape = await node.until(lambda scrape: scrape.value(UP) == 0 and node.kubelet.asked > asked + 20)
+    assert pods(scrape) == ["a"]
+    node.kubelet.tell([pod("a", "npu0pe0-1")])
+    scrape = await node.until(lambda scrape: scrape.value(UP) == 1)
+    assert pods(scrape) == ["a"]
+
+
+async def test_another_resource_name_and_another_scheme_of_ids_need_no_setting(node: ScrapedNode) -> None:
+    node.kubelet.tell(
+        [
+            pod("renamed", "npu1pe0-1", resource="furiosa.ai/accelerator"),
+            pod("by-address", "0000:17:00.0", resource="example.com/any"),
+        ]
+    )
+    await node.kubelet.start()
+    await node.up()
+    scrape = await node.until(lambda scrape: pods(scrape) == ["by-address", "renamed"])
+    assert {row["device"]: row["pod"] for row in scrape.rows(ROWS)} == {"npu0": "by-address", "npu1": "renamed"}

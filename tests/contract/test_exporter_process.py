@@ -1,7 +1,9 @@
 """The exporter as a process: what it weighs, what it holds open, and when it says that it is ready."""
 
 import asyncio
+import http.client
 import os
+import resource
 import signal
 import sys
 import time
@@ -193,3 +195,43 @@ async def test_a_step_of_the_wall_clock_costs_no_value_and_no_health(node: Scrap
     assert [await answer(node, path) for path in ("/healthz", "/readyz")] == [200, 200]
     stopped.set()
     await running
+
+
+# -- without a file descriptor left ------------------------------------------------------------------------------------
+
+
+def open_numbers(pid: int) -> set[int]:
+    return {int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def idle_connection(port: int) -> http.client.HTTPConnection:
+    """A client that has asked once and may ask again."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection.request("GET", "/healthz")
+    connection.getresponse().read()
+    return connection
+
+
+def is_cut_off(connection: http.client.HTTPConnection) -> bool:
+    assert connection.sock is not None
+    try:
+        return connection.sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+async def test_without_a_file_descriptor_left_an_idle_connection_makes_room_for_the_next_scrape(
+    node: ScrapedNode,
+) -> None:
+    await node.up("--interval", "60", *OFF)
+    pid = node.exporter.pid
+    idle = [idle_connection(node.port)]
+    while max(held := open_numbers(pid)) >= len(held):  # a number is free that is below the others
+        idle.append(idle_connection(node.port))
+    _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(held), most))
+    assert (await node.get("/metrics")).status == 200
+    assert node.exporter.logged("cannot take connections for a moment")
+    assert is_cut_off(idle[0])
+    for connection in idle:
+        connection.close()

@@ -26,15 +26,15 @@ def pod_resources_dir() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-async def _start(node: Node) -> None:
+async def _start(node: Node, *options: str) -> None:
     """A plugin that knows what pods hold."""
-    await node.start_plugin(*OFTEN, "--pod-resources-socket", str(node.kubelet.pod_resources_socket))
+    await node.start_plugin(*OFTEN, "--pod-resources-socket", str(node.kubelet.pod_resources_socket), *options)
 
 
-async def _restart(node: Node) -> None:
+async def _restart(node: Node, *options: str) -> None:
     await node.plugin.stop()
     await node.kubelet.until(lambda view: not any(view.streams(name) for name in view.resources), PATIENCE)
-    await _start(node)
+    await _start(node, *options)
 
 
 async def test_a_family_that_is_slow_at_the_start_has_the_name_it_would_have_otherwise(make_node: MakeNode) -> None:
@@ -132,3 +132,66 @@ async def test_a_second_family_whose_names_are_too_long_is_told_once_and_the_fir
 
     assert set(node.kubelet.view().resources) == {name}
     assert len(node.plugin.logged("cannot be offered")) == 1
+
+
+async def test_a_family_keeps_the_plain_name_under_which_it_is_held(
+    make_node: MakeNode, pod_resources_dir: Path
+) -> None:
+    """Ids that both families can have do not tell which of them had the name; the answers that the kubelet keeps do."""
+    node = await make_node(rngd(0), pod_resources_dir=pod_resources_dir)
+    every = [f"npu0pe{core}" for core in range(8)]
+    await node.kubelet.start()
+    await _start(node, "--default-pe", "Single")
+    await node.offers(*every)
+    await node.kubelet.run_pod("holder", {RESOURCE: 2})
+    node.host.plug(warboy(0))
+    await node.kubelet.until(lambda view: WARBOY in view.resources, PATIENCE)
+
+    await _restart(node, "--default-pe", "Single")
+
+    await node.offers(*every)
+    await node.offers("npu0pe0", "npu0pe1", resource=WARBOY)
+    given = await node.kubelet.run_pod("other", {RESOURCE: 6})
+    assert all(each.host_path.startswith("/dev/rngd/") for each in given.devices)
+
+
+async def test_what_a_lost_card_gave_out_under_the_plain_name_is_not_given_out_when_it_is_back(
+    make_node: MakeNode, pod_resources_dir: Path
+) -> None:
+    node = await make_node(warboy(0), rngd(0), pod_resources_dir=pod_resources_dir)
+    await node.kubelet.start()
+    await _start(node)
+    await node.offers("npu0pe0-1")
+    await node.kubelet.run_pod("holder", {RESOURCE: 1})
+    await node.plugin.stop()
+    node.host.card(Arch.WARBOY, 0).disappear()
+    await _start(node)
+    await node.plugin.until_logged("the kubelet listens", PATIENCE)
+
+    node.host.card(Arch.WARBOY, 0).reappear()
+
+    view = await node.kubelet.until(lambda view: view.streams(WARBOY) == 1 and bool(node.listed(WARBOY)), PATIENCE)
+    assert not view.healthy(WARBOY)
+
+
+async def test_names_are_given_when_it_can_be_told_what_is_held(make_node: MakeNode, pod_resources_dir: Path) -> None:
+    node = await make_node(rngd(0), pod_resources_dir=pod_resources_dir)
+    await node.kubelet.start()
+    await _start(node)
+    await node.offers("npu0pe0-7")
+    await node.kubelet.run_pod("holder", {RESOURCE: 1})
+    node.host.plug(warboy(0))
+    await node.kubelet.until(lambda view: WARBOY in view.resources, PATIENCE)
+    await node.plugin.stop()
+    await node.kubelet.stop()
+    checkpoint = node.kubelet.checkpoint_path
+    text = checkpoint.read_text()
+    checkpoint.write_text("torn")
+
+    await _start(node)
+    await node.plugin.until_logged("waiting for the kubelet checkpoint", PATIENCE)
+    checkpoint.write_text(text)
+    await node.kubelet.start()
+
+    await node.offers("npu0pe0-1", resource=WARBOY)
+    await node.offers("npu0pe0-7")

@@ -50,6 +50,7 @@ def _of_host(host: FakeHost, **others: Path) -> dict[str, Path]:
         "/dev": Path(host.devfs),
         "/var/lib/kubelet/device-plugins": others.get("plugins", sysfs),
         "/var/lib/kubelet/pod-resources": others.get("pods", sysfs),
+        "/var/log/pods": others.get("logs", sysfs),
         "/etc/kubernetes/node-feature-discovery/features.d": others.get("features", sysfs),
         "npu-device-plugin": others.get("config", sysfs),
     }
@@ -189,8 +190,11 @@ async def test_the_exporter_needs_no_root_where_pods_are_not_asked_for(
         parent.chmod(0o755)
     container = Container(
         images["metrics-exporter"],
-        ["/usr/bin/npu-metrics-exporter", "--listen-address", f"127.0.0.1:{port}", "--sysfs", "/host/sys"],
-        mounts={"/host/sys": (Path(host.sysfs), True)},
+        [
+            *("/usr/bin/npu-metrics-exporter", "--listen-address", f"127.0.0.1:{port}"),
+            *("--sysfs", "/host/sys", "--devfs", "/host/dev"),
+        ],
+        mounts={"/host/sys": (Path(host.sysfs), True), "/host/dev": (Path(host.devfs), True)},
     )
     async with container as exporter:
         await exporter.until_logged("listening", PATIENCE)

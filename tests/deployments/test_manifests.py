@@ -225,7 +225,9 @@ def test_root_is_only_who_has_something_of_roots_to_use(daemons: Deployed) -> No
 @each_daemon_set
 def test_mounts_are_read_only_but_for_what_is_written(daemons: Deployed) -> None:
     written = {path for path, mount in daemons.mounts.items() if not mount.get("readOnly", False)}
-    assert written == WRITABLE & daemons.mounts.keys()
+    # The exporter reads the checkpoint in a directory that the plugin has its socket in.
+    may_write = set() if daemons.name == "furiosa-npu-metrics-exporter" else WRITABLE
+    assert written == may_write & daemons.mounts.keys()
 
 
 @each_daemon_set

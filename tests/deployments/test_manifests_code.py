@@ -111,6 +111,8 @@ def _used(settings: Settings) -> Iterator[str]:
         case exporter_settings.Settings():
             if settings.pod_labels is not PodLabels.OFF:
                 yield str(Path(settings.pod_resources_socket).parent)
+                yield settings.plugin_dir
+                yield settings.pod_logs_dir
 
 
 @each_daemon_set
@@ -125,6 +127,11 @@ def test_the_directories_that_a_service_uses_are_mounted_and_no_others(daemons: 
     assert below == {f"/host{where}": where for where in below.values()}
     assert {"/sys/class", "/sys/devices"} <= set(below.values())
     assert (settings.devfs == "/host/dev") == ("/dev" in below.values())
+
+
+@pytest.mark.parametrize("daemons", [each for each in deployed() if each.name != EXPORTER], ids=str)
+def test_whoever_decides_which_cards_can_be_used_sees_device_files_and_virtual_functions(daemons: Deployed) -> None:
+    assert {"/host/dev", "/host/sys/bus"} <= daemons.mounts.keys()
 
 
 # -- ports ----------------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ MODULES = {
     "/usr/bin/npu-metrics-exporter": "npu_metrics_exporter",
 }
 PODS = PluginSettings().pod_resources_socket
+LOGS = "/var/log/pods"
 _READ_SEARCH = 1 << 2
 """CAP_DAC_READ_SEARCH; see contract.process."""
 COUNT = "beta.furiosa.ai/npu.count"
@@ -61,6 +62,7 @@ class Container:
             "/dev": Path(node.host.devfs),
             "/var/lib/kubelet/device-plugins": node.plugin_dir,
             str(Path(PODS).parent): node.home / "pods",
+            LOGS: node.home / "logs",
             str(Path(DEFAULT_FILE).parent): node.home / "features",
             "/var/run/cdi": node.home / "cdi",
         }
@@ -222,7 +224,12 @@ async def test_the_exporter_is_ready_and_tells_of_cards_and_of_pods_where_it_may
     kubelet.tell([pod("resnet", "npu0pe0-1")])
     await kubelet.start()
     try:
-        async with container.process({"NPU_POD_RESOURCES_SOCKET": str(container.inside(PODS))}) as service:
+        paths = {
+            "NPU_POD_RESOURCES_SOCKET": str(container.inside(PODS)),
+            "NPU_PLUGIN_DIR": str(container.inside("/var/lib/kubelet/device-plugins")),
+            "NPU_POD_LOGS_DIR": str(container.inside(LOGS)),
+        }
+        async with container.process(paths) as service:
             await container.until_probes_succeed()
             (described,) = daemons.of_kind("Service")
             page = described["metadata"]["annotations"]["prometheus.io/path"]
@@ -237,8 +244,8 @@ async def test_the_exporter_is_ready_and_tells_of_cards_and_of_pods_where_it_may
 
 
 async def _scraped(port: int, page: str) -> tuple[set[str], list[str]]:
-    """The cards, and the pods that hold some."""
+    """The cards that are alive, and the pods that hold some."""
     reply = await asyncio.to_thread(fetch, port, page, {})
     scrape = Scrape.parse(reply.text)
-    cards = {row["device"] for row in scrape.rows("furiosa_npu_alive")}
+    cards = {labels["device"] for name, labels, value in scrape.samples if name == "furiosa_npu_alive" and value == 1}
     return cards, [row["pod"] for row in scrape.rows("furiosa_npu_pod_info")]

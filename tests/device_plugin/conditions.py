@@ -1,12 +1,14 @@
 """The plugin at one moment, made up."""
 
 from device_plugin.cards import warboy_card
+from device_plugin.holders import holding
+from npu_core.allocations import NOTHING_HELD
 from npu_core.arch import Arch
 from npu_core.health import HEALTHY, HealthReport, HealthStatus
-from npu_core.partition import FUSION, SINGLE, UnitId
+from npu_core.partition import FUSION, SINGLE
 from npu_device_plugin.condition import Condition
-from npu_device_plugin.cutting import NOTHING_HELD
-from npu_device_plugin.inventory import Fleet, offers
+from npu_device_plugin.inventory import Fleet
+from npu_device_plugin.offer import offers
 
 RESOURCE = "beta.furiosa.ai/npu"
 DEAD = HealthReport(HealthStatus.UNHEALTHY, ("the driver reports the card as dead",))
@@ -18,7 +20,6 @@ def condition(*, age: float = 2.0, listening: bool = True, stuck: int = 0) -> Co
     fleet = Fleet().with_devices([warboy_card(0), warboy_card(1), warboy_card(2)])
     for index, look in enumerate((HEALTHY, DEAD, HEALTHY)):
         fleet = fleet.with_look((Arch.WARBOY, index), look, 0.0)
-    held = NOTHING_HELD.with_grant(Arch.WARBOY, [UnitId.parse("npu0pe0")], 0.0)
-    fleet = fleet.with_cuts(SINGLE, NOTHING_HELD).with_cuts(FUSION, held)
+    fleet = fleet.with_cuts(SINGLE, NOTHING_HELD).with_cuts(FUSION, holding("npu0pe0"))
     (offer,) = offers(fleet, FUSION, (), NOTHING_HELD)
     return Condition(heartbeat_age=age, resources=((RESOURCE, offer, listening),), fleet=fleet, stuck=stuck)

@@ -6,20 +6,22 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from device_plugin.clock import Clock
 from npu_core.arch import Arch
+from npu_core.checkpoint import CHECKPOINT
 from npu_core.testing import FakeHost, warboy
-from npu_device_plugin.app import DevicePlugin
-from npu_device_plugin.inventory import Offer
+from npu_device_plugin.app import START_PATIENCE, DevicePlugin
+from npu_device_plugin.offer import Offer
 from npu_device_plugin.reload import Reloader
 from npu_device_plugin.telemetry import Telemetry
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class SupervisedToDeath(DevicePlugin):
@@ -120,6 +122,32 @@ def test_the_process_then_ends_with_a_status_that_is_not_zero(given: dict[str, s
     ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 1
     assert ended.stderr.rstrip().endswith("ZeroDivisionError: nobody thought of this")
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not happened():  # noqa: ASYNC110  # the plugin tells nobody what it does
+            await asyncio.sleep(0.01)
+
+
+async def test_a_checkpoint_that_stays_unreadable_delays_the_first_list_and_no_longer(
+    given: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    await asyncio.to_thread(Path(given["plugin-dir"], CHECKPOINT).write_text, "torn")
+    clock, stopped = Clock(), asyncio.Event()
+    plugin = DevicePlugin(Reloader(given, {}, Telemetry()), clock)
+    task = asyncio.create_task(plugin.run(stopped))
+
+    await until(lambda: "waiting for the kubelet checkpoint before offering units" in caplog.messages)
+    clock.now += START_PATIENCE - 0.1
+    before = plugin._heartbeat
+    await until(lambda: plugin._heartbeat > before)
+    assert (plugin._supervisors, plugin._condition().ready) == ({}, False)
+    clock.now += 0.1
+    await until(lambda: bool(plugin._supervisors))
+    assert "offering units without knowing what containers hold" in caplog.messages
+    stopped.set()
+    await task
 
 
 async def test_two_instances_never_start_under_the_same_scratch_name(given: dict[str, str]) -> None:

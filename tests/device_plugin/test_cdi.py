@@ -14,7 +14,8 @@ from npu_core.health import HEALTHY
 from npu_core.partition import FUSION, SINGLE, Partitioning
 from npu_device_plugin.cdi import SpecDirectory, device_name, file_name, spec_texts
 from npu_device_plugin.grants import grant
-from npu_device_plugin.inventory import Fleet, Offer, offers
+from npu_device_plugin.inventory import Fleet
+from npu_device_plugin.offer import Offer, offers
 
 WARBOY_FILE = "furiosa-npu-device-plugin-warboy.json"
 RNGD_FILE = "furiosa-npu-device-plugin-renegade.json"

@@ -9,14 +9,16 @@ from npu_core.arch import Arch
 from npu_core.partition import UnitId
 from npu_device_plugin.cdi import file_name
 from npu_device_plugin.cdi_keeper import CdiKeeper
-from npu_device_plugin.cutting import NOTHING_HELD, Ledger
 from npu_device_plugin.injection import DeviceInjection
 
 OURS = file_name(Arch.WARBOY)
 
 
-def holding(*ids: str) -> Ledger:
-    return Ledger(listed=((Arch.WARBOY, frozenset(map(UnitId.parse, ids))),))
+NOTHING_HELD: frozenset[tuple[Arch, UnitId]] = frozenset()
+
+
+def holding(*ids: str) -> frozenset[tuple[Arch, UnitId]]:
+    return frozenset((Arch.WARBOY, UnitId.parse(each)) for each in ids)
 
 
 @pytest.fixture
@@ -52,17 +54,11 @@ def test_what_a_container_may_look_up_again_stays_until_it_is_gone(directory: Pa
     assert OURS not in names(directory)
 
 
-def test_what_was_just_given_out_as_files_keeps_nothing(directory: Path) -> None:
-    ledger = holding("npu0pe0-1").with_grant(Arch.WARBOY, [UnitId.parse("npu0pe0-1")], 0.0)
-    CdiKeeper(str(directory), DeviceInjection.FILES).follow((), ledger, serving=True)
-    assert OURS not in names(directory)
-
-
 def test_while_nobody_knows_who_holds_what_everything_stays(directory: Path) -> None:
     keeper = CdiKeeper(str(directory), DeviceInjection.FILES)
-    keeper.follow((), Ledger(), serving=True)
+    keeper.follow((), None, serving=True)
     assert OURS in names(directory)
-    keeper.follow((), Ledger().with_record(((Arch.WARBOY, frozenset()),)), serving=True)
+    keeper.follow((), NOTHING_HELD, serving=True)
     assert OURS not in names(directory)
 
 

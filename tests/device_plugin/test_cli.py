@@ -13,6 +13,7 @@ import pytest
 
 from device_plugin.configs import write
 from npu_core.arch import Arch
+from npu_core.checkpoint import CHECKPOINT
 from npu_core.testing import FakeHost, rngd, warboy
 from npu_device_plugin import __version__
 from npu_device_plugin.settings import OPTIONS
@@ -224,3 +225,15 @@ def test_check_answers_in_no_other_form() -> None:
     ended = run("check", "--output", "xml")
     assert ended.returncode == 2
     assert "'table', 'json'" in ended.stderr
+
+
+@pytest.mark.parametrize(("held", "shown"), [("npu9pe0-1", "npu9pe0-1"), ("a\x1b[31m\nb", r"'a\x1b[31m\nb'")])
+def test_check_shows_an_id_that_another_plugin_chose_in_one_line_of_plain_text(
+    tmp_path: Path, held: str, shown: str
+) -> None:
+    host = FakeHost(tmp_path / "host", warboy(0))
+    entry = {"ResourceName": "beta.furiosa.ai/npu", "DeviceIDs": {"0": [held]}}
+    (tmp_path / CHECKPOINT).write_text(json.dumps({"Data": {"PodDeviceEntries": [entry]}}))
+    ended = run("--sysfs", host.sysfs, "--devfs", host.devfs, "--plugin-dir", str(tmp_path), "check")
+    assert f"  {shown:<12} Unhealthy: " in ended.stdout
+    assert "\x1b" not in ended.stdout

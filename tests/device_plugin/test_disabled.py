@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_plugin.cards import rngd_card, warboy_card
-from npu_core.arch import Arch
+from npu_core.allocations import NOTHING_HELD
 from npu_core.device import Device
 from npu_core.errors import ReadFailedError, Unreadable
 from npu_core.health import HEALTHY
 from npu_core.host import Host
 from npu_core.partition import FUSION, SINGLE, Partitioning, units_of
 from npu_core.testing import EIO, FakeHost, Fault, FaultyFS, garbage, warboy
-from npu_device_plugin.cutting import Ledger
 from npu_device_plugin.disabled import DisabledDevice, is_device_name
-from npu_device_plugin.inventory import Fleet, offers
+from npu_device_plugin.inventory import Fleet
+from npu_device_plugin.offer import offers
 from strategies import attribute_texts, devices, partitionings, pci_addresses, unit_ids
 
 UUID = "A76AAD68-6855-40B1-9E86-D080852D1C84"
@@ -143,7 +143,7 @@ def offered(host: Host, name: str) -> dict[str, tuple[str, ...]]:
     fleet = Fleet().with_devices(host.inventory().devices)
     for card in fleet.cards:
         fleet = fleet.with_look(card.device.key, HEALTHY, 0.0)
-    nothing_held = Ledger().with_listing(((Arch.WARBOY, frozenset()),), 0.0)
+    nothing_held = NOTHING_HELD
     (offer,) = offers(fleet, FUSION, (DisabledDevice(name),), nothing_held)
     return {unit.unit.id: unit.objections for unit in offer.units}
 

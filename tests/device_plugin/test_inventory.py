@@ -7,13 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_plugin.cards import rngd_card, warboy_card
+from device_plugin.holders import UNKNOWN
+from npu_core.allocations import NOTHING_HELD, Allocations
 from npu_core.arch import Arch
 from npu_core.device import ComponentVersion, Device
 from npu_core.errors import Reason, Unreadable
-from npu_core.health import HEALTHY, HealthReport, HealthStatus
+from npu_core.health import HEALTHY, HealthReport, HealthState, HealthStatus
 from npu_core.partition import FUSION, SINGLE
-from npu_device_plugin.cutting import NOTHING_HELD, Cut, Ledger
-from npu_device_plugin.inventory import FORGET_AFTER, Card, Fleet, HealthChange, health_changes
+from npu_device_plugin.cutting import Cut
+from npu_device_plugin.inventory import FORGET_AFTER, SETTLE_FILES, Fleet, HealthChange, health_changes
 from strategies import devices, health_reports
 
 LOST = HealthReport(HealthStatus.UNHEALTHY, ("the card is gone from /sys",))
@@ -38,7 +40,7 @@ def test_a_fleet_that_has_seen_nothing_has_no_cards() -> None:
 
 def test_a_new_card_is_known_and_its_health_is_not() -> None:
     fleet = Fleet().with_devices([warboy_card(0)])
-    assert fleet.cards == (Card(warboy_card(0)),)
+    assert [card.device for card in fleet.cards] == [warboy_card(0)]
     assert statuses(fleet) == [("npu0", HealthStatus.UNKNOWN)]
 
 
@@ -86,11 +88,8 @@ def test_a_look_at_a_card_that_is_not_known_is_left_out() -> None:
 
 def test_a_card_is_found_by_family_and_number() -> None:
     fleet = Fleet().with_devices([warboy_card(0), warboy_card(1), rngd_card(1)])
-    assert [fleet.card(key) for key in ((Arch.WARBOY, 1), (Arch.RENEGADE, 1), (Arch.RENEGADE, 0))] == [
-        Card(warboy_card(1)),
-        Card(rngd_card(1)),
-        None,
-    ]
+    found = [fleet.card(key) for key in ((Arch.WARBOY, 1), (Arch.RENEGADE, 1), (Arch.RENEGADE, 0))]
+    assert [card and card.device for card in found] == [warboy_card(1), rngd_card(1), None]
 
 
 def test_cards_are_in_the_order_of_family_and_number_however_they_were_found() -> None:
@@ -125,7 +124,7 @@ def test_a_card_whose_cut_was_not_decided_waits_for_nothing() -> None:
 
 
 def test_a_card_stays_cut_as_it_is_where_nobody_can_tell_who_holds_it() -> None:
-    fleet = Fleet().with_devices([warboy_card(0)]).with_cuts(SINGLE, NOTHING_HELD).with_cuts(FUSION, Ledger())
+    fleet = Fleet().with_devices([warboy_card(0)]).with_cuts(SINGLE, NOTHING_HELD).with_cuts(FUSION, UNKNOWN)
     assert [card.cut for card in fleet.cards] == [Cut(SINGLE, "it cannot be told whether its units are held")]
     assert fleet.pending == fleet.cards
 
@@ -133,7 +132,8 @@ def test_a_card_stays_cut_as_it_is_where_nobody_can_tell_who_holds_it() -> None:
 def test_another_card_under_the_same_number_is_cut_as_the_holders_of_the_first_know_it() -> None:
     fleet = Fleet().with_devices([warboy_card(0)]).with_cuts(SINGLE, NOTHING_HELD)
     other = warboy_card(0, uuid="00000000-0000-0000-0000-00000000000A")
-    assert after(fleet, warboy_card(0), HEALTHY).with_devices([other]).cards == (Card(other, cut=Cut(SINGLE)),)
+    (card,) = after(fleet, warboy_card(0), HEALTHY).with_devices([other]).cards
+    assert (card.device, card.cut, card.health) == (other, Cut(SINGLE), HealthState())
 
 
 def test_a_card_is_kept_for_a_minute_after_it_was_lost() -> None:
@@ -144,7 +144,7 @@ def test_a_card_is_kept_for_a_minute_after_it_was_lost() -> None:
 
 
 def test_what_cannot_be_read_any_more_stays_as_it_was_known() -> None:
-    partly = replace(warboy_card(0), serial=None, numa_node=None, unreadable=(UNREADABLE_SERIAL,))
+    partly = replace(warboy_card(0), serial=None, unreadable=(UNREADABLE_SERIAL,))
     (card,) = Fleet().with_devices([warboy_card(0)]).with_devices([partly]).cards
     assert card.device == replace(warboy_card(0), unreadable=(UNREADABLE_SERIAL,))
 
@@ -191,12 +191,8 @@ def test_another_card_in_the_same_place_takes_over_the_number() -> None:
     assert [card.device for card in fleet.cards] == [other]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"uuid": "00000000-0000-0000-0000-00000000000A"}, {"pci": "0000:aa:00.0"}],
-)
-def test_another_card_that_cannot_be_read_well_inherits_nothing(changes: dict[str, str]) -> None:
-    other = warboy_card(0, **changes)  # type: ignore[arg-type]  # the two parameters named are texts
+def test_another_card_that_cannot_be_read_well_inherits_nothing() -> None:
+    other = warboy_card(0, uuid="00000000-0000-0000-0000-00000000000A")
     other = replace(other, serial=None, numa_node=None, unreadable=(UNREADABLE_SERIAL,))
     fleet = Fleet().with_devices([warboy_card(0)]).with_devices([other])
     assert [card.device for card in fleet.cards] == [other]
@@ -205,7 +201,8 @@ def test_another_card_that_cannot_be_read_well_inherits_nothing(changes: dict[st
 def test_a_card_with_another_serial_number_is_another_card() -> None:
     other = replace(warboy_card(0), serial="ANOTHER")
     fleet = after(Fleet().with_devices([warboy_card(0)]), warboy_card(0), HEALTHY)
-    assert fleet.with_devices([other]).cards == (Card(other),)
+    (card,) = fleet.with_devices([other]).cards
+    assert (card.device, card.health) == (other, HealthState())
 
 
 @pytest.mark.parametrize("unknown", ["uuid", "serial", "pci"])
@@ -214,6 +211,122 @@ def test_a_card_that_says_more_of_itself_than_before_or_less_is_the_same_card(un
     for first, second in ((silent, warboy_card(0)), (warboy_card(0), silent)):
         fleet = after(Fleet().with_devices([first]), first, HEALTHY)
         assert statuses(fleet.with_devices([second])) == [("npu0", HealthStatus.HEALTHY)]
+
+
+# -- cards that come back under another number ------------------------------------------------------------------------
+
+
+def renumbered(card: Device, index: int) -> Device:
+    """The card as it is listed under another number."""
+    template = warboy_card(index)
+    return replace(card, index=index, files=template.files)
+
+
+def former(fleet: Fleet) -> dict[str, set[int]]:
+    return {card.device.name: set(card.former) for card in fleet.cards}
+
+
+def test_a_card_that_is_listed_under_another_number_is_the_card_that_it_was() -> None:
+    moved = renumbered(warboy_card(0), 2)
+    fleet = Fleet().with_devices([warboy_card(0), warboy_card(1)])
+    fleet = fleet.with_devices([warboy_card(1), moved], now=1.0, listed=[moved.key, warboy_card(1).key])
+    assert former(fleet) == {"npu1": set(), "npu2": {0}}
+
+
+def test_a_card_remembers_every_number_that_it_had() -> None:
+    fleet = Fleet().with_devices([warboy_card(0)])
+    for index in (2, 5, 0):
+        card = renumbered(warboy_card(0), index)
+        fleet = fleet.with_devices([card], listed=[card.key])
+    assert former(fleet) == {"npu0": {2, 5}}
+
+
+def test_two_cards_that_change_their_numbers_with_each_other_are_known_as_before() -> None:
+    one, other = warboy_card(0), warboy_card(1)
+    fleet = Fleet().with_devices([one, other])
+    for card in (renumbered(other, 0), renumbered(one, 1)):
+        fleet = fleet.with_devices([card], listed=[one.key, other.key])
+    assert former(fleet) == {"npu0": {1}, "npu1": {0}}
+
+
+def test_a_former_number_blocks_a_card_only_until_nothing_is_held_under_that_number() -> None:
+    one, other = warboy_card(0), warboy_card(1)
+    fleet = Fleet().with_devices([one, other])
+    for card in (renumbered(other, 0), renumbered(one, 1)):
+        fleet = fleet.with_devices([card], listed=[one.key, other.key])
+    held = Allocations(is_complete=True, numbers=frozenset({one.key}))
+    assert [card.held_as for card in fleet.without_old_holders(held).cards] == [frozenset(), frozenset({0})]
+    free = fleet.without_old_holders(NOTHING_HELD)
+    assert [card.held_as for card in free.cards] == [frozenset(), frozenset()]
+    assert former(free) == {"npu0": {1}, "npu1": {0}}
+    assert fleet.without_old_holders(UNKNOWN) == fleet
+
+
+def test_a_card_whose_number_another_card_took_is_known_where_it_turns_up() -> None:
+    stranger = warboy_card(0, uuid="00000000-0000-0000-0000-00000000000A")
+    stranger = replace(stranger, serial="STRANGER")
+    fleet = Fleet().with_devices([warboy_card(0)]).with_devices([stranger])
+    assert former(fleet) == {"npu0": set()}
+    fleet = fleet.with_devices([renumbered(warboy_card(0), 4)])
+    assert former(fleet) == {"npu0": set(), "npu4": {0}}
+
+
+def test_two_cards_that_are_there_at_once_are_two_although_they_claim_one_uuid() -> None:
+    twin = replace(warboy_card(1, uuid=warboy_card(0).uuid), serial=None)
+    first = replace(warboy_card(0), serial=None)
+    fleet = Fleet().with_devices([first]).with_devices([first, twin], listed=[first.key, twin.key])
+    assert former(fleet) == {"npu0": set(), "npu1": set()}
+
+
+def test_of_two_cards_that_claim_one_uuid_the_one_that_stays_is_not_the_one_that_is_lost() -> None:
+    first = replace(warboy_card(0), serial=None)
+    twin = replace(warboy_card(1, uuid=first.uuid), serial=None)
+    fleet = Fleet()
+    for now in (0.0, 10.0):
+        fleet = fleet.with_devices([first, twin], now, listed=[first.key, twin.key])
+    fleet = fleet.with_devices([twin], 20.0, listed=[twin.key])
+    assert former(fleet) == {"npu0": set(), "npu1": set()}
+
+
+def test_a_card_of_which_nothing_tells_that_it_is_another_is_no_other() -> None:
+    silent = replace(warboy_card(2), uuid=None, serial=None, pci=None)
+    fleet = Fleet().with_devices([warboy_card(0)]).with_devices([silent], listed=[silent.key])
+    assert former(fleet) == {"npu0": set(), "npu2": set()}
+
+
+# -- device files that are still being made ---------------------------------------------------------------------------
+
+
+def test_a_card_with_every_file_of_its_family_is_whole_at_once() -> None:
+    assert Fleet().with_devices([warboy_card(0)], now=5.0).unsettled == ()
+
+
+def test_a_card_that_lacks_files_is_whole_when_they_are_there() -> None:
+    fleet = Fleet().with_devices([warboy_card(0, without=("ch0", "ch1", "ch2", "ch3"))], now=0.0)
+    assert [card.awaited for card in fleet.unsettled] == [("npu0ch0", "npu0ch1", "npu0ch2", "npu0ch3")]
+    fleet = fleet.with_devices([warboy_card(0, without=("ch2", "ch3"))], now=3.0)
+    assert [card.awaited for card in fleet.unsettled] == [("npu0ch2", "npu0ch3")]
+    assert fleet.with_devices([warboy_card(0)], now=6.0).unsettled == ()
+
+
+def test_a_card_that_goes_on_lacking_files_is_whole_when_nothing_has_changed_for_long() -> None:
+    partly = warboy_card(0, without=("ch3",))
+    fleet = Fleet().with_devices([warboy_card(0, without=("ch2", "ch3"))], now=0.0)
+    fleet = fleet.with_devices([partly], now=10.0)
+    assert fleet.with_devices([partly], now=10.0 + SETTLE_FILES - 0.1).unsettled != ()
+    assert fleet.with_devices([partly], now=10.0 + SETTLE_FILES).unsettled == ()
+
+
+def test_another_driver_makes_its_files_anew() -> None:
+    newer = replace(warboy_card(0, without=("ch2", "ch3")), driver=ComponentVersion.parse("1.10.0, abc"))
+    fleet = Fleet().with_devices([warboy_card(0)], now=0.0).with_devices([newer], now=100.0)
+    assert [card.awaited for card in fleet.unsettled] == [("npu0ch2", "npu0ch3")]
+
+
+def test_a_lost_card_is_not_waited_for() -> None:
+    partly = warboy_card(0, without=("ch3",))
+    fleet = Fleet().with_devices([partly]).with_look(partly.key, LOST, 1.0, present=False)
+    assert fleet.unsettled == ()
 
 
 # -- what changed -----------------------------------------------------------------------------------------------------

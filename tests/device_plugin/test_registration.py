@@ -10,12 +10,14 @@ import grpc.aio
 import pytest
 
 from npu_core.arch import Arch
+from npu_core.claims import Claim
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import (
     RegistrationServicer,
     add_RegistrationServicer_to_server,
 )
 from npu_device_plugin.registration import Registration, RegistrationError, register, registration_of
+from npu_device_plugin.resource_name import ResourceNames
 from npu_device_plugin.settings import Settings
 
 if TYPE_CHECKING:
@@ -112,6 +114,22 @@ def test_the_first_family_has_the_sockets_name_and_the_second_one_of_its_own() -
     names = {Arch.RENEGADE: "a.ai/npu", Arch.WARBOY: "a.ai/npu-warboy"}
     assert registration_of(settings, Arch.RENEGADE, names) == Registration("/p", "s", "a.ai/npu")
     assert registration_of(settings, Arch.WARBOY, names) == Registration("/p", "s-warboy", "a.ai/npu-warboy")
+
+
+def test_the_family_with_the_plain_resource_has_the_plain_socket_in_whatever_order_families_are_named() -> None:
+    settings = Settings(plugin_dir="/p", socket_name="s", resource_names=ResourceNames("a.ai/npu"))
+    held = [Claim("a.ai/npu", "npu0pe4-7")]  # which only RNGD can have
+    names = settings.resource_names.of_families(list(Arch), held)
+    assert registration_of(settings, Arch.RENEGADE, names) == Registration("/p", "s", "a.ai/npu")
+    assert registration_of(settings, Arch.WARBOY, names) == Registration("/p", "s-warboy", "a.ai/npu-warboy")
+
+
+def test_a_family_that_has_its_second_name_alone_leaves_the_plain_socket_to_the_first_family() -> None:
+    settings = Settings(plugin_dir="/p", socket_name="s", resource_names=ResourceNames("a.ai/npu"))
+    alone = {Arch.RENEGADE: "a.ai/npu-renegade"}
+    assert registration_of(settings, Arch.RENEGADE, alone) == Registration("/p", "s-renegade", "a.ai/npu-renegade")
+    both = {**alone, Arch.WARBOY: "a.ai/npu"}
+    assert registration_of(settings, Arch.WARBOY, both) == Registration("/p", "s", "a.ai/npu")
 
 
 @pytest.mark.parametrize(

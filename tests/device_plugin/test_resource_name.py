@@ -1,13 +1,14 @@
 """Names of resources: what the kubelet would refuse at registration is refused before."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from npu_core.arch import Arch
+from npu_core.claims import Claim
 from npu_device_plugin.resource_name import ResourceNames, objection
 from strategies import unit_ids
 
@@ -154,6 +155,11 @@ WARBOY_FIRST = {Arch.WARBOY: BASE_NAME, Arch.RENEGADE: f"{BASE_NAME}-renegade"}
 RNGD_FIRST = {Arch.WARBOY: f"{BASE_NAME}-warboy", Arch.RENEGADE: BASE_NAME}
 
 
+def claims(held: Iterable[tuple[str, str]]) -> list[Claim]:
+    """Resource and device id of what containers hold, as a source tells them."""
+    return [Claim(resource, device_id) for resource, device_id in held]
+
+
 @pytest.mark.parametrize("arch", BOTH)
 def test_a_family_alone_has_the_base_name(arch: Arch) -> None:
     assert ResourceNames().of_families([arch]) == {arch: BASE_NAME}
@@ -186,17 +192,39 @@ def test_of_two_families_it_is_the_table_that_tells_the_first_whichever_was_foun
 def test_what_containers_hold_tells_which_family_had_the_base_name(
     held: list[tuple[str, str]], names: dict[Arch, str]
 ) -> None:
-    assert ResourceNames().of_families(BOTH, held) == names
+    assert ResourceNames().of_families(BOTH, claims(held)) == names
+
+
+def test_what_a_container_was_given_tells_the_family_where_the_id_does_not() -> None:
+    assert ResourceNames().of_families(BOTH, [Claim(BASE_NAME, "npu0pe0", arch=Arch.RENEGADE)]) == RNGD_FIRST
+    assert ResourceNames().of_families(BOTH, [Claim(BASE_NAME, "npu0pe0", arch=Arch.WARBOY)]) == WARBOY_FIRST
 
 
 def test_where_what_is_held_contradicts_itself_the_table_counts() -> None:
     held = [(BASE_NAME, "npu1pe0-7"), (f"{BASE_NAME}-renegade", "npu1pe0-7")]
-    assert ResourceNames().of_families(BOTH, held) == WARBOY_FIRST
+    assert ResourceNames().of_families(BOTH, claims(held)) == WARBOY_FIRST
 
 
 def test_a_family_that_is_alone_now_has_the_base_name_whatever_is_held() -> None:
     held = [(BASE_NAME, "npu1pe0-7")]
-    assert ResourceNames().of_families([Arch.WARBOY], held) == {Arch.WARBOY: BASE_NAME}
+    assert ResourceNames().of_families([Arch.WARBOY], claims(held)) == {Arch.WARBOY: BASE_NAME}
+
+
+@pytest.mark.parametrize("arch", BOTH)
+def test_a_family_that_is_alone_now_keeps_its_second_name_while_that_is_held(arch: Arch) -> None:
+    held = [(f"{BASE_NAME}-{arch}", "npu1pe0")]
+    assert ResourceNames().of_families([arch], claims(held)) == {arch: f"{BASE_NAME}-{arch}"}
+
+
+def test_a_family_that_is_found_later_has_the_base_name_if_no_other_family_has_it() -> None:
+    held = [(f"{BASE_NAME}-renegade", "npu1pe0"), (BASE_NAME, "npu1pe0")]
+    later = ResourceNames().of_families([Arch.WARBOY], claims(held), taken=[f"{BASE_NAME}-renegade"])
+    assert later == {Arch.WARBOY: BASE_NAME}
+
+
+def test_a_family_that_is_found_later_has_its_second_name_if_another_one_has_the_base_name() -> None:
+    later = ResourceNames().of_families([Arch.WARBOY], [], taken=[BASE_NAME])
+    assert later == {Arch.WARBOY: f"{BASE_NAME}-warboy"}
 
 
 def test_a_name_given_to_a_family_stays_with_two_of_them() -> None:
@@ -206,5 +234,5 @@ def test_a_name_given_to_a_family_stays_with_two_of_them() -> None:
 
 @given(st.permutations(BOTH), st.lists(st.tuples(st.sampled_from([*RNGD_FIRST.values(), "a/b"]), unit_ids().map(str))))
 def test_two_families_never_share_a_name_whatever_is_held(families: list[Arch], held: list[tuple[str, str]]) -> None:
-    names = ResourceNames().of_families(families, held)
+    names = ResourceNames().of_families(families, claims(held))
     assert names in (WARBOY_FIRST, RNGD_FIRST)

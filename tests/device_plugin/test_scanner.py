@@ -1,6 +1,7 @@
 """Looking at the cards of a host: one that hangs holds up no other, what cannot be told changes nothing."""
 
 import asyncio
+import itertools
 import logging
 import threading
 import time
@@ -19,7 +20,8 @@ from npu_core.host import Host
 from npu_core.hostfs import RealFS
 from npu_core.partition import FUSION
 from npu_core.testing import EIO, Blocked, FakeCard, FakeHost, FaultyFS, rngd, warboy
-from npu_device_plugin.inventory import Fleet, OfferedUnit, health_changes, offers
+from npu_device_plugin.inventory import Fleet, health_changes
+from npu_device_plugin.offer import OfferedUnit, offers
 from npu_device_plugin.scanner import READ_DEADLINE, ROUND_PATIENCE, Scanner
 
 PATIENCE = 15.0
@@ -407,6 +409,36 @@ async def test_an_unexpected_fault_of_an_identification_costs_its_card_only(
     assert scene.healthy == {"npu0": True, "npu1": True}
 
 
+async def test_faults_that_differ_each_time_are_logged_once_and_remembered_once(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.scanner.enumerate_cards()
+    number = itertools.count()
+
+    def another_fault(_: str) -> str:
+        raise RuntimeError(f"fault {next(number)}")
+
+    scene.fs.put("*/npu0_mgmt/alive", another_fault)
+    for _ in range(20):
+        await scene.scanner.look()
+    assert next(number) >= 20
+    assert [record.getMessage() for record in caplog.records].count("a look at a card failed") == 1
+    assert len(scene.scanner._faults) == 1
+
+
+async def test_another_card_under_a_number_is_said_to_be_another_and_not_to_be_unhealthy(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.scanner.enumerate_cards()
+    caplog.clear()
+    scene.card(0).set_attribute("device_uuid", "00000000-0000-0000-0000-00000000000A")
+    scene.card(0).set_attribute("device_sn", "ANOTHER")
+    await scene.scanner.enumerate_cards()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "another card has this number now"
+    ]
+
+
 # -- device files that go ---------------------------------------------------------------------------------------------
 
 
@@ -510,6 +542,9 @@ async def test_a_listing_that_hangs_keeps_the_cards(scene: Scene, caplog: pytest
     scene.fs.put(f"{scene.host.devfs}", blocked)
     await scene.scanner.enumerate_cards()
     assert scene.fleet == before
+    for _ in range(3):
+        scene.clock.now += 10.0
+        await scene.scanner.enumerate_cards()
     assert lines(caplog) == ["ERROR cannot list the cards: no answer within 2 s"]
     blocked.release()
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ from npu_core.health import HEALTHY, HealthReport, HealthStatus
 from npu_core.partition import FUSION, SINGLE, Partitioning
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub, add_DevicePluginServicer_to_server
-from npu_device_plugin.inventory import Fleet, Offer, offers
+from npu_device_plugin.inventory import SETTLE_FILES, Fleet
+from npu_device_plugin.offer import KEPT, KeptId, Offer, offers
 from npu_device_plugin.servicer import OfferServicer
 
 RESOURCE = "beta.furiosa.ai/npu"
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
 
 
 def offer_of(devices: Iterable[Device], policy: Partitioning = FUSION, *, dead: Iterable[int] = ()) -> Offer:
-    """The offer of these cards, some of them dead."""
-    fleet = Fleet().with_devices(devices)
+    """The offer of these cards, some of them dead; no driver makes device files any more."""
+    found = tuple(devices)
+    fleet = Fleet().with_devices(found).with_devices(found, now=SETTLE_FILES)
     for card in fleet.cards:
         fleet = fleet.with_look(card.device.key, DEAD if card.device.index in set(dead) else HEALTHY, 0.0)
     (offer,) = offers(fleet, policy)
@@ -267,6 +270,38 @@ async def test_units_are_given_from_the_latest_offer(socket_dir: Path) -> None:
         servicer.publish(offer_of([warboy_card(0, without=("ch3",))]))
         (answer,) = await allocate(stub, ["npu0pe0-1"])
     assert "/dev/npu0ch3" not in {spec.host_path for spec in answer.devices}
+
+
+async def test_every_unit_that_is_given_out_is_recorded_before_the_kubelet_hears_of_it(socket_dir: Path) -> None:
+    recorded: list[tuple[Arch, list[str]]] = []
+    servicer = OfferServicer(
+        RESOURCE,
+        offer_of([warboy_card(0), warboy_card(1)], SINGLE),
+        on_grant=lambda arch, units: recorded.append((arch, [unit.id for unit in units])),
+    )
+    async with calls_to(servicer, socket_dir) as stub:
+        await allocate(stub, ["npu0pe1", "npu1pe0"])
+        assert recorded == [(Arch.WARBOY, ["npu0pe1", "npu1pe0"])]
+        await refusal(stub, ["npu0pe0", "npu9pe0"])
+        assert len(recorded) == 1
+
+
+async def test_an_id_that_is_only_kept_in_the_list_is_refused_with_the_reason(socket_dir: Path) -> None:
+    offer = replace(offer_of([warboy_card(0)]), kept=(KeptId("npu7pe0-1", 1),))
+    async with calls_to(OfferServicer(RESOURCE, offer), socket_dir) as stub:
+        assert await refusal(stub, ["npu7pe0-1"]) == (
+            grpc.StatusCode.FAILED_PRECONDITION,
+            f"unit npu7pe0-1 is unhealthy: {KEPT}",
+        )
+
+
+async def test_a_list_is_sent_once_more_when_that_is_asked_for(socket_dir: Path) -> None:
+    servicer = servicer_of(warboy_card(0))
+    async with calls_to(servicer, socket_dir) as stub:
+        stream = stub.ListAndWatch(api.Empty())
+        first = await read(stream)
+        servicer.resend()
+        assert await read(stream) == first
 
 
 # -- the other questions ----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 
 from contract.direct import calls_to
 from npu_core.arch import Arch
-from npu_device_plugin.inventory import Offer
+from npu_device_plugin.offer import Offer
 from npu_device_plugin.registration import Registration
 from npu_device_plugin.servicer import OfferServicer
 from npu_device_plugin.supervisor import Supervisor

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from device_plugin.cards import rngd_card, warboy_card
+from device_plugin.cards import warboy_card
+from npu_core.claims import KnownCard
 from npu_core.errors import ReadFailedError, Unreadable
 from npu_device_plugin.disabled import DisabledDevice
 from npu_device_plugin.settings import Settings
 from npu_device_plugin.unknown import UnknownDevice, unknown_devices
 
 UUID = "A76AAD68-6855-40B1-9E86-D080852D1C84"
-CARD = warboy_card(1, uuid=UUID, pci="0000:6d:00.0")
+DEVICE = warboy_card(1, uuid=UUID, pci="0000:6d:00.0")
+CARD = KnownCard(DEVICE)
 
 
 def disabling(*names: str) -> Settings:
@@ -26,7 +28,7 @@ def test_what_means_a_card_or_a_part_of_it_is_known(name: str) -> None:
 @pytest.mark.parametrize("name", ["npu0", "npu1pe2", "npu10pe0", UUID.replace("A7", "A8"), "0000:6d:00.1"])
 def test_what_means_nothing_here_is_told_with_its_place_and_what_would(name: str) -> None:
     expected = "one of npu1, npu3, or a unit, a UUID or a PCI address of one"
-    assert unknown_devices(disabling("npu1", name), [CARD, warboy_card(3), rngd_card(3)][:2]) == (
+    assert unknown_devices(disabling("npu1", name), [CARD, KnownCard(warboy_card(3))]) == (
         UnknownDevice("disabledDevices[1]", name, expected),
     )
 
@@ -43,7 +45,7 @@ def test_a_host_without_a_card_knows_nothing_yet() -> None:
 
 def test_a_uuid_may_be_that_of_a_card_whose_uuid_cannot_be_read() -> None:
     unread = Unreadable.of("npu1", "device_uuid", ReadFailedError("no"))
-    dumb = replace(CARD, uuid=None, unreadable=(unread,))
+    dumb = KnownCard(replace(DEVICE, uuid=None, unreadable=(unread,)))
     assert unknown_devices(disabling(UUID), [dumb]) == ()
     assert len(unknown_devices(disabling("npu2"), [dumb])) == 1
 
@@ -51,3 +53,9 @@ def test_a_uuid_may_be_that_of_a_card_whose_uuid_cannot_be_read() -> None:
 def test_an_entry_that_means_nothing_is_told_in_one_line() -> None:
     text = "unknown device: disabledDevices[1] is 'npu9': expected one of npu1"
     assert str(UnknownDevice("disabledDevices[1]", "npu9", "one of npu1")) == text
+
+
+def test_an_entry_that_names_a_card_by_its_former_number_is_known() -> None:
+    moved = KnownCard(warboy_card(2), former=frozenset({0}))
+    assert unknown_devices(disabling("npu0", "npu0pe1"), [moved]) == ()
+    assert len(unknown_devices(disabling("npu1"), [moved])) == 1

@@ -1,7 +1,7 @@
 """What a look at a host finds, declared as values."""
 
-from npu_core.arch import Arch
-from npu_core.device import ComponentVersion, Device
+from npu_core.arch import Arch, arch_spec
+from npu_core.device import ComponentVersion, Device, DeviceFile
 from npu_core.machine import Machine
 from npu_feature_discovery.labels import Facts, Labels
 
@@ -16,7 +16,7 @@ def warboy(
     firmware: str | None = "1.6.0, c1bebfd",
 ) -> Device:
     """A card of the family warboy; None is what it does not say."""
-    return Device(index, Arch.WARBOY, product=product, driver=version(driver), firmware=version(firmware))
+    return _card(index, Arch.WARBOY, product, driver, firmware)
 
 
 def rngd(
@@ -26,7 +26,13 @@ def rngd(
     firmware: str | None = None,
 ) -> Device:
     """A card of the family renegade; None is what it does not say."""
-    return Device(index, Arch.RENEGADE, product=product, driver=version(driver), firmware=version(firmware))
+    return _card(index, Arch.RENEGADE, product, driver, firmware)
+
+
+def _card(index: int, arch: Arch, product: str | None, driver: str | None, firmware: str | None) -> Device:
+    files = (DeviceFile(f"npu{index}", "pe0", arch_spec(arch).cores.split(1)[0], arch_spec(arch).device_dir),)
+    told = {"product": product, "driver": version(driver), "firmware": version(firmware)}
+    return Device(index, arch, **told, files=files)  # type: ignore[arg-type]  # each of its own type
 
 
 def version(text: str | None) -> ComponentVersion | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from npu_core.arch import Arch
-from npu_core.testing import FakeHost, rngd, warboy
+from npu_core.testing import FakeHost, rngd, second_entry, warboy
 from npu_feature_discovery import __version__
 from npu_feature_discovery.labels import Extra
 from npu_feature_discovery.settings import FLAGS, OPTIONS
@@ -226,6 +226,20 @@ def test_check_tells_programs_the_same(tmp_path: Path) -> None:
         {"card": "npu3", "family": "warboy", "reason": "platform_type is 'VITIS', expected 'FuriosaAI'"}
     ]
     assert document["unreadable"] == []
+
+
+def test_check_tells_which_cards_do_not_count_and_why(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), second_entry(warboy(0), 1), warboy(2))
+    host.card(Arch.WARBOY, 2).remove_files()
+    told = run("check", **seeing(host)).stdout.splitlines()
+    assert any("npu.count=1 " in line for line in told)
+    assert told[-2:] == [
+        "not counted: npu1 (warboy): it is the same hardware as npu0",
+        "not counted: npu2 (warboy): none of its core device files exists here",
+    ]
+    assert run("--print", **seeing(host)).stdout.count("npu.count=1\n") == 1
+    unseen = run("check", NPU_SYSFS=host.sysfs).stdout
+    assert "npu.count=2 " in unseen
 
 
 def test_check_answers_although_a_card_hangs(host: FakeHost) -> None:

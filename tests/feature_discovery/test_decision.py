@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_discovery.facts import MACHINE, node, rngd, version, warboy
-from npu_core.device import Device
+from npu_core.arch import Arch
+from npu_core.device import CardKey, Device, PciAddress
 from npu_core.errors import AccessDeniedError, HostError, Reason, StuckError, Unreadable
 from npu_core.machine import Machine
 from npu_core.parse.mgmt import EVERY_ATTRIBUTE
-from npu_feature_discovery.decision import Memory
+from npu_feature_discovery.decision import Memory, counted
 from npu_feature_discovery.labels import Facts
 from strategies import devices, host_errors
 
@@ -206,6 +207,95 @@ def test_a_machine_that_says_something_else_is_believed() -> None:
 
 # Always
 
+# Cards that do not count
+
+A = PciAddress.parse("0000:17:00.0")
+VIRTUAL, SECOND_VIRTUAL = PciAddress.parse("0000:17:00.1"), PciAddress.parse("0000:17:00.2")
+
+
+def keys(memory: Memory) -> list[CardKey]:
+    assert memory.facts is not None
+    return [card.key for card in memory.facts.devices]
+
+
+def reasons(memory: Memory) -> dict[str, str]:
+    return {card.name: card.reason for card in memory.not_counted}
+
+
+def test_a_card_none_of_whose_core_files_exists_here_does_not_count() -> None:
+    memory = after(node(warboy(0), replace(warboy(1), files=())))
+    assert keys(memory) == [(Arch.WARBOY, 0)]
+    assert reasons(memory) == {"npu1": "none of its core device files exists here"}
+
+
+def test_a_card_whose_core_files_could_not_be_looked_at_counts() -> None:
+    unsure = replace(warboy(1), files=(), unreadable=(Unreadable("npu1", "/dev/npu1pe0", Reason.ACCESS, "EACCES"),))
+    assert after(node(warboy(0), unsure)).not_counted == ()
+
+
+def test_where_the_hosts_device_files_are_not_seen_nothing_is_concluded_from_them() -> None:
+    memory = Memory(sees_device_files=False).after(node(replace(warboy(0), files=())))
+    assert keys(memory) == [(Arch.WARBOY, 0)]
+
+
+def test_a_card_that_lost_its_files_stops_counting_and_counts_again_with_what_was_known() -> None:
+    bare = unreadable(replace(warboy(1), files=(), product=None), "device_type")
+    memory = after(node(warboy(0), warboy(1)), node(warboy(0), bare))
+    assert keys(memory) == [(Arch.WARBOY, 0)]
+    memory = memory.after(node(warboy(0), replace(bare, files=warboy(1).files)))
+    assert memory.facts == node(warboy(0), unreadable(warboy(1), "device_type"))
+    assert memory.not_counted == ()
+
+
+def test_a_node_where_no_card_counts_is_believed_at_the_second_look() -> None:
+    bare = replace(warboy(0), files=())
+    memory = after(node(warboy(0)), node(bare))
+    assert (memory.facts, memory.unsettled, memory.not_counted) == (node(warboy(0)), True, ())
+    memory = memory.after(node(bare))
+    assert (memory.facts, list(reasons(memory))) == (node(), ["npu0"])
+
+
+def test_a_second_entry_of_a_card_does_not_count() -> None:
+    memory = after(node(*(replace(warboy(index), pci=A, dev="509:0") for index in (2, 0, 1))))
+    assert keys(memory) == [(Arch.WARBOY, 0)]
+    assert reasons(memory) == dict.fromkeys(["npu2", "npu1"], "it is the same hardware as npu0")
+
+
+def test_a_second_entry_of_a_card_does_not_count_while_it_cannot_say_where_it_is() -> None:
+    first, second = (replace(warboy(index), pci=A) for index in (0, 1))
+    silent = unreadable(replace(second, pci=None), "busname")
+    memory = after(node(first, second), node(first, silent))
+    assert (keys(memory), list(reasons(memory))) == ([(Arch.WARBOY, 0)], ["npu1"])
+
+
+def test_a_physical_function_counts_and_its_virtual_functions_do_not() -> None:
+    virtual = replace(warboy(0), pci=VIRTUAL, physical_function=A)
+    memory = after(node(virtual, replace(warboy(1), pci=A)))
+    assert (keys(memory), reasons(memory)) == ([(Arch.WARBOY, 1)], {"npu0": "it is the same hardware as npu1"})
+
+
+def test_virtual_functions_count_where_their_physical_function_cannot_be_used() -> None:
+    physical = replace(warboy(0), pci=A, files=())
+    functions = [
+        replace(warboy(index), pci=pci, physical_function=A) for index, pci in ((1, VIRTUAL), (2, SECOND_VIRTUAL))
+    ]
+    assert keys(after(node(*functions))) == keys(after(node(physical, *functions)))
+    assert keys(after(node(physical, *functions))) == [(Arch.WARBOY, 1), (Arch.WARBOY, 2)]
+
+
+def test_a_look_that_fails_changes_nothing_that_counts() -> None:
+    memory = after(node(warboy(0), replace(warboy(1), files=())))
+    assert replace(memory.after(REFUSED), failed=None) == memory
+
+
+@given(st.lists(devices(), max_size=4, unique_by=lambda card: card.key))
+def test_every_card_counts_or_has_a_reason_why_not(cards: list[Device]) -> None:
+    found, left_out = counted(cards)
+    told = {(card.arch, card.name) for card in found} | {(card.arch, card.name) for card in left_out}
+    assert told == {(card.arch, card.name) for card in cards}
+    assert len(found) + len(left_out) == len(cards)
+
+
 looks = st.one_of(
     host_errors(),
     st.builds(Facts, st.lists(devices(), max_size=3).map(tuple), st.sampled_from([None, Machine(), MACHINE])),
@@ -218,13 +308,14 @@ def test_a_count_of_zero_takes_two_looks_and_any_other_is_that_of_the_last_good_
 ) -> None:
     memory = after(*seen)
     good = [look for look in seen if isinstance(look, Facts)]
-    with_cards = [look for look in good if look.devices]
-    if len(good) >= 2 and not good[-1].devices and not good[-2].devices:
+    counts = [counted(look.devices)[0] for look in good]
+    with_cards = [cards for cards in counts if cards]
+    if len(good) >= 2 and not counts[-1] and not counts[-2]:
         assert memory.facts is not None
         assert memory.facts.devices == ()
     elif with_cards:
         assert memory.facts is not None
-        assert [card.key for card in memory.facts.devices] == [card.key for card in with_cards[-1].devices]
+        assert [card.key for card in memory.facts.devices] == [card.key for card in with_cards[-1]]
     else:
         assert memory.facts is None
 

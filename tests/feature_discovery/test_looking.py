@@ -50,7 +50,7 @@ def test_a_look_gives_what_the_host_has(looker: Looker, host: FakeHost) -> None:
 
 
 def test_a_glance_asks_no_card_anything(looker: Looker, fs: FaultyFS) -> None:
-    assert {key for key, _ in looker.glance()} == {(Arch.WARBOY, 0), (Arch.WARBOY, 1), (Arch.RENEGADE, 0)}
+    assert {key for key, _, _ in looker.glance()} == {(Arch.WARBOY, 0), (Arch.WARBOY, 1), (Arch.RENEGADE, 0)}
     assert fs.reads == []
 
 
@@ -107,6 +107,53 @@ def test_what_is_no_card_of_ours_is_not_counted_and_said_once(
     assert [device.key for device in look.facts.devices] == [(Arch.WARBOY, 0), (Arch.RENEGADE, 0)]
     assert [card.name for card in look.rejected] == ["npu1"]
     assert caplog.messages == ["card not counted"]
+
+
+def test_a_glance_sees_device_files_of_cores_come_and_go(looker: Looker, host: FakeHost) -> None:
+    whole = looker.glance()
+    card = host.card(Arch.WARBOY, 1)
+    card.remove_file("ch0")
+    card.remove_file("pe0")
+    assert looker.glance() == whole
+    card.remove_files()
+    assert looker.glance() == looker.look().sight != whole
+    list(card.make_files())
+    assert looker.glance() == whole
+
+
+@pytest.mark.usefixtures("hung")
+def test_a_card_that_hangs_has_the_device_files_that_were_found_and_those_that_could_not_be_looked_at(
+    looker: Looker, fs: FaultyFS
+) -> None:
+    fs.put("*/dev/npu0pe*", EIO)
+    bare = looker.look().facts.devices[0]
+    assert {file.suffix for file in bare.files} == {"", "_mgmt", "ch0", "ch1", "ch2", "ch3", "_bar0", "_bar2", "_bar4"}
+    assert bare.has_core_file
+
+
+def test_a_machine_that_does_not_answer_is_said_once_however_long_that_takes(
+    looker: Looker, fs: FaultyFS, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocked = Blocked()
+    fs.put("*/sys_vendor", blocked)
+    try:
+        for _ in range(3):
+            looker.look()
+    finally:
+        blocked.release()
+    assert caplog.messages == ["cannot read what machine this is"]
+
+
+def test_a_card_whose_fault_is_worded_anew_each_time_is_said_once(
+    looker: Looker, fs: FaultyFS, caplog: pytest.LogCaptureFixture
+) -> None:
+    def strange(path: str) -> str:
+        raise RuntimeError(f"{path} {time.monotonic_ns()}")
+
+    fs.put("*/npu0_mgmt/device_type", strange)
+    for _ in range(3):
+        looker.look()
+    assert caplog.messages == ["a look at a card failed"]
 
 
 def test_a_machine_that_cannot_be_read_is_none_and_said_once(

@@ -9,8 +9,9 @@ import pytest
 
 from feature_discovery.rigs import INTERVAL, PATIENCE, Rig, unreachable
 from npu_core.arch import Arch
-from npu_core.testing import EACCES, EIO, Blocked, FakeHost, warboy
+from npu_core.testing import EACCES, EIO, Blocked, FakeHost, second_entry, warboy
 from npu_feature_discovery.labels import Facts, labels_of
+from npu_feature_discovery.looking import Looker
 
 A_WHILE = 10.0
 
@@ -107,6 +108,71 @@ def test_a_host_that_cannot_be_listed_keeps_its_labels_and_is_not_ready(
     rig.turns(1)
     assert rig.discovery.condition().ready
     assert caplog.messages.count("can look at the host again") == 1
+
+
+def test_a_listing_that_hangs_is_said_once_however_long_that_takes(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    rig.turns(5)
+    caplog.clear()
+    blocked = Blocked()
+    rig.fs.put("*/class/npu_mgmt", blocked)
+    try:
+        rig.turns(60)
+        assert rig.telemetry.failures["look"] > 2
+        assert caplog.messages == ["cannot look at the host"]
+        assert list(rig.counts()) == ["2"]
+    finally:
+        rig.fs.clear()
+        blocked.release()
+
+
+def test_a_fault_that_is_worded_anew_each_time_is_said_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def strange(_: object) -> None:
+        raise RuntimeError(time.monotonic_ns())
+
+    rig.turns(5)
+    monkeypatch.setattr(Looker, "look", strange)
+    rig.clock.pass_(INTERVAL)
+    rig.turns(60)
+    assert rig.telemetry.failures["unforeseen"] > 2
+    assert caplog.messages == ["a look failed as none should"]
+
+
+def test_device_files_that_come_or_go_are_looked_at_at_once(rig: Rig, host: FakeHost) -> None:
+    rig.turns(5)
+    host.card(Arch.WARBOY, 1).remove_files()
+    rig.turns(1)
+    assert rig.last("npu.count") == ("1",)
+    list(host.card(Arch.WARBOY, 1).make_files())
+    rig.turns(1)
+    assert list(rig.counts()) == ["2", "1", "2"]
+
+
+def test_a_card_that_does_not_count_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    host = FakeHost(tmp_path, warboy(0), second_entry(warboy(0), 1), warboy(2))
+    host.card(Arch.WARBOY, 2).remove_files()
+    rig = Rig(host)
+    rig.turns(int(3 * INTERVAL))
+    assert list(rig.counts()) == ["1"]
+    assert caplog.messages == ["card not counted"] * 2
+    told = [record.npu_fields for record in caplog.records]  # type: ignore[attr-defined]  # the log's own
+    assert told == [
+        {"card": "npu1", "family": Arch.WARBOY, "reason": "it is the same hardware as npu0"},
+        {"card": "npu2", "family": Arch.WARBOY, "reason": "none of its core device files exists here"},
+    ]
+
+
+def test_a_driver_that_makes_its_device_files_last_costs_no_label(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path)
+    card = host.plug(warboy(0), with_files=False)
+    rig = Rig(host)
+    rig.turns(1)
+    assert list(rig.counts()) == []
+    list(card.make_files())
+    rig.turns(3)
+    assert list(rig.counts()) == ["1"]
 
 
 def test_a_host_that_cannot_be_listed_at_first_is_published_as_soon_as_it_can(rig: Rig) -> None:

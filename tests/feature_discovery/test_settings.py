@@ -59,6 +59,21 @@ def test_an_option_and_its_variable_say_the_same(option: str, text: str, field: 
     assert getattr(load({option: text}, {variable: "wrong, and not looked at"}), field) == value
 
 
+@pytest.mark.parametrize(
+    ("sysfs", "devfs", "sees"),
+    [
+        ("/sys", "/dev", True),
+        ("/host/sys", "/host/dev", True),
+        ("/sys", "/host/dev", True),
+        ("/host/sys", "/dev", False),
+    ],
+)
+def test_a_container_with_the_hosts_sys_and_a_dev_of_its_own_sees_no_device_files_of_the_host(
+    sysfs: str, devfs: str, *, sees: bool
+) -> None:
+    assert load({"sysfs": sysfs, "devfs": devfs}, {}).sees_device_files is sees
+
+
 def test_everything_wrong_is_told_at_once() -> None:
     assert told(
         {"sink": "file", "interval": "soon", "extra-labels": "firmware,colour,size"}, NPU_ONESHOT="yes", NPU_EXPIRY="1h"

@@ -6,6 +6,7 @@ from pathlib import Path
 from npu_core.arch import Arch
 from npu_core.cores import CoreRange
 from npu_core.device import CardKey, Device, FoundCard, Rejected
+from npu_core.health import Vitals
 from npu_core.host import Host
 from npu_core.sensors import Quantity, Reading, Readings, Sensor
 from npu_core.testing import FakeHost, rngd, warboy
@@ -16,6 +17,9 @@ from npu_metrics_exporter.render import Exposition, render
 from npu_metrics_exporter.series import Budget, families
 from npu_metrics_exporter.snapshot import CardReport, Snapshot
 
+LIVING = Vitals(present=True, alive=True)
+DEAD = Vitals(present=True, alive=False)
+SILENT = Vitals(present=True, alive=None)
 WALL = 1_750_000_000.0
 WARBOY: CardKey = (Arch.WARBOY, 0)
 RNGD: CardKey = (Arch.RENEGADE, 0)
@@ -40,7 +44,9 @@ def look(host: Host, snapshot: Snapshot, before: dict[CardKey, CounterLook], now
     found = host.find()
     snapshot = snapshot.with_listing(found, now)
     for card in found:
-        answer = look_at_card(host, card, before.get(card.key, CounterLook()), lambda: now)
+        state = snapshot.card(card.key)
+        known = state.device if state else None
+        answer = look_at_card(host, card, known, before.get(card.key, CounterLook()), lambda: now)
         if isinstance(answer, Rejected):
             snapshot = snapshot.with_rejection(card.key)
         else:
@@ -90,7 +96,7 @@ def temperature(label: str, channel: int = 1, value: int = 45_000, chip: str = "
 
 def report(*values: Reading, taken: float = 0.0, silent: tuple[Sensor, ...] = ()) -> CardReport:
     """A living Warboy with these readings."""
-    return CardReport(device(), taken, alive=True, readings=Readings(values, silent=silent))
+    return CardReport(device(), taken, LIVING, readings=Readings(values, silent=silent))
 
 
 def snapshot(*reports: CardReport) -> Snapshot:

@@ -13,12 +13,12 @@ def look(root: Path, *, exchanged: bool) -> CardReport:
     host = known_host(root)
     opened, card = host.open(), host.card(Arch.WARBOY, 0)
     found = opened.find()[0]
-    first = look_at_card(opened, found, CounterLook(), lambda: 0.0)
+    first = look_at_card(opened, found, None, CounterLook(), lambda: 0.0)
     assert isinstance(first, tuple)
     work(host)
     if exchanged:
         card.set_attribute("device_uuid", "OTHER-UUID")
-    second = look_at_card(opened, found, first[1], lambda: 10.0)
+    second = look_at_card(opened, found, first[0].device, first[1], lambda: 10.0)
     assert isinstance(second, tuple)
     return second[0]
 

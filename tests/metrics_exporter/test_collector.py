@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from metrics_exporter.cards import text
 from npu_core.arch import Arch
 from npu_core.cores import CoreRange
-from npu_core.testing import FakeHost, rngd, warboy
+from npu_core.testing import CardPlan, FakeHost, rngd, warboy
 from npu_core.testing.faults import Blocked, FaultyFS, failing
 from npu_metrics_exporter.collector import Collector
 from npu_metrics_exporter.snapshot import CardState, CardStatus
@@ -45,6 +46,11 @@ class Bench:
         card = self.collector.snapshot.card(key)
         assert card is not None
         return card
+
+
+def remove_files(host: FakeHost, names: str) -> None:
+    for file in Path(host.devfs).glob(names):
+        file.unlink()
 
 
 @pytest.fixture
@@ -100,6 +106,7 @@ async def test_an_error_of_one_attribute_costs_that_one_and_is_counted(bench: Be
     assert [item.subject for item in broken.unreadable] == [{"ne_clk_freq_info": "clocks"}.get(attribute, attribute)]
     assert bench.telemetry.read_errors == {("npu0", "warboy", "io"): 1}
     assert whole.unreadable == ()
+    # Nobody was ever told that it is alive.
     assert (bench.card().alive is False) == (attribute == "alive")
 
 
@@ -179,6 +186,20 @@ async def test_a_card_that_hangs_is_asked_nothing_more_and_makes_no_other_card_o
     blocked.release()
 
 
+async def test_a_listing_that_hangs_is_said_once_however_long_it_hangs(
+    bench: Bench, events: Callable[[], list[str]]
+) -> None:
+    await bench.collect()
+    events()
+    blocked = Blocked()
+    bench.faults.put(bench.host.sysfs, blocked)
+    for _ in range(5):
+        await bench.collect()
+        bench.now += 10
+    assert events() == ["cannot list the cards"]
+    blocked.release()
+
+
 async def test_a_listing_that_hangs_keeps_the_cards_and_is_not_begun_twice(bench: Bench) -> None:
     await bench.collect()
     blocked = Blocked()
@@ -222,7 +243,120 @@ async def test_values_are_dropped_exactly_when_they_are_too_old(bench: Bench) ->
     bench.now += 0.001
     await bench.collect()
     assert bench.card().report is None
+    assert bench.card().alive is True
+    bench.now += 30
+    await bench.collect()
     assert bench.card().alive is False
+
+
+# -- what cannot be read for once stays as it was known ----------------------------------------------------------------
+
+IDENTITY = ("device_uuid", "device_sn", "busname", "version", "fw_version", "soc_rev", "device_type")
+
+
+@pytest.mark.parametrize("kind", [warboy, rngd], ids=["warboy", "rngd"])
+@pytest.mark.parametrize("attribute", IDENTITY)
+async def test_an_identity_that_cannot_be_read_for_once_changes_no_series(
+    tmp_path: Path, attribute: str, kind: Callable[[int], CardPlan]
+) -> None:
+    bench = Bench(FakeHost(tmp_path, kind(0)))
+    await bench.collect()
+    before = text(bench.collector.snapshot)
+    bench.faults.put(f"*/*npu0*mgmt/{attribute}", failing(errno.EIO))
+    bench.now += 10
+    await bench.collect()
+    assert sum(bench.telemetry.read_errors.values()) > 0
+    assert text(bench.collector.snapshot) == before
+
+
+async def test_a_card_that_hangs_from_the_start_is_dead_and_one_that_hangs_later_after_the_grace(bench: Bench) -> None:
+    first, second = Blocked(), Blocked()
+    bench.faults.put("*/npu0_mgmt/heartbeat", first)
+    await bench.collect()
+    assert (bench.card().alive, bench.card(SECOND).alive) == (False, True)
+    bench.faults.put("*/npu1_mgmt/heartbeat", second)
+    bench.now += 10
+    await bench.collect()
+    assert (bench.card(SECOND).stuck, bench.card(SECOND).alive) == (True, True)
+    bench.now += 30
+    await bench.collect()
+    assert bench.card(SECOND).alive is False
+    first.release()
+    second.release()
+
+
+async def test_a_device_file_that_vanishes_makes_the_card_dead_at_once(bench: Bench) -> None:
+    await bench.collect()
+    remove_files(bench.host, "npu0pe0")
+    await bench.collect()
+    assert (bench.card().alive, bench.card(SECOND).alive) == (False, True)
+
+
+async def test_a_card_of_which_no_core_file_is_there_is_dead(tmp_path: Path) -> None:
+    """As in a container that sees /sys of the host and has device files of its own."""
+    host = FakeHost(tmp_path, warboy(0), warboy(1))
+    remove_files(host, "npu1*")
+    bench = Bench(host)
+    await bench.collect()
+    assert (bench.card().alive, bench.card(SECOND).alive) == (True, False)
+
+
+# -- identity ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_card_that_is_back_under_another_number_is_said_once_and_told_of_once(
+    tmp_path: Path, events: Callable[[], list[str]]
+) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    bench = Bench(host)
+    await bench.collect()
+    uuid = bench.card().device.uuid  # type: ignore[union-attr]
+    pci = bench.card().device.pci  # type: ignore[union-attr]
+    host.cards[0].disappear()
+    await bench.collect()
+    events()
+    moved = host.plug(warboy(2))
+    moved.set_attribute("device_uuid", str(uuid))
+    moved.remove_attribute("device_sn")
+    assert pci is not None
+    await bench.collect()
+    await bench.collect()
+    assert [(card.name, card.alive) for card in bench.collector.snapshot.cards] == [("npu2", True)]
+    assert events() == ["card has another number now"]
+
+
+async def test_another_card_under_a_number_starts_anew_and_is_said_once(
+    bench: Bench, events: Callable[[], list[str]]
+) -> None:
+    await bench.collect()
+    events()
+    bench.host.cards[0].set_attribute("device_uuid", "OTHER-UUID")
+    bench.host.cards[0].die()
+    await bench.collect()
+    await bench.collect()
+    assert events() == ["another card has this number now"]
+    device = bench.card().device
+    assert device is not None
+    assert device.uuid == "OTHER-UUID"
+
+
+async def test_two_entries_of_one_card_are_exported_once_and_that_is_said_once(
+    bench: Bench, events: Callable[[], list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.host.cards[1].set_attribute("busname", "0000:17:00.0")
+    await bench.collect()
+    assert [record.npu_fields for record in caplog.records][-1] == {  # type: ignore[attr-defined]
+        "card": "npu1",
+        "family": Arch.WARBOY,
+        "reason": "it is the same hardware as npu0",
+    }
+    for _ in range(3):
+        await bench.collect()
+    assert events() == ["card found", "card found", "card left out"]
+    assert (bench.collector.snapshot.present, bench.collector.snapshot.most) == (1, 1)
+    bench.host.cards[1].set_attribute("busname", "0000:6d:00.0")
+    await bench.collect()
+    assert bench.collector.snapshot.present == 2
 
 
 # -- counters ----------------------------------------------------------------------------------------------------------

@@ -8,16 +8,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics_exporter.cards import RNGD, WALL, WARBOY, known_host, look_twice, of_card, report, snapshot, temperature
+from metrics_exporter.cards import (
+    DEAD,
+    LIVING,
+    RNGD,
+    SILENT,
+    WALL,
+    WARBOY,
+    known_host,
+    look_twice,
+    of_card,
+    report,
+    snapshot,
+    temperature,
+)
 from npu_core.arch import Arch
+from npu_core.claims import Container
 from npu_core.cores import CoreRange
 from npu_core.device import ComponentVersion
-from npu_core.errors import Reason, Unreadable
+from npu_core.errors import ReadFailedError
+from npu_core.health import Vitals
 from npu_core.sensors import Quantity, Reading, Readings, Sensor
 from npu_metrics_exporter.landing import Card, Page, page
 from npu_metrics_exporter.landing import Reading as Shown
 from npu_metrics_exporter.overview import cards_of
-from npu_metrics_exporter.podmap import Container, Owner, PodMap
+from npu_metrics_exporter.podmap import Owner, PodMap
 from npu_metrics_exporter.snapshot import CardReport, Snapshot
 
 HOSTILE = "<script src=//evil.example/x.js></script>\"' onload=alert(1) &amp; <img src=x onerror=y>"
@@ -224,23 +239,30 @@ class Case:
     good: bool
 
 
-def listed(*, alive: bool | None = True, unreadable: tuple[Unreadable, ...] = ()) -> Snapshot:
-    return snapshot(replace(report(), alive=alive, unreadable=unreadable))
+def listed(vitals: Vitals = LIVING) -> Snapshot:
+    return snapshot(replace(report(), vitals=vitals))
 
 
-UNREADABLE = Unreadable("npu0", "alive", Reason.IO, "EIO (Input/output error)")
+UNREADABLE = Vitals(present=True, alive=ReadFailedError("EIO (Input/output error)"))
+FAILED = listed().with_failure(WARBOY, stuck=False, now=0.0)
+STUCK = listed().with_failure(WARBOY, stuck=True, now=0.0)
 CASES = [
     Case(listed(), "alive", good=True),
-    Case(listed(alive=None), "does not say", good=True),
-    Case(listed(alive=False), "dead", good=False),
-    Case(listed(alive=None, unreadable=(UNREADABLE,)), "unreadable: io", good=False),
-    Case(listed().with_failure(WARBOY, stuck=False), "unreadable", good=False),
-    Case(listed().with_failure(WARBOY, stuck=True), "stuck: does not answer", good=False),
+    Case(listed(SILENT), "does not say", good=True),
+    Case(listed(DEAD), "dead", good=False),
+    Case(listed(DEAD).with_report(report(), WALL), "recovering", good=False),
+    Case(listed(replace(LIVING, missing_files=("npu0pe0",))), "device file npu0pe0 is missing", good=False),
+    Case(listed().with_report(replace(report(), vitals=UNREADABLE), WALL), "unreadable: io", good=True),
+    Case(listed(UNREADABLE), "unreadable: io", good=False),
+    Case(FAILED, "unreadable", good=True),
+    Case(FAILED.with_failure(WARBOY, stuck=False, now=30.0), "unreadable", good=False),
+    Case(STUCK, "stuck: does not answer", good=True),
+    Case(STUCK.with_failure(WARBOY, stuck=True, now=30.0), "stuck: does not answer", good=False),
     Case(listed().with_listing([], 1.0), "departed", good=False),
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.health for case in CASES])
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.health}-{case.good}" for case in CASES])
 def test_how_a_card_is_is_said_in_words(case: Case) -> None:
     (card,) = cards_of(case.state, PodMap())
     assert (card.health, card.good) == (case.health, case.good)
@@ -257,7 +279,7 @@ def test_what_is_no_card_of_ours_has_no_row() -> None:
 
 def test_a_card_says_who_has_it_and_not_who_has_another() -> None:
     def owner(first: int, last: int, pod: str) -> Owner:
-        return Owner(CoreRange(first, last), "beta.furiosa.ai/npu", Container("ml", pod, "main"))
+        return Owner(CoreRange(first, last), "beta.furiosa.ai/npu", Container("ml", pod, "main"), is_listed=True)
 
     pods = PodMap({WARBOY: (owner(0, 0, "train"), owner(1, 1, "serve")), RNGD: (owner(0, 7, "big"),)})
     cards = of(report(), of_card(Arch.RENEGADE, 0), of_card(Arch.RENEGADE, 1), pods=pods)

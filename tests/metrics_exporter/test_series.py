@@ -12,11 +12,27 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from metrics_exporter.cards import RNGD, WALL, WARBOY, exposition, found, lines, of_card, report, snapshot, temperature
+from metrics_exporter.cards import (
+    DEAD,
+    LIVING,
+    RNGD,
+    SILENT,
+    WALL,
+    WARBOY,
+    exposition,
+    found,
+    lines,
+    of_card,
+    report,
+    snapshot,
+    temperature,
+)
 from npu_core.arch import Arch
+from npu_core.claims import Claim, Container, KnownCard
 from npu_core.cores import CoreRange
 from npu_core.counters import Clock, ErrorCounter, PeCounters, Utilization
 from npu_core.device import ComponentVersion, Device, PciAddress
+from npu_core.health import Vitals
 from npu_core.sensors import Quantity, Reading, Readings, Sensor
 from npu_metrics_exporter.families import LABELS, TABLE
 from npu_metrics_exporter.podmap import PodMap
@@ -52,7 +68,12 @@ class Held:
 
 
 def pods(*held: Held, cards: tuple[tuple[Arch, int], ...] = (WARBOY,)) -> PodMap:
-    return PodMap.of(held, cards)
+    claims = [
+        Claim(each.resource, text, container=Container(each.namespace, each.pod, each.container))
+        for each in held
+        for text in each.device_ids
+    ]
+    return PodMap.of(claims, [KnownCard(Device(index, arch)) for arch, index in cards])
 
 
 def warboy_line(value: str, **labels: str) -> str:
@@ -78,9 +99,9 @@ def test_two_families_may_have_a_card_of_the_same_number() -> None:
     assert found_lines == [warboy_line("1"), warboy_line("1", arch="renegade", core="0-7")]
 
 
-@pytest.mark.parametrize(("alive", "expected"), [(True, ["1"]), (False, ["0"]), (None, [])])
-def test_life_is_one_or_nought_or_unsaid(*, alive: bool | None, expected: list[str]) -> None:
-    found_lines = lines(snapshot(replace(report(), alive=alive)), "furiosa_npu_alive")
+@pytest.mark.parametrize(("vitals", "expected"), [(LIVING, ["1"]), (DEAD, ["0"]), (SILENT, [])])
+def test_life_is_one_or_nought_or_unsaid(vitals: Vitals, expected: list[str]) -> None:
+    found_lines = lines(snapshot(replace(report(), vitals=vitals)), "furiosa_npu_alive")
     assert [line.rsplit(" ", 1)[1] for line in found_lines] == expected
 
 
@@ -90,8 +111,15 @@ def test_a_card_that_left_is_dead_and_says_nothing_else() -> None:
     assert names == {"furiosa_npu_alive"}
 
 
+def test_of_two_entries_of_one_card_there_are_series_of_the_first_alone() -> None:
+    twins = [replace(SAID, device=replace(IDENTIFIED, index=index), uptime=5) for index in (0, 1)]
+    text = exposition(snapshot(*twins)).text.decode()
+    assert 'device="npu0"' in text
+    assert 'device="npu1"' not in text
+
+
 def test_a_card_that_was_never_identified_is_dead_by_its_number() -> None:
-    stuck = Snapshot().with_listing([found()], 0.0).with_failure(WARBOY, stuck=True)
+    stuck = Snapshot().with_listing([found()], 0.0).with_failure(WARBOY, stuck=True, now=0.0)
     assert lines(stuck, "furiosa_npu_alive") == [warboy_line("0")]
 
 
@@ -505,7 +533,7 @@ def reports() -> st.SearchStrategy[CardReport]:
         CardReport,
         device=identities(),
         taken=st.just(0.0),
-        alive=st.none() | st.booleans(),
+        vitals=st.sampled_from([LIVING, DEAD, SILENT]),
         uptime=st.none() | counts,
         errors=few(st.builds(ErrorCounter, names, counts)),
         readings=st.builds(Readings, few(readings())),
@@ -522,7 +550,7 @@ def reports() -> st.SearchStrategy[CardReport]:
 def snapshots(draw: st.DrawFn) -> Snapshot:
     whole = snapshot(*draw(st.lists(reports(), max_size=3)))
     for key in draw(st.sets(st.sampled_from([card.key for card in whole.cards])) if whole.cards else st.just(set())):
-        whole = whole.with_failure(key, stuck=draw(st.booleans()))
+        whole = whole.with_failure(key, stuck=draw(st.booleans()), now=0.0)
     return whole.with_listing([], 1.0) if draw(st.integers(0, 9)) == 0 else whole
 
 

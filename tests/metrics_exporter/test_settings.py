@@ -19,7 +19,6 @@ DROPPABLE = "a label other than device and label, which tell series apart"
 OURS = "a name that is none of our own labels"
 EMPTY = "a text that is not empty"
 PATH = "an absolute path"
-PREFIX = "the beginning of resources' names, such as beta.furiosa.ai/"
 
 RIGHT: dict[str, tuple[str, str, object]] = {
     "listen-address": ("10.0.0.1:9100,:9101", "listen_address", (Address("10.0.0.1", 9100), Address("", 9101))),
@@ -38,10 +37,11 @@ RIGHT: dict[str, tuple[str, str, object]] = {
     "pod-labels": ("inline", "pod_labels", PodLabels.INLINE),
     "pod-interval": ("5", "pod_interval", 5.0),
     "pod-ttl": ("30", "pod_ttl", 30.0),
-    "resource-prefix": ("npu.example.com/", "resource_prefix", "npu.example.com/"),
     "max-in-flight": ("4", "max_in_flight", 4),
     "web-config-file": ("/etc/web.yaml", "web_config_file", "/etc/web.yaml"),
     "pod-resources-socket": ("/run/k.sock", "pod_resources_socket", "/run/k.sock"),
+    "plugin-dir": ("/k/plugins/", "plugin_dir", "/k/plugins"),
+    "pod-logs-dir": ("/k/logs", "pod_logs_dir", "/k/logs"),
     "sysfs": ("/host/sys/", "sysfs", "/host/sys"),
     "devfs": ("/host/dev", "devfs", "/host/dev"),
     "log-level": ("WARNING", "log_level", LogLevel.WARNING),
@@ -82,7 +82,6 @@ WRONG: dict[str, tuple[tuple[str, str], ...]] = {
     "drop-labels": (("a-b", NAME), ("device", DROPPABLE), ("label", DROPPABLE), ("arch,arch", "each one once")),
     "max-series": tuple((text, "a whole number from 1 to 1000000") for text in ("0", "-1", "1.5", "1e3", "1000001")),
     "pod-labels": (("on", "one of join, inline, off"), (" ", EMPTY)),
-    "resource-prefix": (("furiosa", PREFIX), ("엔피유/", PREFIX), ("a/\tb", PREFIX), (" ", EMPTY)),
     "max-in-flight": tuple((text, "a whole number from 1 to 10000") for text in ("0", "many", "10001", "²")),
     "web-config-file": (("web.yaml", PATH), ("/a\0b", PATH), (" ", EMPTY)),
     "pod-resources-socket": (
@@ -90,6 +89,8 @@ WRONG: dict[str, tuple[tuple[str, str], ...]] = {
         (f"/{'s' * 107}", "a socket path of at most 107 bytes, not 108"),
         (f"/{'엔' * 36}", "a socket path of at most 107 bytes, not 109"),
     ),
+    "plugin-dir": (("plugins", PATH), (" ", EMPTY)),
+    "pod-logs-dir": (("logs", PATH), (" ", EMPTY)),
     "config-file": (("exporter.yaml", PATH), (" ", EMPTY)),
     "sysfs": (("sys", PATH), (" ", EMPTY)),
     "devfs": (("dev", PATH), (" ", EMPTY)),
@@ -99,7 +100,7 @@ WRONG: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """For every option wrong texts, and what is expected instead."""
 
-TEXTS = ("units", "sensorLabels", "podLabels", "resourcePrefix", "webConfigFile", "podResourcesSocket")
+TEXTS = ("units", "sensorLabels", "podLabels", "webConfigFile", "podResourcesSocket", "pluginDir", "podLogsDir")
 NUMBERS = ("interval", "grace", "podInterval", "podTtl", "maxSeries", "maxInFlight")
 LISTS = ("include", "exclude", "includeSensors", "excludeSensors", "keepLabels", "dropLabels")
 

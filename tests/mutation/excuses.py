@@ -80,7 +80,7 @@ EXCUSES: tuple[Excuse, ...] = (
         "of two colons one is left in a number, from either end",
     ),
     Excuse(
-        "npu_device_plugin.inventory",
+        "npu_device_plugin.offer",
         "for unit in units_of(card.device, card.cut.partitioning if card.cut else FUSION):",
         "for unit in units_of(card.device, card.cut.partitioning if True else FUSION):",
         "what is offered was cut before; only the type does not say so",

@@ -57,5 +57,5 @@ def test_modules_are_chosen_by_their_package() -> None:
 
 
 def test_a_module_that_is_not_mutated_cannot_be_chosen() -> None:
-    with pytest.raises(LookupError, match=r"^ores: there is no such module among npu_core\.arch, "):
+    with pytest.raises(LookupError, match=r"^ores: there is no such module among npu_core\.allocations, "):
         chosen(["cores", "ores"])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from npu_core.claims import Claim, Container, KnownCard
 from npu_core.device import CardKey, Device, Rejected
 from npu_core.host import Host
 from npu_core.partition import FUSION, SINGLE, Partitioning, units_of
@@ -73,17 +74,6 @@ OPTIONS = (
 OPTIONS_HOSTS = (HostKind("warboy", 8), HostKind("renegade", 8))
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """What one container holds, as the kubelet says."""
-
-    namespace: str
-    pod: str
-    container: str
-    resource: str
-    device_ids: tuple[str, ...]
-
-
 def measure() -> tuple[ScrapeCost, ...]:
     """Every kind of host, and the options on two of them. Takes about three seconds."""
     return tuple(cost for kind in KINDS for cost in measure_host(kind))
@@ -112,7 +102,7 @@ def _look(host: Host, before: dict[CardKey, CounterLook], now: float) -> tuple[S
     found, counters = host.find(), {}
     snapshot = Snapshot().with_listing(found, now)
     for card in found:
-        seen = look_at_card(host, card, before.get(card.key, CounterLook()), lambda: now)
+        seen = look_at_card(host, card, None, before.get(card.key, CounterLook()), lambda: now)
         assert not isinstance(seen, Rejected)
         report, counters[card.key] = seen
         snapshot = snapshot.with_report(report, _WALL)
@@ -122,7 +112,7 @@ def _look(host: Host, before: dict[CardKey, CounterLook], now: float) -> tuple[S
 def exposed(snapshot: Snapshot, case: Case) -> Exposed:
     """What a scrape gives in this case, the exporter's own metrics included."""
     devices = [card.device for card in snapshot.cards if card.device]
-    pods = PodMap.of(_holdings(devices, case.cut), [device.key for device in devices])
+    pods = PodMap.of(_claims(devices, case.cut), [KnownCard(device) for device in devices])
     first, _ = _rendered(snapshot, pods, case.policy, None)
     made, dropped = _rendered(snapshot, pods, case.policy, first)
     series = sum(not line.startswith(b"#") for line in made.text.splitlines())
@@ -149,8 +139,9 @@ def _telemetry() -> Telemetry:
     return made
 
 
-def _holdings(devices: list[Device], cut: Partitioning | None) -> Iterator[Holding]:
+def _claims(devices: list[Device], cut: Partitioning | None) -> Iterator[Claim]:
     """A pod of a Deployment for each unit."""
     units = [] if cut is None else [unit for device in devices for unit in units_of(device, cut)]
     for number, unit in enumerate(units):
-        yield Holding("team-a", f"inference-7c9d8b6f5-{number:05x}", "main", RESOURCE, (unit.id,))
+        pod = f"inference-7c9d8b6f5-{number:05x}"
+        yield Claim(RESOURCE, unit.id, container=Container("team-a", pod, "main"), container_name="main")

@@ -6,18 +6,40 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import grpc.aio
 import pytest
 
+from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from standins.kubelet import KubeletSettings, StandInKubelet
-from standins.scripted_plugin import PATIENCE, RESOURCE, ScriptedPlugin, StartKubelet, StartPlugin, devices
+from standins.scripted_plugin import (
+    CHANNEL_OPTIONS,
+    PATIENCE,
+    RESOURCE,
+    ScriptedPlugin,
+    StartKubelet,
+    StartPlugin,
+    devices,
+)
+
+if TYPE_CHECKING:
+    from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerAsyncStub
 
 
 @pytest.fixture
 def plugin_dir() -> Iterator[Path]:
     """A directory with a name short enough for sockets in it, which tmp_path's is not."""
     path = Path(tempfile.mkdtemp(prefix="k-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Another one, for PodResources."""
+    path = Path(tempfile.mkdtemp(prefix="p-"))
     yield path
     shutil.rmtree(path)
 
@@ -37,6 +59,20 @@ def start_kubelet(plugin_dir: Path, stack: AsyncExitStack) -> StartKubelet:
         return await stack.enter_async_context(StandInKubelet(chosen))
 
     return start
+
+
+@pytest.fixture
+async def kubelet(start_kubelet: StartKubelet, directory: Path) -> StandInKubelet:
+    """A kubelet that serves PodResources."""
+    return await start_kubelet(pod_resources_dir=directory / "pods")
+
+
+@pytest.fixture
+async def client(directory: Path) -> AsyncIterator[PodResourcesListerAsyncStub]:
+    """A client of that kubelet's PodResources."""
+    target = f"unix:{directory}/pods/kubelet.sock"
+    async with grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
+        yield PodResourcesListerStub(channel)
 
 
 @pytest.fixture

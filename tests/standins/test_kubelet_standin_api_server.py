@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,18 +19,6 @@ from standins.scripted_plugin import (
     back,
     devices,
 )
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="p-"))
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-async def kubelet(start_kubelet: StartKubelet, directory: Path) -> StandInKubelet:
-    return await start_kubelet(pod_resources_dir=directory / "pods")
 
 
 async def _listed(kubelet: StandInKubelet) -> list[str]:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import grpc.aio
 import pytest
 
 from npu_core.kubelet._podresources import podresources_pb2 as api
-from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
 from standins.kubelet import (
     ContainerSpec,
     EventKind,
@@ -23,7 +18,6 @@ from standins.kubelet import (
     UnexpectedAdmissionError,
 )
 from standins.scripted_plugin import (
-    CHANNEL_OPTIONS,
     FOUR,
     OTHER,
     PATIENCE,
@@ -39,25 +33,6 @@ if TYPE_CHECKING:
 
 End = Callable[[StandInKubelet, str], None]
 ENDS = pytest.mark.parametrize("end", [StandInKubelet.delete_pod, StandInKubelet.finish_pod])
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="p-"))
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-async def kubelet(start_kubelet: StartKubelet, directory: Path) -> StandInKubelet:
-    return await start_kubelet(pod_resources_dir=directory / "pods")
-
-
-@pytest.fixture
-async def client(directory: Path) -> AsyncIterator[PodResourcesListerAsyncStub]:
-    target = f"unix:{directory}/pods/kubelet.sock"
-    async with grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
-        yield PodResourcesListerStub(channel)
 
 
 async def _names(client: PodResourcesListerAsyncStub) -> list[str]:

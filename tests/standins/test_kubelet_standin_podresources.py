@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -13,31 +9,11 @@ import grpc.aio
 import pytest
 
 from npu_core.kubelet._podresources import podresources_pb2 as api
-from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
 from standins.kubelet import ContainerSpec, DraDevice, PodResourcesBehaviour, PodResourcesMode, StandInKubelet
-from standins.scripted_plugin import CHANNEL_OPTIONS, PATIENCE, RESOURCE, StartKubelet, StartPlugin, device, devices
+from standins.scripted_plugin import PATIENCE, RESOURCE, StartKubelet, StartPlugin, device, devices
 
 if TYPE_CHECKING:
     from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerAsyncStub
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="p-"))
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-async def kubelet(start_kubelet: StartKubelet, directory: Path) -> StandInKubelet:
-    return await start_kubelet(pod_resources_dir=directory / "pods")
-
-
-@pytest.fixture
-async def client(directory: Path) -> AsyncIterator[PodResourcesListerAsyncStub]:
-    target = f"unix:{directory}/pods/kubelet.sock"
-    async with grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
-        yield PodResourcesListerStub(channel)
 
 
 async def _list(client: PodResourcesListerAsyncStub) -> dict[str, list[tuple[str, list[str]]]]:

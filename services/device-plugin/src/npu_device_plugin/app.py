@@ -5,17 +5,18 @@ import os
 import time
 from collections.abc import Callable, Coroutine
 
+from npu_core.allocations import Allocations
 from npu_core.arch import Arch
 from npu_core.host import Host
-from npu_core.partition import Partitioning
+from npu_core.partition import Partitioning, UnitId
 from npu_core.service.logs import EventLog
 from npu_core.service.probe import Probe
 from npu_core.service.settings import Address
 from npu_device_plugin import endpoint
+from npu_device_plugin.allocation_tracker import AllocationTracker
 from npu_device_plugin.cdi_keeper import CdiKeeper
 from npu_device_plugin.condition import Condition
-from npu_device_plugin.inventory import Offer, offers
-from npu_device_plugin.ledger_keeper import LedgerKeeper
+from npu_device_plugin.offer import Offer, offers
 from npu_device_plugin.registration import registration_of
 from npu_device_plugin.reload import Reloader
 from npu_device_plugin.scanner import Scanner
@@ -29,6 +30,9 @@ PULSE = 1.0
 """Seconds between two looks at the known cards, the configuration file, and pending holders."""
 _LISTEN_AGAIN = 10.0
 """Seconds between two attempts to get the endpoint's address."""
+START_PATIENCE = 30.0
+"""Seconds that the first list waits for the kubelet's checkpoint to be readable. A list that lacks a held unit would
+make some kubelets crash; a node without its NPUs for ever would be worse."""
 
 
 class DevicePlugin:
@@ -41,7 +45,8 @@ class DevicePlugin:
         self._clock = clock
         self._telemetry = reloader.telemetry
         self._scanner = Scanner(Host(settings.sysfs, settings.devfs), clock, self._telemetry)
-        self._keeper = LedgerKeeper(settings.pod_resources_socket, settings.plugin_dir, clock, self._telemetry)
+        self._tracker = AllocationTracker(settings.pod_resources_socket, settings.plugin_dir, clock, self._telemetry)
+        self._allocations = Allocations()
         self._cdi = CdiKeeper(settings.cdi_dir, settings.device_injection)
         self._servicers: dict[Arch, OfferServicer] = {}
         self._supervisors: dict[Arch, Supervisor] = {}
@@ -51,6 +56,9 @@ class DevicePlugin:
         self._heartbeat = clock()
         self._looked = False
         self._waiting = False
+        self._waiting_since: float | None = None
+        self._has_waited = False
+        self._was_streaming = False
         self._last_offered: tuple[object, tuple[Offer, ...]] | None = None
         self._told = ""
 
@@ -92,35 +100,69 @@ class DevicePlugin:
         while True:
             self._reloader.look()
             now = self._clock()
-            if now - enumerated >= self.settings.interval:
+            # A card whose device files are still being made is not kept waiting for a whole interval.
+            if now - enumerated >= self.settings.interval or self._scanner.fleet.unsettled:
                 enumerated = now
                 await self._scanner.enumerate_cards()
             else:
                 await self._scanner.look()
             seen = self._clock()
-            new = await self._name_new_families()
-            if new or self._waiting or self._keeper.in_the_dark or now - asked >= self.settings.interval:
+            never_answered = bool(self._tracker.resources) and self._tracker.sources.listed is None
+            if self._new_families or self._waiting or never_answered or now - asked >= self.settings.interval:
                 asked = now
-                await self._keeper.ask()
+                await self._tracker.ask()
             if self._clock() - seen > PULSE:
                 # The kubelet let us wait: what was seen of the cards is old.
                 await self._scanner.enumerate_cards()
-                await self._name_new_families()
-            self._publish()
+            # From here to the list nothing is awaited: no unit can be given out between the decision and the list.
+            self._tracker.look(is_written=self._was_streaming)
+            if self._knows_holders():
+                self._name_new_families()
+                self._publish()
+                self._refresh_checkpoint()
+            self._was_streaming = self._is_streaming
             self._heartbeat, self._looked = self._clock(), True
             self._say_once_if_there_is_nothing()
             await asyncio.sleep(min(PULSE, self.settings.interval))
 
-    async def _name_new_families(self) -> bool:
-        """Give a resource to each family that turned up; whether there was one. Names stay for the process's life."""
-        names = self._keeper.resources
-        new = self._scanner.families - names.keys()
-        if new and not names:
-            await self._keeper.ask()
-            names |= self.settings.resource_names.of_families(new, self._keeper.held_ids or ())
-        elif new:
-            names |= {arch: self.settings.resource_names.name(arch, first=False) for arch in new}
-        return bool(new)
+    def _knows_holders(self) -> bool:
+        """Whether lists may be sent. The first one waits until the kubelet's checkpoint could be read, or too long."""
+        if self._has_waited or self._tracker.sources.is_recorded:
+            self._waiting_since, self._has_waited = None, True
+            return True
+        now = self._clock()
+        if self._waiting_since is None:
+            self._waiting_since = now
+            _log.warning("waiting for the kubelet checkpoint before offering units", at_most_seconds=START_PATIENCE)
+        if now - self._waiting_since < START_PATIENCE:
+            return False
+        _log.error("offering units without knowing what containers hold", reason=self._tracker.checkpoint_complaint)
+        self._waiting_since, self._has_waited = None, True
+        return True
+
+    @property
+    def _is_streaming(self) -> bool:
+        return any(servicer.streaming for servicer in self._servicers.values())
+
+    def _refresh_checkpoint(self) -> None:
+        """Have the kubelet write its checkpoint again where the file may name pods that ended."""
+        if self._is_streaming and self._tracker.needs_refresh(something_waits=self._waiting):
+            for servicer in self._servicers.values():
+                servicer.resend()
+
+    @property
+    def _new_families(self) -> frozenset[Arch]:
+        """The families of cards that have no resource yet."""
+        return self._scanner.families - self._tracker.resources.keys()
+
+    def _name_new_families(self) -> None:
+        """Give a resource to each family that turned up. Names stay for the process's life.
+
+        So not before it is known what containers hold: that tells which family had which name before.
+        """
+        if new := self._new_families:
+            names, held = self._tracker.resources, self._tracker.sources.claims
+            names |= self.settings.resource_names.of_families(new, held, taken=names.values())
 
     def _say_once_if_there_is_nothing(self) -> None:
         # One that was found and has not yet said what it is may still turn out to be one.
@@ -132,13 +174,14 @@ class DevicePlugin:
     # -- what is offered ------------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        wish = self.settings.default_pe
-        self._scanner.settle(wish, self._keeper.ledger)
+        self._allocations = self._tracker.allocations(self._scanner.fleet.known_cards)
+        self._scanner.settle(self.settings.default_pe, self._allocations)
         offered = self._offered()
-        self._waiting = bool(self._scanner.fleet.pending) or any(offer.has_disabled for offer in offered)
+        fleet = self._scanner.fleet
+        self._waiting = bool(fleet.pending or fleet.lost) or any(offer.waits_for_holders for offer in offered)
         self._warn_of_unknown_devices()
         serving = any(supervisor.ready for supervisor in self._supervisors.values())
-        self._cdi.follow(offered, self._keeper.ledger, serving=serving)
+        self._cdi.follow(offered, self._preexisting(), serving=serving)
         for offer in offered:
             servicer = self._servicers.get(offer.arch)
             if servicer is None:
@@ -155,15 +198,26 @@ class DevicePlugin:
             self._scanner.fleet,
             self.settings.default_pe,
             self.settings.disabled_here,
-            self._keeper.ledger,
+            self._allocations,
         )
         if self._last_offered is None or self._last_offered[0] != depends_on:
             self._last_offered = depends_on, offers(*depends_on)
         return self._last_offered[1]
 
+    def _preexisting(self) -> frozenset[tuple[Arch, UnitId]] | None:
+        """Every unit that is held and was not given out by this process just now; None if nobody can tell."""
+        if not self._allocations.is_complete:
+            return None
+        held = {
+            (arch, UnitId(index, cores))
+            for (arch, index), ranges in self._allocations.units.items()
+            for cores in ranges
+        }
+        return frozenset(held - self._tracker.sources.grants.keys())
+
     def _warn_of_unknown_devices(self) -> None:
         """Once each, for as long as it stays so."""
-        unknown = unknown_devices(self.settings, [card.device for card in self._scanner.fleet.cards])
+        unknown = unknown_devices(self.settings, self._scanner.fleet.numbered_cards)
         for each in unknown:
             if each.name not in self._unknown:
                 event = "a disabled device is not on this host"
@@ -172,13 +226,13 @@ class DevicePlugin:
 
     def _begin(self, offer: Offer) -> None:
         settings = self.settings
-        registration = registration_of(settings, offer.arch, self._keeper.resources)
+        registration = registration_of(settings, offer.arch, self._tracker.resources)
         if registration.objection:
             self._refuse(offer.arch, registration.objection)
             return
         resource = registration.resource
         self._warn(offer, resource, settings.default_pe)
-        servicer = OfferServicer(resource, offer, self._telemetry, settings.device_injection, self._keeper.granted)
+        servicer = OfferServicer(resource, offer, self._telemetry, settings.device_injection, self._tracker.granted)
         supervisor = Supervisor(registration, servicer, f".npu-{os.urandom(3).hex()}", self._telemetry)
         self._servicers[offer.arch], self._supervisors[offer.arch] = servicer, supervisor
         _log.info("offering", resource=resource, family=offer.arch, **_counts(offer))
@@ -228,6 +282,10 @@ class DevicePlugin:
             fleet=self._scanner.fleet,
             stuck=self._scanner.stuck,
             looked=self._looked,
+            unmapped=self._allocations.unmapped,
+            waiting_for=f"the kubelet checkpoint: {self._tracker.checkpoint_complaint}"
+            if self._waiting_since is not None
+            else "",
         )
 
 

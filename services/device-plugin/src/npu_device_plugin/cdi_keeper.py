@@ -4,9 +4,8 @@ from npu_core.arch import Arch
 from npu_core.partition import UnitId
 from npu_core.service.logs import EventLog
 from npu_device_plugin.cdi import SpecDirectory, spec_texts
-from npu_device_plugin.cutting import Ledger
 from npu_device_plugin.injection import DeviceInjection
-from npu_device_plugin.inventory import Offer
+from npu_device_plugin.offer import Offer
 
 _log = EventLog(__name__)
 
@@ -22,34 +21,35 @@ class CdiKeeper:
         self._is_clear = False
         self._complaint = ""
 
-    def follow(self, offered: tuple[Offer, ...], ledger: Ledger, *, serving: bool) -> None:
+    def follow(self, offered: tuple[Offer, ...], held: frozenset[tuple[Arch, UnitId]] | None, *, serving: bool) -> None:
         """Bring the files up to date, before the kubelet hears of the units.
 
         Args:
             offered: what is offered now.
-            ledger: what is known of who holds what.
+            held: the units that containers hold and that were not given out just now; None if nobody can tell.
             serving: whether the kubelet listens to us, so that no earlier instance needs the files any more.
         """
         try:
             if self._injection.cdi:
                 self._directory.write(spec_texts(offered))
-            elif serving and not self._is_clear:
-                self._clear_when_unused(ledger.inherited)
+            elif not self._is_clear:
+                self._clear_when_unused(held, serving=serving)
         except OSError as error:
             self._complain(str(error))
         else:
             self._complain("")
 
-    def _clear_when_unused(self, held: frozenset[tuple[Arch, UnitId]] | None) -> None:
-        """Remove what an earlier configuration left, as soon as nothing is held any more that was held then.
+    def _clear_when_unused(self, held: frozenset[tuple[Arch, UnitId]] | None, *, serving: bool) -> None:
+        """Remove what an earlier configuration left, as soon as nothing is held any more that was held at the start.
 
         The kubelet gives a container that restarts the names it had, and a name that cannot be looked up keeps it from
         starting.
         """
         if held is None:
             return
+        # Noted before the first unit is given out: what is given out later comes as files, not as names.
         self._users = held if self._users is None else self._users & held
-        if not self._users:
+        if serving and not self._users:
             if self._directory.clear():
                 _log.info("CDI files of an earlier configuration removed")
             self._is_clear = True

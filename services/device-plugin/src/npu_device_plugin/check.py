@@ -9,10 +9,10 @@ from npu_core.arch import Arch
 from npu_core.device import Device, Rejected
 from npu_core.errors import Unreadable
 from npu_core.host import Host
+from npu_device_plugin.allocation_tracker import AllocationTracker
 from npu_device_plugin.cutting import Cut
 from npu_device_plugin.grants import grant
-from npu_device_plugin.inventory import Offer, OfferedUnit, offers
-from npu_device_plugin.ledger_keeper import LedgerKeeper
+from npu_device_plugin.offer import KEPT, Offer, OfferedUnit, offers
 from npu_device_plugin.registration import registration_of
 from npu_device_plugin.scanner import READ_DEADLINE, Scanner
 from npu_device_plugin.settings import Settings
@@ -31,6 +31,9 @@ class Finding:
         pending: cards that are not cut as the settings wish, because containers hold them.
         rejected: what looks like a card and is none of ours.
         unreadable: attributes of cards that could not be read.
+        awaited: cards that are not offered yet, and the device files that their driver may still be making.
+        unmapped: resource and id of what containers hold under ids that may mean any card.
+        checkpoint: why the kubelet's checkpoint could not be read; empty if it could, or if there is none.
     """
 
     resources: tuple[tuple[str, Offer], ...]
@@ -39,6 +42,9 @@ class Finding:
     pending: tuple[tuple[Device, Cut], ...]
     rejected: tuple[Rejected, ...]
     unreadable: tuple[Unreadable, ...]
+    awaited: tuple[tuple[Device, tuple[str, ...]], ...] = ()
+    unmapped: tuple[tuple[str, str], ...] = ()
+    checkpoint: str = ""
 
 
 def examine(settings: Settings) -> Finding:
@@ -54,21 +60,26 @@ def examine(settings: Settings) -> Finding:
 
 async def _examine(settings: Settings, scanner: Scanner) -> Finding:
     await _look_twice(scanner)
-    keeper = LedgerKeeper(settings.pod_resources_socket, settings.plugin_dir, time.monotonic, Telemetry())
-    names = keeper.resources = settings.resource_names.of_families(scanner.families)
-    await keeper.ask()
-    # Without a kubelet to ask and a record of its, as on a machine that is being set up, nothing is held.
-    ledger = keeper.ledger.as_recorded()
-    scanner.settle(settings.default_pe, ledger)
-    offered = offers(scanner.fleet, settings.default_pe, settings.disabled_here, ledger)
+    tracker = AllocationTracker(
+        settings.pod_resources_socket, settings.plugin_dir, time.monotonic, Telemetry(), settings.node_name
+    )
+    await tracker.ask()
+    tracker.look()
+    names = tracker.resources = settings.resource_names.of_families(scanner.families, tracker.sources.claims)
+    allocations = tracker.allocations(scanner.fleet.known_cards)
+    scanner.settle(settings.default_pe, allocations)
+    offered = offers(scanner.fleet, settings.default_pe, settings.disabled_here, allocations)
     objections = {arch: registration_of(settings, arch, names).objection for arch in names}
     return Finding(
         resources=tuple((names[offer.arch], offer) for offer in offered if not objections[offer.arch]),
         refused=tuple((arch, objection) for arch, objection in objections.items() if objection),
-        unknown=unknown_devices(settings, [card.device for card in scanner.fleet.cards]),
+        unknown=unknown_devices(settings, scanner.fleet.numbered_cards),
         pending=tuple((card.device, card.cut) for card in scanner.fleet.pending if card.cut),
         rejected=scanner.rejected,
         unreadable=tuple(item for card in scanner.fleet.cards for item in card.device.unreadable),
+        awaited=tuple((card.device, card.awaited) for card in scanner.fleet.unsettled),
+        unmapped=allocations.unmapped,
+        checkpoint=tracker.checkpoint_complaint,
     )
 
 
@@ -84,7 +95,12 @@ def as_json(finding: Finding) -> str:
     return json.dumps(
         {
             "resources": [
-                {"name": name, "family": offer.arch, "units": [_unit_document(unit) for unit in offer.units]}
+                {
+                    "name": name,
+                    "family": offer.arch,
+                    "units": [_unit_document(unit) for unit in offer.units],
+                    "kept": [{"id": kept.id, "numa_node": kept.numa_node} for kept in offer.kept],
+                }
                 for name, offer in finding.resources
             ],
             "refused": [{"family": arch, "reason": reason} for arch, reason in finding.refused],
@@ -101,6 +117,11 @@ def as_json(finding: Finding) -> str:
                 {"card": item.card, "attribute": item.subject, "reason": item.reason, "detail": item.detail}
                 for item in finding.unreadable
             ],
+            "awaited": [
+                {"card": device.name, "family": device.arch, "files": list(files)} for device, files in finding.awaited
+            ],
+            "unmapped": [{"resource": resource, "id": device_id} for resource, device_id in finding.unmapped],
+            "checkpoint": finding.checkpoint or None,
         },
         indent=2,
     )
@@ -112,7 +133,7 @@ def _unit_document(offered: OfferedUnit) -> dict[str, object]:
         "id": offered.unit.id,
         "health": "Healthy" if offered.healthy else "Unhealthy",
         "reasons": list(offered.objections),
-        "numa_node": offered.unit.device.numa_node,
+        "numa_node": offered.numa_node,
         "pci": str(offered.unit.device.pci) if offered.unit.device.pci else None,
         "environment": dict(granted.environment),
         "devices": list(granted.paths),
@@ -127,6 +148,7 @@ def as_text(finding: Finding) -> str:
         lines.append(f"{name}: {len(offer.units)} units, {healthy} healthy ({offer.arch})")
         for unit in offer.units:
             lines.extend(_unit_lines(unit))
+        lines.extend(f"  {_plain(kept.id):<12} Unhealthy: {KEPT}" for kept in offer.kept)
     lines.extend(f"not offered: {arch} cards: {reason}" for arch, reason in finding.refused)
     if not finding.resources and not finding.refused:
         lines.append("no NPU found: nothing would be offered")
@@ -137,12 +159,27 @@ def as_text(finding: Finding) -> str:
     lines.extend(f"not offered: {card.name} ({card.arch}): {card.reason}" for card in finding.rejected)
     lines.extend(str(unknown) for unknown in finding.unknown)
     lines.extend(f"unreadable: {item}" for item in finding.unreadable)
+    lines.extend(
+        f"not whole yet: {device.name} ({device.arch}) lacks the device files {', '.join(files)}"
+        for device, files in finding.awaited
+    )
+    lines.extend(
+        f"may be in use: a container holds {device_id!r} of {resource}, which may mean any card; no unit is given out"
+        for resource, device_id in finding.unmapped
+    )
+    if finding.checkpoint:
+        lines.append(f"cannot tell what containers hold: {finding.checkpoint}")
     return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """An id that another plugin chose, so that it cannot end its line or speak to the terminal."""
+    return text if text.isprintable() else repr(text)
 
 
 def _unit_lines(offered: OfferedUnit) -> list[str]:
     unit, granted = offered.unit, grant([offered.unit])
-    node = "-" if unit.device.numa_node is None else unit.device.numa_node
+    node = "-" if offered.numa_node is None else offered.numa_node
     state = "Healthy" if offered.healthy else f"Unhealthy: {'; '.join(offered.objections)}"
     return [
         f"  {unit.id:<12} NUMA {node:<3} PCI {unit.device.pci or '-'}  {state}",

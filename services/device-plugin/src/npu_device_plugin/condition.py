@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from npu_device_plugin.inventory import Fleet, Offer
+from npu_device_plugin.inventory import Fleet
+from npu_device_plugin.offer import Offer
 
 HEARTBEAT_PATIENCE = 15.0
 """Seconds without a round of looks after which the process counts as hung. A hung card delays no round."""
@@ -18,6 +19,8 @@ class Condition:
         fleet: the cards.
         stuck: cards that a read has not come back from.
         looked: whether a round was finished at all.
+        unmapped: resource and id of what containers hold under ids that may mean any card.
+        waiting_for: what the first list waits for, and why; empty if it does not wait.
     """
 
     heartbeat_age: float
@@ -25,6 +28,8 @@ class Condition:
     fleet: Fleet
     stuck: int
     looked: bool = True
+    unmapped: tuple[tuple[str, str], ...] = ()
+    waiting_for: str = ""
 
     @property
     def alive(self) -> bool:
@@ -34,4 +39,5 @@ class Condition:
     @property
     def ready(self) -> bool:
         """Whether every resource is registered and listened to. Without a card there is nothing to be ready for."""
-        return self.looked and self.alive and all(listening for _, _, listening in self.resources)
+        is_settled = self.looked and not self.waiting_for
+        return is_settled and self.alive and all(listening for _, _, listening in self.resources)

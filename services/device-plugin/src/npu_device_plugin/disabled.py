@@ -38,19 +38,28 @@ class DisabledDevice:
         """Whether the entry is meant for this node."""
         return self.node is None or self.node == node
 
-    def covers(self, unit: Unit) -> bool:
-        """Whether the unit may not be offered: its card is meant, or cores that it shares with the unit meant."""
-        return self._means(unit.device, unit.cores)
+    def covers(self, unit: Unit, former: frozenset[int] = frozenset()) -> bool:
+        """Whether the unit may not be offered: its card is meant, or cores that it shares with the unit meant.
 
-    def means(self, device: Device) -> bool:
+        Args:
+            unit: the unit.
+            former: other numbers that its card had since the process started.
+        """
+        return self._means(unit.device, unit.cores, former)
+
+    def means(self, device: Device, former: frozenset[int] = frozenset()) -> bool:
         """Whether the card is meant, or some of its cores."""
-        return self._means(device, device.spec.cores)
+        return self._means(device, device.spec.cores, former)
 
-    def _means(self, device: Device, cores: CoreRange) -> bool:
-        if covers_card(self.name, device):
+    def covers_card(self, device: Device, former: frozenset[int] = frozenset()) -> bool:
+        """Whether the card is meant as a whole."""
+        return covers_card(self.name, device) or any(self.name == f"npu{index}" for index in former)
+
+    def _means(self, device: Device, cores: CoreRange, former: frozenset[int]) -> bool:
+        if self.covers_card(device, former):
             return True
         meant = _unit_id(self.name)
-        return meant is not None and meant.index == device.index and meant.cores.overlaps(cores)
+        return meant is not None and meant.index in {device.index, *former} and meant.cores.overlaps(cores)
 
     def may_mean(self, device: Device) -> bool:
         """Whether it cannot be told if this card is meant, because what it is called by could not be read."""

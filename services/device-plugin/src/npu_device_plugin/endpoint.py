@@ -31,6 +31,8 @@ def _readiness(condition: Condition) -> Answer:
 def _unready(condition: Condition) -> str:
     if not condition.looked:
         return "the cards were not looked at yet"
+    if condition.waiting_for:
+        return f"waiting for {condition.waiting_for}"
     missing = ", ".join(name for name, _, listening in condition.resources if not listening)
     return f"not registered: {missing}" if missing else "no round of looks for too long"
 

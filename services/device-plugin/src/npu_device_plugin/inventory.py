@@ -1,17 +1,23 @@
-"""Which units there are and how they are: cards as they were last seen, cut up by policy. Pure: no I/O, no clock."""
+"""Which cards there are and how they are: as they were last seen, cut up by policy. Pure: no I/O, no clock."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
+from npu_core.allocations import Allocations
 from npu_core.arch import Arch
-from npu_core.device import CardKey, Device, file_order
+from npu_core.claims import KnownCard
+from npu_core.device import CardKey, Device
 from npu_core.health import HealthReport, HealthState
-from npu_core.partition import FUSION, Partitioning, Unit, units_of
-from npu_device_plugin.cutting import NOTHING_HELD, Cut, Ledger, conflict, cut_of
-from npu_device_plugin.disabled import DisabledDevice
+from npu_core.identity import carried_over, is_another_card, is_same_card
+from npu_core.partition import Partitioning
+from npu_device_plugin.cutting import Cut, cut_of
 
 FORGET_AFTER = 60.0
 """Seconds after which a lost card that nobody holds is not listed any more. It is listed again when it comes back."""
+SETTLE_FILES = 15.0
+"""Seconds for which the device files of a card must not have changed before a card that lacks some of its family's
+files counts as whole. Drivers make their files one by one, some seconds apart; a few never make all of them."""
+_MAX_REPLACED = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +28,15 @@ class Card:
         device: what it is, as far as it could be read at any time.
         health: how it is, by all looks so far.
         cut: how it is cut; None before that was decided.
-        rejection: why it is not ours any more, by its last identification; None if it is.
+        rejection: why it is not an NPU any more, by its last identification; None if it is one.
         gone_since: time of the first of the looks, up to now, that did not find it; None if the last one did.
+        former: other numbers that the card had since the process started.
+        held_as: those of them under which a container may still hold it.
+        since: time of the first identification of this card under this number.
+        seen: time of the last one.
+        awaited: device files that the driver may still be about to make; none if the card is whole.
+        files_since: time of the first of the listings, up to now, that found the same device files.
+        listed_files: names of the device files that the last listing found.
     """
 
     device: Device
@@ -31,13 +44,39 @@ class Card:
     cut: Cut | None = None
     rejection: str | None = None
     gone_since: float | None = None
+    former: frozenset[int] = frozenset()
+    held_as: frozenset[int] = frozenset()
+    since: float = 0.0
+    seen: float = 0.0
+    awaited: tuple[str, ...] = ()
+    files_since: float = 0.0
+    listed_files: frozenset[str] = frozenset()
+
+    def after_listing(self, seen: Device, now: float) -> "Card":
+        """The card with what the latest listing says of its device files."""
+        names = frozenset(file.name for file in seen.files)
+        since = self.files_since if names == self.listed_files else now
+        absent = self.device.absent_files
+        return replace(
+            self,
+            seen=now,
+            listed_files=names,
+            files_since=since,
+            awaited=absent if absent and now - since < SETTLE_FILES else (),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Every card seen since the start, by key. A lost one is unhealthy, and kept for as long as it may be held."""
+    """Every card seen since the start, by key. A lost one is unhealthy, and kept for as long as it may be held.
+
+    Attributes:
+        cards: by family, then number.
+        replaced: cards whose number belongs to another card now, and that were not seen under another number yet.
+    """
 
     cards: tuple[Card, ...] = ()
+    replaced: tuple[Card, ...] = ()
 
     def card(self, key: CardKey) -> Card | None:
         """The card with that key, if it was ever seen."""
@@ -49,16 +88,48 @@ class Fleet:
         present = {card.device.arch for card in self.cards}
         return tuple(arch for arch in Arch if arch in present)
 
-    def with_devices(self, devices: Iterable[Device]) -> "Fleet":
-        """After an enumeration that identified these cards: new ones are added, known ones brought up to date."""
+    @property
+    def known_cards(self) -> tuple[KnownCard, ...]:
+        """The cards with every number that a claim may call them by."""
+        return tuple(KnownCard(card.device, card.held_as) for card in self.cards)
+
+    @property
+    def numbered_cards(self) -> tuple[KnownCard, ...]:
+        """The cards with every number that settings may call them by."""
+        return tuple(KnownCard(card.device, card.former) for card in self.cards)
+
+    @property
+    def unsettled(self) -> tuple[Card, ...]:
+        """The cards whose device files may still be being made."""
+        return tuple(card for card in self.cards if card.awaited and card.gone_since is None)
+
+    def with_devices(
+        self, devices: Iterable[Device], now: float = 0.0, listed: Collection[CardKey] | None = None
+    ) -> "Fleet":
+        """After these cards were identified: new ones are added, known ones brought up to date.
+
+        Args:
+            devices: the cards.
+            now: seconds of any clock that does not go back.
+            listed: the keys of all cards that the host lists now; None for those of all known cards.
+        """
         cards = {card.device.key: card for card in self.cards}
+        replaced = list(self.replaced)
         for device in devices:
             known = cards.get(device.key)
-            cards[device.key] = _updated(known, device) if known else Card(device)
-        return Fleet(tuple(sorted(cards.values(), key=_card_order)))
+            if known is None:
+                cards[device.key] = Card(device, since=now, files_since=now).after_listing(device, now)
+            elif is_another_card(known.device, device):
+                # The kubelet knows the holders by the number, so the new card starts with their cut.
+                cards[device.key] = Card(device, cut=known.cut, since=now, files_since=now).after_listing(device, now)
+                replaced.append(known)
+            else:
+                merged = replace(known, device=carried_over(known.device, device), rejection=None)
+                cards[device.key] = merged.after_listing(device, now)
+        return _with_moves(cards, replaced[-_MAX_REPLACED:], cards.keys() if listed is None else listed)
 
     def with_rejection(self, key: CardKey, reason: str) -> "Fleet":
-        """After a known card turned out to be none of ours; a card that is not known is left out."""
+        """After a known card turned out to be no NPU; a card that is not known is left out."""
         return self._with(key, lambda card: replace(card, rejection=reason))
 
     def with_look(self, key: CardKey, report: HealthReport, now: float, *, present: bool = True) -> "Fleet":
@@ -78,24 +149,43 @@ class Fleet:
         for place, card in enumerate(self.cards):
             if card.device.index == index and card.device.arch is arch:
                 changed = change(card)
-                return self if changed == card else Fleet((*self.cards[:place], changed, *self.cards[place + 1 :]))
+                if changed == card:
+                    return self
+                return replace(self, cards=(*self.cards[:place], changed, *self.cards[place + 1 :]))
         return self
 
-    def with_cuts(self, wish: Partitioning, ledger: Ledger) -> "Fleet":
+    def with_cuts(self, wish: Partitioning, allocations: Allocations) -> "Fleet":
         """Every card cut as the settings wish, except those of which a container may hold something else."""
-        cuts = [_cut(card, wish, ledger) for card in self.cards]
+        cuts = [_cut(card, wish, allocations) for card in self.cards]
         if all(card.cut == cut for card, cut in zip(self.cards, cuts, strict=True)):
             return self
-        return Fleet(tuple(replace(card, cut=cut) for card, cut in zip(self.cards, cuts, strict=True)))
+        return replace(self, cards=tuple(replace(card, cut=cut) for card, cut in zip(self.cards, cuts, strict=True)))
 
-    def without_lost(self, ledger: Ledger, now: float) -> "Fleet":
+    def without_old_holders(self, allocations: Allocations) -> "Fleet":
+        """Without the earlier numbers that no container holds a card under any more."""
+        if not allocations.is_complete or not any(card.held_as for card in self.cards):
+            return self
+        return replace(self, cards=tuple(_without_old_holders(card, allocations) for card in self.cards))
+
+    def with_decided_cuts(self, wish: Partitioning, allocations: Allocations) -> "Fleet":
+        """With cards that were not cut yet cut as the settings wish and their holders allow; the others as they are."""
+        cards = (card if card.cut else replace(card, cut=_cut(card, wish, allocations)) for card in self.cards)
+        return replace(self, cards=tuple(cards))
+
+    def without_lost(self, allocations: Allocations, now: float) -> "Fleet":
         """Without the cards that have been gone for :data:`FORGET_AFTER` and that nobody holds."""
-        return Fleet(tuple(card for card in self.cards if not _is_lost(card, ledger, now)))
+        kept = tuple(card for card in self.cards if not _is_lost(card, allocations, now))
+        return self if len(kept) == len(self.cards) else replace(self, cards=kept)
 
     @property
     def pending(self) -> tuple[Card, ...]:
         """The cards that are not cut as the settings wish, yet."""
         return tuple(card for card in self.cards if card.cut and card.cut.pending)
+
+    @property
+    def lost(self) -> tuple[Card, ...]:
+        """The cards that were there and are not now."""
+        return tuple(card for card in self.cards if card.gone_since is not None)
 
 
 def _gone_since(card: Card, now: float, *, present: bool) -> float | None:
@@ -104,46 +194,57 @@ def _gone_since(card: Card, now: float, *, present: bool) -> float | None:
     return now if card.gone_since is None else card.gone_since
 
 
-def _cut(card: Card, wish: Partitioning, ledger: Ledger) -> Cut:
+def _with_moves(cards: dict[CardKey, Card], replaced: list[Card], listed: Collection[CardKey]) -> Fleet:
+    """With every card that is back under another number taken for the card that it was.
+
+    A card counts as back only if its old number is not listed any more or belongs to another card, and only under a
+    number that it was not seen under at the same time: two cards may claim one identity.
+    """
+    lost = [*replaced, *(card for key, card in cards.items() if key not in listed)]
+    for card in lost:
+        heirs = [
+            heir
+            for key, heir in cards.items()
+            if key in listed
+            and key != card.device.key
+            and heir.since >= card.seen
+            and is_same_card(card.device, heir.device)
+        ]
+        if len(heirs) != 1:
+            continue
+        (heir,) = heirs
+        others = {card.device.index} - {heir.device.index}
+        cards[heir.device.key] = replace(
+            heir,
+            former=(heir.former | card.former | others) - {heir.device.index},
+            held_as=heir.held_as | card.held_as | {card.device.index},
+        )
+        if card in replaced:
+            replaced.remove(card)
+        else:
+            del cards[card.device.key]
+    return Fleet(tuple(sorted(cards.values(), key=card_order)), tuple(replaced))
+
+
+def _without_old_holders(card: Card, allocations: Allocations) -> Card:
+    held_as = frozenset(index for index in card.held_as if (card.device.arch, index) in allocations.numbers)
+    return card if held_as == card.held_as else replace(card, held_as=held_as)
+
+
+def _cut(card: Card, wish: Partitioning, allocations: Allocations) -> Cut:
     current = card.cut.partitioning if card.cut else None
     key = card.device.key
-    return cut_of(card.device.spec, current, wish, ledger.held(*key), ledger.traces(*key))
+    return cut_of(card.device.spec, current, wish, allocations.held(key), allocations.possible_uses(key))
 
 
-def _is_lost(card: Card, ledger: Ledger, now: float) -> bool:
+def _is_lost(card: Card, allocations: Allocations, now: float) -> bool:
     gone = card.gone_since is not None and now - card.gone_since >= FORGET_AFTER
-    return gone and ledger.held(*card.device.key) == frozenset()
+    return gone and allocations.held(card.device.key) == frozenset()
 
 
-def _card_order(card: Card) -> tuple[int, int]:
+def card_order(card: Card) -> tuple[int, int]:
+    """Sort key: by family, then number."""
     return list(Arch).index(card.device.arch), card.device.index
-
-
-def _updated(known: Card, seen: Device) -> Card:
-    """A card after it was identified again. Another card under the same number starts anew, but for its holders."""
-    if _is_another(known.device, seen):
-        return Card(seen, cut=known.cut)
-    return replace(known, device=_merged(known.device, seen), rejection=None)
-
-
-def _merged(known: Device, seen: Device) -> Device:
-    """What is known of a card after it was identified again: a failed read does not make us forget.
-
-    Nor does a device file that has gone: the card is not whole until it is back. Another driver may have other files.
-    """
-    same_driver = known.driver == seen.driver or seen.driver is None
-    files = {*seen.files, *known.files} if same_driver else set(seen.files)
-    merged = replace(seen, files=tuple(sorted(files, key=file_order)))
-    if not seen.unreadable:
-        return merged
-    kept = {item.name: getattr(known, item.name) for item in fields(Device) if getattr(seen, item.name) is None}
-    return replace(merged, **kept)
-
-
-def _is_another(known: Device, seen: Device) -> bool:
-    """Whether the number belongs to another card now: of what tells cards apart, something is not what it was."""
-    pairs = ((known.uuid, seen.uuid), (known.serial, seen.serial), (known.pci, seen.pci))
-    return any(before is not None and now is not None and before != now for before, now in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,122 +269,3 @@ def health_changes(before: Fleet, after: Fleet) -> Iterator[HealthChange]:
         known = cards.get(card.device.key)
         if known is None or known.health.status is not card.health.status:
             yield HealthChange(known, card)
-
-
-@dataclass(frozen=True, slots=True)
-class OfferedUnit:
-    """A unit and whether it may be given out.
-
-    Attributes:
-        unit: the unit.
-        objections: why not, in words; none if it may.
-        disabled: whether the operator wants it gone; it is listed only for as long as it may be held.
-    """
-
-    unit: Unit
-    objections: tuple[str, ...] = ()
-    disabled: bool = False
-
-    @property
-    def healthy(self) -> bool:
-        """Whether it may be given out."""
-        return not self.objections
-
-
-@dataclass(frozen=True, slots=True)
-class ListedUnit:
-    """All that the kubelet is told of a unit.
-
-    Attributes:
-        id: the unit's id.
-        healthy: whether it may be given out.
-        numa_node: NUMA node of the card, or None where the machine does not say.
-    """
-
-    id: str
-    healthy: bool
-    numa_node: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """The units of one family: what one resource consists of.
-
-    Attributes:
-        arch: the family.
-        units: by card, then core.
-    """
-
-    arch: Arch
-    units: tuple[OfferedUnit, ...] = ()
-
-    @property
-    def listing(self) -> tuple[ListedUnit, ...]:
-        """What the kubelet is told. Equal listings need not be told twice."""
-        return tuple(
-            ListedUnit(offered.unit.id, offered.healthy, offered.unit.device.numa_node) for offered in self.units
-        )
-
-    @property
-    def has_disabled(self) -> bool:
-        """Whether a unit is listed only because it may still be held."""
-        return any(offered.disabled for offered in self.units)
-
-    @property
-    def by_id(self) -> dict[str, OfferedUnit]:
-        """Every unit by its id. Made anew at each use."""
-        return {offered.unit.id: offered for offered in self.units}
-
-
-def offers(
-    fleet: Fleet,
-    partitioning: Partitioning,
-    disabled: tuple[DisabledDevice, ...] = (),
-    ledger: Ledger = NOTHING_HELD,
-) -> tuple[Offer, ...]:
-    """What each family of the node offers: every unit of every card, except what is disabled.
-
-    Args:
-        fleet: the cards.
-        partitioning: for cards whose cut was not decided yet. A family that cannot be cut so is offered card by card.
-        disabled: what may not be given out. A disabled unit that may still be held stays listed, unhealthy.
-        ledger: what is known of who holds what.
-    """
-    cut = Fleet(
-        tuple(card if card.cut else replace(card, cut=_cut(card, partitioning, ledger)) for card in fleet.cards)
-    )
-    return tuple(
-        Offer(
-            arch,
-            tuple(unit for card in cut.cards if card.device.arch is arch for unit in _offered(card, disabled, ledger)),
-        )
-        for arch in fleet.families
-    )
-
-
-def _offered(card: Card, disabled: tuple[DisabledDevice, ...], ledger: Ledger) -> Iterator[OfferedUnit]:
-    held = ledger.held(*card.device.key)
-    for unit in units_of(card.device, card.cut.partitioning if card.cut else FUSION):
-        is_disabled = any(entry.covers(unit) for entry in disabled)
-        if is_disabled and held is not None and not any(cores.overlaps(unit.cores) for cores in held):
-            continue
-        doubts = [
-            f"it cannot be told whether it is disabled as {entry.name}"
-            for entry in disabled
-            if entry.may_mean(card.device)
-        ]
-        objections = (*_objections(card, unit, ledger, is_disabled=is_disabled), *doubts)
-        yield OfferedUnit(unit, objections, is_disabled)
-
-
-def _objections(card: Card, unit: Unit, ledger: Ledger, *, is_disabled: bool) -> Iterator[str]:
-    if not card.health.is_healthy:
-        yield from card.health.reasons or ("not looked at yet",)
-    yield from (f"device file {name} does not exist" for name in unit.missing_files)
-    if card.rejection:
-        yield card.rejection
-    if is_disabled:
-        unknown = ledger.held(*card.device.key) is None
-        yield "disabled, and it cannot be told whether it is held" if unknown else "disabled, but still held"
-    if others := conflict(unit.cores, ledger.traces(*card.device.key)):
-        yield others

@@ -110,6 +110,24 @@ _GAUGES = (
         lambda condition, *_: {(): condition.stuck},
     ),
     _GaugeRow(
+        "cards_unsettled",
+        "Cards that are not offered yet, because their driver may still be making device files.",
+        (),
+        lambda condition, *_: {(): len(condition.fleet.unsettled)},
+    ),
+    _GaugeRow(
+        "ids_kept",
+        "Device ids that stay listed, unhealthy, only because a container holds them.",
+        ("resource", "family"),
+        lambda condition, *_: {(name, offer.arch): len(offer.kept) for name, offer, _ in condition.resources},
+    ),
+    _GaugeRow(
+        "ids_unmapped",
+        "Device ids held by containers that may mean any card, so that no free unit is given out.",
+        (),
+        lambda condition, *_: {(): len(condition.unmapped)},
+    ),
+    _GaugeRow(
         "heartbeat_timestamp_seconds",
         "When the cards were last looked at.",
         (),

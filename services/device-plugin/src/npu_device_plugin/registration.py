@@ -56,9 +56,13 @@ def registration_of(settings: Settings, arch: Arch, resources: Mapping[Arch, str
     Args:
         settings: what the operator wants.
         arch: the family.
-        resources: the name of each family's resource; the node's first family stands first, and has our socket's name.
+        resources: the name of each family's resource. The family with the plain resource name has the plain socket
+            name; where no family has it, the first one does that is not named as a second family.
     """
-    is_first = arch is next(iter(resources))
+    base = settings.resource_names.base
+    plain = [family for family, name in resources.items() if name == base]
+    others = [family for family, name in resources.items() if name != f"{base}-{family}"]
+    is_first = arch in (plain or others)[:1]
     socket_name = settings.socket_name if is_first else f"{settings.socket_name}-{arch}"
     return Registration(settings.plugin_dir, socket_name, resources[arch])
 

@@ -2,10 +2,11 @@
 
 import itertools
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from npu_core.arch import Arch, arch_spec
+from npu_core.claims import Claim
 from npu_core.errors import FormatError
 from npu_core.partition import UnitId
 
@@ -50,27 +51,33 @@ class ResourceNames:
     base: str = "beta.furiosa.ai/npu"
     of_family: tuple[tuple[Arch, str], ...] = ()
 
-    def of_families(self, families: Collection[Arch], held: Iterable[tuple[str, str]] = ()) -> dict[Arch, str]:
+    def of_families(
+        self, families: Collection[Arch], held: Collection[Claim] = (), taken: Collection[str] = ()
+    ) -> dict[Arch, str]:
         """The resource of each family of a node.
 
         The first family, which gets the base name, is the first one in the order of the architecture table, unless
         containers show that it was another one before we started: a family must not change its name while units of
-        it are held, or they would be given out again under the new one.
+        it are held, or they would be given out again under the new one. So a family that is alone, but whose second
+        name is held, keeps that name: the first family's cards may be found later.
 
         Args:
             families: those that the node has cards of.
-            held: resource and unit id of everything that containers hold.
+            held: everything that containers hold.
+            taken: names that other families have already.
         """
         present = [arch for arch in Arch if arch in families]
         others = [arch for arch in present if not self._speaks_against(arch, held)]
-        first = (others or present)[:1]
+        names = {claim.resource for claim in held}
+        candidates = others or [arch for arch in present if self.name(arch, first=False) not in names]
+        first = [] if self.base in taken else candidates[:1]
         return {arch: self.name(arch, first=arch in first) for arch in present}
 
-    def _speaks_against(self, arch: Arch, held: Iterable[tuple[str, str]]) -> bool:
+    def _speaks_against(self, arch: Arch, held: Collection[Claim]) -> bool:
         """Whether something is held that shows that the family did not have the base name."""
+        second = self.name(arch, first=False)
         return any(
-            resource == self.name(arch, first=False) if resource != self.base else not _can_be_of(arch, unit)
-            for resource, unit in held
+            claim.resource == second if claim.resource != self.base else not _can_be_of(arch, claim) for claim in held
         )
 
     def name(self, arch: Arch, *, first: bool) -> str:
@@ -89,8 +96,10 @@ class ResourceNames:
         )
 
 
-def _can_be_of(arch: Arch, unit: str) -> bool:
+def _can_be_of(arch: Arch, claim: Claim) -> bool:
+    if claim.arch is not None:
+        return claim.arch is arch
     try:
-        return arch_spec(arch).cores.encloses(UnitId.parse(unit).cores)
+        return arch_spec(arch).cores.encloses(UnitId.parse(claim.device_id).cores)
     except FormatError:
         return True  # somebody else's id says nothing

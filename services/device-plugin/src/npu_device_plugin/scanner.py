@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
+from npu_core.allocations import Allocations
 from npu_core.arch import Arch
 from npu_core.device import CardKey, Device, FoundCard, Rejected
-from npu_core.errors import HostError, ReadFailedError, StuckError, Unreadable
+from npu_core.errors import HostError, ReadFailedError, Reason, StuckError, Unreadable
 from npu_core.health import HealthStatus, Vitals, judge
 from npu_core.host import Host
+from npu_core.identity import is_another_card
 from npu_core.partition import Partitioning
 from npu_core.service.device_threads import DeviceThreads
 from npu_core.service.logs import EventLog
-from npu_device_plugin.cutting import Ledger
 from npu_device_plugin.disabled import IDENTITY
 from npu_device_plugin.inventory import Card, Fleet, HealthChange, health_changes
 from npu_device_plugin.telemetry import Telemetry
@@ -59,9 +60,9 @@ class Scanner:
         self._rejected: dict[CardKey, Rejected] = {}
         self._unfinished: set[asyncio.Task[None]] = set()
         self._passed_over: set[CardKey] = set()
-        self._managed: frozenset[CardKey] = frozenset()
-        self._faults: set[str] = set()
-        self._complaint = ""
+        self._managed: frozenset[CardKey] | None = None
+        self._faults: dict[CardKey, str] = {}
+        self._complaint: tuple[Reason, str | None] | None = None
 
     async def enumerate_cards(self) -> None:
         """List the cards and read what each is, then look at the health of all that are known.
@@ -71,9 +72,9 @@ class Scanner:
         try:
             found = await self._list()
         except HostError as error:
-            self._complain(str(error))
+            self._complain(error)
         else:
-            self._complain("")
+            self._complain(None)
             keys = {card.key for card in found}
             self._managed = frozenset(card.key for card in found if card.managed)
             self._rejected = {key: card for key, card in self._rejected.items() if key in keys}
@@ -148,7 +149,9 @@ class Scanner:
         match identity:
             case Device():
                 self._rejected.pop(card.key, None)
-                self._move_to(self.fleet.with_devices([identity]))
+                before = self.fleet
+                self._move_to(before.with_devices([identity], self._clock(), self._managed))
+                _report_identity(before, self.fleet, identity)
             case Rejected():
                 self._reject(card.key, identity)
             case StuckError():
@@ -160,8 +163,8 @@ class Scanner:
         """A card that hangs from the start is listed all the same, for what it was found by, and is unhealthy."""
         if card.managed and self.fleet.card(card.key) is None:
             unread = Unreadable.of(card.name, IDENTITY, error)
-            bare = Device(card.index, card.arch, files=card.files, unreadable=(unread,))
-            self._move_to(self.fleet.with_devices([bare]))
+            bare = Device(card.index, card.arch, files=card.files, unreadable=(*card.unreadable, unread))
+            self._move_to(self.fleet.with_devices([bare], self._clock(), self._managed))
 
     def _is_free(self, card: Card) -> bool:
         """Whether no read of ours is under way that still has time: such a read tells nothing of the card."""
@@ -186,18 +189,21 @@ class Scanner:
         return ReadFailedError(f"a look at it failed: {error!r}")
 
     def _report_fault(self, key: CardKey, error: Exception) -> None:
-        told = f"{key} {error!r}"
-        if told not in self._faults:
-            self._faults.add(told)
+        # One for each card: the texts of errors may differ each time.
+        if self._faults.get(key) != type(error).__name__:
+            self._faults[key] = type(error).__name__
             _log.exception("a look at a card failed", error, card=f"npu{key[1]}", family=key[0])
 
-    def settle(self, wish: Partitioning, ledger: Ledger) -> None:
+    def settle(self, wish: Partitioning, allocations: Allocations) -> None:
         """Cut the cards as far as their holders allow, and forget the lost ones that nobody holds."""
-        fleet = self.fleet.without_lost(ledger, self._clock())
+        fleet = self.fleet.without_lost(allocations, self._clock())
         for key in {card.device.key for card in self.fleet.cards} - {card.device.key for card in fleet.cards}:
             self._threads.forget(key)
+            self._faults.pop(key, None)
+            self._passed_over.discard(key)
             _log.info("lost card forgotten", card=f"npu{key[1]}", family=key[0])
-        cut = fleet.with_cuts(wish, ledger)
+        fleet = fleet.without_old_holders(allocations)
+        cut = fleet.with_cuts(wish, allocations)
         for before, after in zip(fleet.cards, cut.cards, strict=True):
             _report_cut(before, after)
         self.fleet = cut
@@ -210,7 +216,7 @@ class Scanner:
     @property
     def families(self) -> frozenset[Arch]:
         """The families of the cards that were found, whether or not they have shown yet what they are."""
-        ours = (arch for arch, index in self._managed if (arch, index) not in self._rejected)
+        ours = (arch for arch, index in self._managed or () if (arch, index) not in self._rejected)
         return frozenset(ours) | frozenset(self.fleet.families)
 
     @property
@@ -237,10 +243,12 @@ class Scanner:
         self._rejected[key] = card
         self._move_to(self.fleet.with_rejection(key, card.reason))
 
-    def _complain(self, complaint: str) -> None:
-        if complaint and complaint != self._complaint:
-            _log.error("cannot list the cards", reason=complaint)
-        elif self._complaint and not complaint:
+    def _complain(self, error: HostError | None) -> None:
+        # By the kind of error: the text of one that lasts may say for how long.
+        complaint = (error.reason, error.path) if error else None
+        if error and complaint != self._complaint:
+            _log.error("cannot list the cards", reason=error)
+        elif self._complaint and not error:
             _log.info("cards can be listed again")
         self._complaint = complaint
 
@@ -274,12 +282,29 @@ def _report_cut(before: Card, after: Card) -> None:
         _log.info("card is cut anew", **fields, units=after.cut.partitioning)
 
 
+def _report_identity(before: Fleet, after: Fleet, seen: Device) -> None:
+    """Say that a number belongs to another card, or that a card has another number."""
+    known, card = before.card(seen.key), after.card(seen.key)
+    fields: dict[str, object] = {"card": seen.name, "family": seen.arch, "uuid": seen.uuid, "pci": seen.pci}
+    if known is not None and is_another_card(known.device, seen):
+        _log.warning("another card has this number now", **fields, uuid_before=known.device.uuid)
+    for moved in after.cards:
+        earlier = before.card(moved.device.key)
+        for index in sorted(moved.former - (earlier.former if earlier else frozenset())):
+            fields = {"card": moved.device.name, "family": moved.device.arch, "uuid": moved.device.uuid}
+            _log.warning("card has another number now", **fields, before=f"npu{index}")
+    if card is not None and card.awaited and (known is None or known.awaited != card.awaited):
+        _log.info("waiting for device files", card=seen.name, family=seen.arch, missing=",".join(card.awaited))
+
+
 def _report_change(change: HealthChange) -> None:
     device, health = change.after.device, change.after.health
     fields: dict[str, object] = {"card": device.name, "family": device.arch}
     if change.before is None:
         identity = {"product": device.product, "uuid": device.uuid, "serial": device.serial, "pci": device.pci}
         _log.info("card found", **fields, **{name: value for name, value in identity.items() if value})
+    elif health.status is HealthStatus.UNKNOWN:
+        return  # not looked at since another card has the number
     elif health.is_healthy:
         # A card that was just found is expected to be.
         log = _log.debug if change.before.health.status is HealthStatus.UNKNOWN else _log.info

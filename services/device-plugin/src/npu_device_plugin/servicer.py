@@ -15,7 +15,7 @@ from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginService
 from npu_device_plugin.cdi import device_name
 from npu_device_plugin.grants import PERMISSIONS, Grant, grant
 from npu_device_plugin.injection import DeviceInjection
-from npu_device_plugin.inventory import ListedUnit, Offer
+from npu_device_plugin.offer import KEPT, ListedUnit, Offer
 from npu_device_plugin.preference import preferred
 from npu_device_plugin.telemetry import Telemetry
 
@@ -69,6 +69,7 @@ class OfferServicer(DevicePluginServicer):
         self._injection = injection
         self._on_grant = on_grant
         self._changed = asyncio.Event()
+        self._edition = 0
         self._streams: set[asyncio.Event] = set()
         self._last_ended = 0
         self._stream_opened = asyncio.Event()
@@ -84,6 +85,12 @@ class OfferServicer(DevicePluginServicer):
             self._changed.set()
             self._changed = asyncio.Event()
         return changed
+
+    def resend(self) -> None:
+        """Send the same list once more: the kubelet then writes its checkpoint."""
+        self._edition += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     @property
     def offer(self) -> Offer:
@@ -130,13 +137,13 @@ class OfferServicer(DevicePluginServicer):
         ended = asyncio.Event()
         number = self._open(ended)
         try:
-            told: tuple[ListedUnit, ...] | None = None
+            told: tuple[int, tuple[ListedUnit, ...]] | None = None
             while not ended.is_set():
                 changed, listing = self._changed, self._offer.listing
-                if listing != told:
+                if (self._edition, listing) != told:
+                    told = self._edition, listing
                     self._telemetry.sends[self.resource] += 1
                     yield pb.ListAndWatchResponse(devices=[_device(unit) for unit in listing])
-                    told = listing
                 await _first_of(changed, ended)
         finally:
             self._close(ended, number)
@@ -197,6 +204,8 @@ class OfferServicer(DevicePluginServicer):
         units: list[Unit] = []
         for unit_id in unit_ids:
             unit = self._units.get(unit_id)
+            if unit is None and any(kept.id == unit_id for kept in self._offer.kept):
+                await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"unit {unit_id} is unhealthy: {KEPT}")
             if unit is None:
                 await context.abort(grpc.StatusCode.NOT_FOUND, f"{self.resource} has no unit {unit_id!r}")
             elif not unit.healthy:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from npu_core.arch import Arch
+from npu_core.checkpoint import CHECKPOINT
 from npu_core.errors import FormatError, Problem, SettingsError
 from npu_core.partition import Partitioning, describe_partitionings
 from npu_core.service.settings import Given, Kind, Reader, text_of
 from npu_device_plugin import resource_name
-from npu_device_plugin.checkpoint import CHECKPOINT
 from npu_device_plugin.disabled import EXPECTED as EXPECTED_DEVICE
 from npu_device_plugin.disabled import DisabledDevice, is_device_name
 from npu_device_plugin.resource_name import ResourceNames

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from npu_core.device import Device
+from npu_core.claims import KnownCard
 from npu_device_plugin.settings import Settings
 
 
@@ -25,15 +25,15 @@ class UnknownDevice:
         return f"unknown device: {self.entry} is {self.name!r}: expected {self.expected}"
 
 
-def unknown_devices(settings: Settings, devices: Collection[Device]) -> tuple[UnknownDevice, ...]:
+def unknown_devices(settings: Settings, known: Collection[KnownCard]) -> tuple[UnknownDevice, ...]:
     """The entries for this node that mean none of its cards; none while it has none, as before a driver is loaded."""
-    if not devices:
+    if not known:
         return ()
-    cards = ", ".join(dict.fromkeys(device.name for device in devices))
+    cards = ", ".join(dict.fromkeys(card.device.name for card in known))
     expected = f"one of {cards}, or a unit, a UUID or a PCI address of one"
     return tuple(
         UnknownDevice(f"disabledDevices[{place}]", entry.name, expected)
         for place, entry in enumerate(settings.disabled_devices)
         if entry.concerns(settings.node_name)
-        and not any(entry.means(device) or entry.may_mean(device) for device in devices)
+        and not any(entry.means(card.device, card.former) or entry.may_mean(card.device) for card in known)
     )

@@ -13,6 +13,7 @@ from npu_core.service.logs import EventLog
 from npu_core.service.openssl import leave_out_openssl
 from npu_feature_discovery.back_off import chance
 from npu_feature_discovery.condition import LOOK_PATIENCE
+from npu_feature_discovery.decision import Memory
 from npu_feature_discovery.heritage import with_heritage
 from npu_feature_discovery.labels import Facts, Labels, labels_of
 from npu_feature_discovery.looking import Looker
@@ -84,6 +85,7 @@ class Service:
             self._telemetry,
             Pace(settings.interval, LOOK_PATIENCE + (settings.api_timeout if by_api else 0.0)),
             clock,
+            Memory(sees_device_files=settings.sees_device_files),
         )
 
     def _keep_publishing(self) -> int:

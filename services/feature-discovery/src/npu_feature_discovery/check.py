@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from npu_core.device import Rejected
 from npu_core.errors import Unreadable
 from npu_core.host import Host
+from npu_feature_discovery.decision import counted
 from npu_feature_discovery.labels import LabelOrigin, describe
 from npu_feature_discovery.looking import Looker
 from npu_feature_discovery.nfd_rules import Dropped, NfdVersion, dropped
@@ -22,7 +23,7 @@ class Finding:
         labels: each with its value and the files that say it.
         version: of NFD, whose rules were asked; None without NFD.
         dropped: what that version would not publish.
-        rejected: what looks like a card and is none of ours.
+        rejected: what looks like a card and is not counted.
         unreadable: attributes of cards that could not be read.
     """
 
@@ -45,7 +46,8 @@ def examine(settings: Settings, version: NfdVersion, extra_label_ns: Collection[
         HostError: if the host cannot be listed.
     """
     look = Looker(Host(settings.sysfs, settings.devfs)).look()
-    labels = describe(look.facts, settings.mixed, settings.extra_labels, sysfs=settings.sysfs)
+    devices, not_counted = counted(look.facts.devices, sees_device_files=settings.sees_device_files)
+    labels = describe(replace(look.facts, devices=devices), settings.mixed, settings.extra_labels, sysfs=settings.sysfs)
     by_nfd = settings.uses_nfd
     expires = None if settings.expiry is None else utc_now() + settings.expiry
     said = {label.key: label.value for label in labels}
@@ -53,7 +55,7 @@ def examine(settings: Settings, version: NfdVersion, extra_label_ns: Collection[
         labels=labels,
         version=version if by_nfd else None,
         dropped=dropped(said, version, extra_label_ns=extra_label_ns, expires=expires) if by_nfd else (),
-        rejected=look.rejected,
+        rejected=(*look.rejected, *not_counted),
         unreadable=tuple(item for device in look.facts.devices for item in device.unreadable),
     )
 

@@ -6,7 +6,7 @@ labels stay. Only where the same cards are there, as far as can be seen, and onl
 
 from collections.abc import Collection, Iterator
 
-from npu_feature_discovery.decision import DRIVER_FROM, FIRMWARE_FROM, PRODUCT_FROM, cannot_tell
+from npu_core.identity import unread_fields
 from npu_feature_discovery.labels import PREFIX, Extra, Facts, Labels, LabelSource, spec_of
 
 _CARDS = (f"{PREFIX}npu.count", f"{PREFIX}npu.family")
@@ -38,11 +38,11 @@ def _untold(labels: Labels, before: Labels, facts: Facts) -> Iterator[str]:
         yield from (LabelSource.MACHINE_VENDOR, LabelSource.MACHINE_NAME)
     if any(labels.get(key) != before.get(key) for key in _CARDS):
         return
-    cards = facts.devices
-    for source, attributes, told in (
-        (LabelSource.PRODUCT, PRODUCT_FROM, any(card.product for card in cards)),
-        (LabelSource.DRIVER, DRIVER_FROM, any(card.driver for card in cards)),
-        (LabelSource.FIRMWARE, FIRMWARE_FROM, any(card.firmware for card in cards)),
+    unread = frozenset().union(*map(unread_fields, facts.devices))
+    for source, field in (
+        (LabelSource.PRODUCT, "product"),
+        (LabelSource.DRIVER, "driver"),
+        (LabelSource.FIRMWARE, "firmware"),
     ):
-        if not told and any(cannot_tell(card, attributes) for card in cards):
+        if field in unread and not any(getattr(card, field) for card in facts.devices):
             yield source

@@ -78,7 +78,7 @@ class LabelSpec:
 
 
 TABLE: tuple[LabelSpec, ...] = (
-    LabelSpec("npu.count", LabelSource.CARD, "cards in the node, dead ones too"),
+    LabelSpec("npu.count", LabelSource.CARD, "cards installed in the node, dead ones too"),
     LabelSpec("npu.product", LabelSource.PRODUCT, "product code of the cards"),
     LabelSpec("npu.family", LabelSource.CARD, "architecture of the cards"),
     LabelSpec("machine.vendor", LabelSource.MACHINE_VENDOR, "maker of the machine"),
@@ -106,7 +106,8 @@ class Facts:
     """What the labels of a node are made of.
 
     Attributes:
-        devices: the cards in the node, whether they work or not.
+        devices: the cards in the node, whether they work or not. Only those that count; see
+            :func:`npu_feature_discovery.decision.counted`.
         machine: what the firmware says of the machine; None if that could not be read.
     """
 

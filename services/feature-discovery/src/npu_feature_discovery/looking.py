@@ -16,8 +16,8 @@ from npu_core.service.logs import EventLog
 from npu_feature_discovery.labels import Facts
 
 T = TypeVar("T")
-Sight = frozenset[tuple[CardKey, bool]]
-"""Which cards are listed, and whether each has a management directory."""
+Sight = frozenset[tuple[CardKey, bool, bool]]
+"""Which cards are listed, and whether each has a management directory and device files of cores."""
 
 _log = EventLog(__name__)
 READ_DEADLINE = 2.0
@@ -112,7 +112,7 @@ class Looker:
                 _log.warning("card does not answer", card=card.name, family=card.arch, reason=error.detail)
             return _bare(card, error)
         except Exception as error:  # noqa: BLE001  # one strange card must not cost the others
-            if self._news(card.key, repr(error)):
+            if self._news(card.key, type(error).__name__):
                 _log.exception("a look at a card failed", error, card=card.name, family=card.arch)
             return _bare(card, ReadFailedError(f"a look at it failed: {error!r}"))
         if self._told.get(card.key) == "stuck":
@@ -125,7 +125,7 @@ class Looker:
         try:
             machine = self._end(read, ends)
         except HostError as error:
-            if self._news(_MACHINE, str(error)):
+            if self._news(_MACHINE, error.reason):
                 _log.warning("cannot read what machine this is", reason=error)
             return None
         self._news(_MACHINE, "")
@@ -150,14 +150,14 @@ class Looker:
                 _log.warning("card not counted", card=result.name, family=result.arch, reason=result.reason)
 
     def _news(self, key: Hashable, text: str) -> bool:
-        """Whether ``text`` is not what was told of ``key`` last."""
+        """Whether ``text`` is not what was told of ``key`` last. A text may not hold what differs at each look."""
         news = self._told.get(key, "") != text
         self._told[key] = text
         return news
 
 
 def _sight(found: tuple[FoundCard, ...]) -> Sight:
-    return frozenset((card.key, card.managed) for card in found)
+    return frozenset((card.key, card.managed, card.has_core_file) for card in found)
 
 
 def _bare(card: FoundCard, error: HostError) -> Device | Rejected:
@@ -165,4 +165,4 @@ def _bare(card: FoundCard, error: HostError) -> Device | Rejected:
     if not card.managed:
         return Rejected(card.name, card.arch, error.detail)
     unread = Unreadable.of(card.name, EVERY_ATTRIBUTE, error)
-    return Device(card.index, card.arch, files=card.files, unreadable=(unread,))
+    return Device(card.index, card.arch, files=card.files, unreadable=(*card.unreadable, unread))

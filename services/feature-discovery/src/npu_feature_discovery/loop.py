@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from npu_core.device import CardKey
-from npu_core.errors import HostError
+from npu_core.device import CardKey, Rejected
+from npu_core.errors import HostError, Reason
 from npu_core.service.logs import EventLog
 from npu_feature_discovery.back_off import BackOff, chance
 from npu_feature_discovery.condition import Condition
@@ -58,6 +58,7 @@ class Discovery:
         telemetry: Telemetry,
         pace: Pace,
         clock: Callable[[], float] = time.monotonic,
+        memory: Memory = Memory(),  # noqa: B008  # frozen
     ) -> None:
         """A discovery that has not looked yet.
 
@@ -68,6 +69,7 @@ class Discovery:
             telemetry: where looks are counted.
             pace: how often it looks.
             clock: seconds that do not go back.
+            memory: what is known before the first look.
         """
         self._looker = looker
         self._publisher = publisher
@@ -78,7 +80,7 @@ class Discovery:
         self._stopped = False
         self._asked = False
         self._wake = threading.Event()
-        self._memory = Memory()
+        self._memory = memory
         self._labels: Labels | None = None
         self._before: Labels | None = None
         self._seen = _Seen()
@@ -86,6 +88,7 @@ class Discovery:
         self._due = clock()
         self._back_off = BackOff()
         self._fault = ""
+        self._complaint: tuple[Reason, str | None] | None = None
         self._heartbeat = clock()
         self._stuck = 0
 
@@ -178,17 +181,21 @@ class Discovery:
 
     def _take(self, look: Facts | HostError) -> None:
         before, self._memory = self._memory, self._memory.after(look)
-        if self._memory.failed is not None:
+        if isinstance(look, HostError):
             self._telemetry.failures["look"] += 1
-            if self._memory.failed != before.failed:
-                _log.error("cannot look at the host", reason=self._memory.failed)
+            # Not the text: it may tell for how long a read has been under way.
+            if (look.reason, look.path) != self._complaint:
+                _log.error("cannot look at the host", reason=look)
+            self._complaint = look.reason, look.path
             self._retry()
             return
-        if before.failed is not None:
+        if self._complaint is not None:
             _log.info("can look at the host again")
+        self._complaint = None
         self._back_off = BackOff()
         unsettled = self._memory.unsettled or self._changed
         self._due = self._clock() + (min(self._pace.interval, SECOND_LOOK) if unsettled else self._pace.interval)
+        self._tell_not_counted(before.not_counted, self._memory.not_counted)
         self._tell_count(before.facts, self._memory.facts)
         if self._memory.facts is not None:
             self._labels = self._labelled(self._memory.facts)
@@ -200,6 +207,11 @@ class Discovery:
         if self._before and labels == self._labels_of(facts, {}):
             self._before = {}  # whatever is unknown from now on, this process knew it itself
         return labels
+
+    def _tell_not_counted(self, before: tuple[Rejected, ...], after: tuple[Rejected, ...]) -> None:
+        for card in after:
+            if card not in before:
+                _log.warning("card not counted", card=card.name, family=card.arch, reason=card.reason)
 
     def _tell_count(self, before: Facts | None, after: Facts | None) -> None:
         if after is None or (before is not None and len(before.devices) == len(after.devices)):
@@ -215,6 +227,7 @@ class Discovery:
 
     def _report(self, error: Exception) -> None:
         self._telemetry.failures["unforeseen"] += 1
-        if repr(error) != self._fault:
-            self._fault = repr(error)
+        is_news = not self._fault.startswith(type(error).__name__)
+        self._fault = repr(error)
+        if is_news:
             _log.exception("a look failed as none should", error)

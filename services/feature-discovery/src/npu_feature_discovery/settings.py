@@ -46,6 +46,9 @@ class SinkKind(StrEnum):
     NODE_LABELS = "node-labels"
 
 
+_SYSFS, _DEVFS = "/sys", "/dev"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be set."""
@@ -107,10 +110,10 @@ class Settings:
     """``--listen-address``: of /healthz, /readyz and /metrics. Off by default: it costs 3 MB, and only probes and
     scrapes need it."""
 
-    sysfs: str = "/sys"
+    sysfs: str = _SYSFS
     """``--sysfs``: where the host's /sys is."""
 
-    devfs: str = "/dev"
+    devfs: str = _DEVFS
     """``--devfs``: where the host's /dev is."""
 
     node_name: str | None = None
@@ -131,6 +134,15 @@ class Settings:
     def uses_nfd(self) -> bool:
         """Whether Node Feature Discovery stands between us and the node."""
         return self.sink is not SinkKind.NODE_LABELS
+
+    @property
+    def sees_device_files(self) -> bool:
+        """Whether :attr:`devfs` is the /dev of the host whose /sys is read.
+
+        A container that was given the host's /sys and not the host's /dev, as by the manifests of release 0.1, has a
+        /dev of its own, which says nothing of the host's cards.
+        """
+        return self.devfs != _DEVFS or self.sysfs == _SYSFS
 
     @property
     def writes_file(self) -> bool:

@@ -13,7 +13,7 @@ from npu_metrics_exporter.collector import Collector
 from npu_metrics_exporter.condition import Condition
 from npu_metrics_exporter.overview import cards_of
 from npu_metrics_exporter.own_metrics import Moment, PodQuestions, own_families
-from npu_metrics_exporter.pod_watch import PodTimes, PodWatch
+from npu_metrics_exporter.pod_watch import Kubelet, PodTimes, PodWatch
 from npu_metrics_exporter.podmap import PodMap
 from npu_metrics_exporter.policy import PodLabels
 from npu_metrics_exporter.publication import Publication
@@ -21,7 +21,6 @@ from npu_metrics_exporter.render import Renderer
 from npu_metrics_exporter.series import Budget, families
 from npu_metrics_exporter.server import Server, serve
 from npu_metrics_exporter.settings import Settings
-from npu_metrics_exporter.snapshot import CardStatus
 from npu_metrics_exporter.telemetry import Telemetry
 from npu_metrics_exporter.web import Web
 from npu_metrics_exporter.web_reload import WebKeeper
@@ -49,8 +48,8 @@ class _Pods:
 
     @property
     def has_news(self) -> bool:
-        """Whether the first question has been answered and nobody was told yet."""
-        return not self.told and self.watch.counts.up
+        """Whether a source has said who holds what and nothing of it was published yet."""
+        return not self.told and self.watch.has_answer
 
 
 class Exporter:
@@ -203,7 +202,11 @@ class Exporter:
 
     def _moment(self) -> Moment:
         counts = self._pods.watch.counts if self._pods else None
-        questions = PodQuestions(counts.up, counts.errors, counts.conflicts) if counts else None
+        questions = (
+            PodQuestions(counts.up, counts.errors, counts.conflicts, counts.unnamed, counts.unmapped)
+            if counts
+            else None
+        )
         last, refused = self.publication.exposition(), bool(self._keeper.error)
         return Moment(self._collector.snapshot, self._telemetry, questions, last, web_reload_failed=refused)
 
@@ -212,9 +215,8 @@ class Exporter:
     def _pod_map(self) -> PodMap:
         if self._pods is None:
             return PodMap()
-        self._pods.told = self._pods.watch.counts.up
-        there = (CardStatus.PRESENT, CardStatus.FAILED)
-        return self._pods.watch.map([card.key for card in self._collector.snapshot.cards if card.status in there])
+        self._pods.told = self._pods.watch.has_answer
+        return self._pods.watch.map(self._collector.snapshot.known_cards)
 
     def _tend_pods(self) -> None:
         """Ask the kubelet exactly while the settings want it."""
@@ -223,9 +225,8 @@ class Exporter:
             self._stop_asking()
             return
         if self._pods is None or self._pods.task.done():
-            watch = PodWatch(settings.pod_resources_socket, settings.resource_prefix, PodTimes(), self._clock)
+            watch = PodWatch(Kubelet.of(settings), PodTimes(), self._clock)
             self._pods = _Pods(watch, asyncio.create_task(watch.run(), name="asking the kubelet"))
-        self._pods.watch.prefix = settings.resource_prefix
         self._pods.watch.times.interval = settings.pod_interval
         self._pods.watch.times.ttl = settings.pod_ttl
 

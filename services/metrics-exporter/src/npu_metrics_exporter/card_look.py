@@ -9,9 +9,11 @@ from npu_core.cores import CoreRange
 from npu_core.counters import PeCounters, Utilization
 from npu_core.device import Device, FoundCard, Rejected
 from npu_core.errors import AccessDeniedError, HostError, MissingError, Unreadable
+from npu_core.health import Vitals
 from npu_core.host import Host
+from npu_core.identity import carried_over, is_another_card
 from npu_core.sensors import Readings
-from npu_metrics_exporter.snapshot import CardReport, is_another
+from npu_metrics_exporter.snapshot import CardReport
 
 T = TypeVar("T")
 NARROW_BITS = 32
@@ -42,13 +44,14 @@ def look_at_counters(host: Host, device: Device) -> CounterLook:
 
 
 def look_at_card(
-    host: Host, found: FoundCard, before: CounterLook, clock: Callable[[], float]
+    host: Host, found: FoundCard, known: Device | None, before: CounterLook, clock: Callable[[], float]
 ) -> tuple[CardReport, CounterLook] | Rejected:
     """Everything a card says of itself. Never raises.
 
     Args:
         host: the host.
         found: the card.
+        known: what was last known under the card's number, so that what cannot be read now stays; None if nothing.
         before: an earlier look at its counters, to tell from what was done since.
         clock: seconds that do not go back.
     """
@@ -56,12 +59,14 @@ def look_at_card(
     device = host.identify(found)
     if isinstance(device, Rejected):
         return device
+    if known is not None and not is_another_card(known, device):
+        device = carried_over(known, device)
     reading = _Reading(device)
     now = CounterLook(tuple(_counters(host, device, reading)), device)
     report = CardReport(
         device=device,
         taken=taken,
-        alive=reading.alive(host),
+        vitals=reading.vitals(host),
         uptime=reading.attempt("heartbeat", partial(host.uptime, device), None),
         errors=reading.attempt("atr_error", partial(host.errors, device), ()),
         readings=reading.sensors(host),
@@ -93,7 +98,7 @@ def _width(each: PeCounters | Utilization) -> int:
 
 
 def _work(before: CounterLook, now: CounterLook, device: Device) -> Iterator[Utilization]:
-    if is_another(before.device, device):
+    if before.device is not None and is_another_card(before.device, device):
         return
     earlier = {each.cores: each for each in before.counters}
     for later in now.counters:
@@ -123,14 +128,11 @@ class _Reading:
             self._note(subject, error)
             return otherwise
 
-    def alive(self, host: Host) -> bool | None:
-        try:
-            return host.alive(self._device)
-        except MissingError:
-            return None
-        except HostError as error:
-            self._note("alive", error)
-            return False
+    def vitals(self, host: Host) -> Vitals:
+        vitals = host.vitals(self._device)
+        if isinstance(vitals.alive, HostError):
+            self._note("alive", vitals.alive)
+        return vitals
 
     def counters(self, host: Host, cores: CoreRange) -> PeCounters | None:
         try:

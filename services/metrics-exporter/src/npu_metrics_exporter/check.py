@@ -11,7 +11,7 @@ from npu_core.host import Host
 from npu_core.sensors import Quantity, Reading
 from npu_metrics_exporter.collector import Collector
 from npu_metrics_exporter.overview import health_of
-from npu_metrics_exporter.pod_watch import PodWatch
+from npu_metrics_exporter.pod_watch import Kubelet, PodWatch
 from npu_metrics_exporter.podmap import Owner, PodMap
 from npu_metrics_exporter.policy import PodLabels
 from npu_metrics_exporter.render import render
@@ -62,10 +62,10 @@ async def _examine(settings: Settings, host: Host) -> Finding:
     if collector.wants_counters:
         await asyncio.sleep(_BETWEEN_LOOKS)
         await collector.collect(settings.max_age, settings.grace)
-    watch = PodWatch(settings.pod_resources_socket, settings.resource_prefix)
+    watch = PodWatch(Kubelet.of(settings))
     if settings.pod_labels is not PodLabels.OFF:
         await watch.ask()
-    return Finding(collector.snapshot, watch.map([card.key for card in collector.snapshot.cards]), settings)
+    return Finding(collector.snapshot, watch.map(collector.snapshot.known_cards), settings)
 
 
 def as_exposition(finding: Finding) -> str:
@@ -83,7 +83,12 @@ def as_json(finding: Finding) -> str:
 
 
 def _document(card: CardState, pods: PodMap) -> dict[str, object]:
-    document: dict[str, object] = {"name": card.name, "family": card.key[0], "health": health_of(card)[0]}
+    document: dict[str, object] = {
+        "name": card.name,
+        "family": card.key[0],
+        "alive": card.alive,
+        "health": health_of(card)[0],
+    }
     if card.report is None:
         return document
     device, report = card.report.device, card.report

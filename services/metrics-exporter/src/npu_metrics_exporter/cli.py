@@ -82,9 +82,6 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
         _Text, _option("pod-interval", "SECONDS", "between two questions to the kubelet; default 10")
     ] = None,
     pod_ttl: Annotated[_Text, _option("pod-ttl", "SECONDS", "for which its answer stands; default 60")] = None,
-    resource_prefix: Annotated[
-        _Text, _option("resource-prefix", "PREFIX", "of the resources of NPUs; default beta.furiosa.ai/")
-    ] = None,
     max_in_flight: Annotated[_Text, _option("max-in-flight", "NUMBER", "scrapes answered at once; default 16")] = None,
     web_config_file: Annotated[
         _Text, _option("web-config-file", "FILE", "TLS and passwords, as Prometheus' exporter toolkit has them")
@@ -92,6 +89,13 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
     pod_resources_socket: Annotated[
         _Text,
         _option("pod-resources-socket", "PATH", "the kubelet's; default /var/lib/kubelet/pod-resources/kubelet.sock"),
+    ] = None,
+    plugin_dir: Annotated[
+        _Text,
+        _option("plugin-dir", "DIR", "kubelet device-plugin directory; default /var/lib/kubelet/device-plugins"),
+    ] = None,
+    pod_logs_dir: Annotated[
+        _Text, _option("pod-logs-dir", "DIR", "kubelet log directory of the pods; default /var/log/pods")
     ] = None,
     config_file: Annotated[
         _Text, _option("config-file", "FILE", "for what is neither an option nor in the environment")
@@ -124,10 +128,11 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
         pod_labels,
         pod_interval,
         pod_ttl,
-        resource_prefix,
         max_in_flight,
         web_config_file,
         pod_resources_socket,
+        plugin_dir,
+        pod_logs_dir,
         config_file,
         sysfs,
         devfs,

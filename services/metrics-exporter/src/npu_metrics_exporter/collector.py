@@ -9,10 +9,11 @@ from typing import TypeVar
 from npu_core.device import CardKey, Device, FoundCard, Rejected
 from npu_core.errors import HostError, StuckError
 from npu_core.host import Host
+from npu_core.identity import is_another_card
 from npu_core.service.device_threads import DeviceThreads, Sweep
-from npu_core.service.logs import EventLog
+from npu_core.service.logs import EventLog, without_numbers
 from npu_metrics_exporter.card_look import CounterLook, look_at_card, look_at_counters
-from npu_metrics_exporter.snapshot import CardReport, CardStatus, Snapshot, is_another
+from npu_metrics_exporter.snapshot import CardReport, CardStatus, Snapshot
 from npu_metrics_exporter.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -88,7 +89,8 @@ class Collector:
         """
         begun = self._clock()
         await self._list()
-        looks = await self._sweep({card.key: self._look(card) for card in self._found}, READ_DEADLINE)
+        glance = self._host.glance()
+        looks = await self._sweep({card.key: self._look(glance, card) for card in self._found}, READ_DEADLINE)
         for key, seen in looks.items():
             self._take(key, seen)
         # As old as when this collection began: that one card held it up makes nothing stale that was just read.
@@ -101,13 +103,13 @@ class Collector:
         found = await self._listed()
         self._telemetry.listing_up = not isinstance(found, Exception)
         if isinstance(found, Exception):
-            self._complain(str(found))
+            self._complain(found)
             return
-        self._complain("")
+        self._complain(None)
         self._found = found
         before = self.snapshot
         self.snapshot = before.with_listing(found, self._clock())
-        self._tell_of_departures(before, self.snapshot)
+        self._report_presence(before, self.snapshot)
 
     async def _listed(self) -> tuple[FoundCard, ...] | Exception:
         try:
@@ -117,9 +119,10 @@ class Collector:
         await _until_done([listing], READ_DEADLINE)
         return _outcome(listing)
 
-    def _look(self, card: FoundCard) -> Callable[[], _Look]:
+    def _look(self, glance: Host, card: FoundCard) -> Callable[[], _Look]:
         before = self._before.get(card.key, CounterLook())
-        return partial(look_at_card, self._host, card, before, self._clock)
+        state = self.snapshot.card(card.key)
+        return partial(look_at_card, glance, card, state.device if state else None, before, self._clock)
 
     def _take(self, key: CardKey, seen: _Look | Exception) -> None:
         match seen:
@@ -128,21 +131,23 @@ class Collector:
                 self._before.pop(key, None)
                 self._tell(key, seen.reason, "card left out", reason=seen.reason)
             case (report, counters):
-                self._tell_of_identity(key, report.device)
-                self.snapshot = self.snapshot.with_report(report, self._wall())
+                before = self.snapshot
+                self.snapshot = before.with_report(report, self._wall())
+                self._report_identity(before, self.snapshot, report.device)
                 self._before[key] = counters
                 self._count_unreadable(key, report)
-                self._tell_of_recovery(key)
+                self._report_doubles()
+                self._report_recovery(key)
             case StuckError():
                 self._fail(key, seen, stuck=True)
                 self._tell(key, "stuck", "card does not answer", reason=seen.detail)
             case _:  # one strange card must not cost the others
                 self._fail(key, seen, stuck=False)
-                if self._is_news(key, repr(seen)):
+                if self._is_news(key, without_numbers(repr(seen))):
                     _log.exception("a look at a card failed", seen, **_card(key))
 
     def _fail(self, key: CardKey, error: Exception, *, stuck: bool) -> None:
-        self.snapshot = self.snapshot.with_failure(key, stuck=stuck)
+        self.snapshot = self.snapshot.with_failure(key, stuck=stuck, now=self._clock(), reason=str(error))
         self._before.pop(key, None)
         reason = str(error.reason) if isinstance(error, HostError) else "unforeseen"
         self._telemetry.read_errors[_name(key), key[0], reason] += 1
@@ -174,22 +179,35 @@ class Collector:
             del self._told[key]
             self._threads.forget(key)
 
-    def _tell_of_departures(self, before: Snapshot, after: Snapshot) -> None:
+    def _report_presence(self, before: Snapshot, after: Snapshot) -> None:
         for key in sorted(_there(before) - _there(after)):
             _log.warning("card is gone", **_card(key))
+        for key in sorted((_there(after) - _there(before)) & _known(before)):
+            _log.info("card is there again", **_card(key))
 
-    def _tell_of_identity(self, key: CardKey, device: Device) -> None:
+    def _report_identity(self, before: Snapshot, after: Snapshot, seen: Device) -> None:
+        """Say that a card is new, that a number belongs to another card, or that a card has another number."""
+        earlier, card = before.card(seen.key), after.card(seen.key)
+        known = earlier.device if earlier else None
+        fields = _card(seen.key) | {"uuid": seen.uuid, "pci": seen.pci}
+        if known is not None and is_another_card(known, seen):
+            _log.warning("another card has this number now", **fields, uuid_before=known.uuid)
+        former = earlier.former if earlier and known else frozenset[int]()
+        moved = sorted((card.former if card else frozenset()) - former)
+        for index in moved:
+            _log.warning("card has another number now", **_card(seen.key), uuid=seen.uuid, before=f"npu{index}")
+        if known is None and not moved:
+            identity = {"product": seen.product, "uuid": seen.uuid, "serial": seen.serial, "pci": seen.pci}
+            _log.info("card found", **_card(seen.key), **{name: value for name, value in identity.items() if value})
+
+    def _report_doubles(self) -> None:
+        for card in self.snapshot.cards:
+            if card.is_double:
+                self._tell(card.key, card.rejection, "card left out", reason=card.rejection)
+
+    def _report_recovery(self, key: CardKey) -> None:
         state = self.snapshot.card(key)
-        known = state.device if state else None
-        identity = {"product": device.product, "uuid": device.uuid, "serial": device.serial, "pci": device.pci}
-        fields = _card(key) | {name: value for name, value in identity.items() if value}
-        if known is None:
-            _log.info("card found", **fields)
-        elif is_another(known, device):
-            _log.warning("card is another one than before", **fields)
-
-    def _tell_of_recovery(self, key: CardKey) -> None:
-        if self._is_news(key, ""):
+        if state is not None and not state.is_double and self._is_news(key, ""):
             _log.info("card answers again", **_card(key))
 
     def _tell(self, key: CardKey, state: str, event: str, **fields: object) -> None:
@@ -201,12 +219,14 @@ class Collector:
         self._told[key] = state
         return news
 
-    def _complain(self, complaint: str) -> None:
-        if complaint and complaint != self._complaint:
-            _log.error("cannot list the cards", reason=complaint)
-        elif self._complaint and not complaint:
+    def _complain(self, error: Exception | None) -> None:
+        # A listing that hangs is late first, and not come back later.
+        reason = "stuck" if isinstance(error, StuckError) else without_numbers(str(error or ""))
+        if error is not None and reason != self._complaint:
+            _log.error("cannot list the cards", reason=error)
+        elif self._complaint and error is None:
             _log.info("can list the cards again")
-        self._complaint = complaint
+        self._complaint = reason
 
 
 async def _while_it_gets_on(sweep: "Sweep[CardKey, T]", within: float) -> None:
@@ -254,6 +274,10 @@ def _outcome(read: "Future[T]") -> T | Exception:
 
 def _there(snapshot: Snapshot) -> set[CardKey]:
     return {card.key for card in snapshot.cards if card.device and card.status is not CardStatus.DEPARTED}
+
+
+def _known(snapshot: Snapshot) -> set[CardKey]:
+    return {card.key for card in snapshot.cards if card.device}
 
 
 def _name(key: CardKey) -> str:

@@ -101,7 +101,7 @@ _INFO = ("product", "family", "driver_version", "driver_reference", "firmware_ve
 _STATE = (
     *_gauge(
         "furiosa_npu_alive",
-        "Whether the card is alive: 1, or 0 if it is dead, cannot be read, does not answer or is gone.",
+        "Whether the card is alive: 1, or 0 if it is dead, gone, without a device file, or could not be read for 30 s.",
         values.alive,
         "alive, device_state",
     ),
@@ -268,7 +268,7 @@ POD_INFO = Family(
     Kind.GAUGE,
     "Which container the kubelet gave these cores to, in the labels; always 1.",
     lambda _: (),
-    "PodResources",
+    "PodResources, checkpoint",
     ("core", "resource", *POD_LABELS),
 )
 """The one family whose values come from the kubelet and not from the card."""

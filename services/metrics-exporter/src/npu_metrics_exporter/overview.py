@@ -1,5 +1,7 @@
 """What the landing page says of the cards: from the snapshot to its rows."""
 
+from npu_core.errors import HostError
+from npu_core.health import HealthStatus, Vitals
 from npu_core.sensors import Quantity, distinct_labels
 from npu_metrics_exporter.landing import Card, Reading
 from npu_metrics_exporter.podmap import Owner, PodMap
@@ -28,24 +30,28 @@ def _row(card: CardState, pods: PodMap) -> Card:
 
 
 def health_of(card: CardState) -> tuple[str, bool]:
-    """How a card is, in a word or a few, and whether that is well."""
+    """How a card is, in a word or a few, and whether ``furiosa_npu_alive`` is other than 0."""
+    return _words(card), card.alive is not False and card.health.status is not HealthStatus.UNKNOWN
+
+
+def _words(card: CardState) -> str:
     match card.status:
         case CardStatus.DEPARTED:
-            return "departed", False
+            return "departed"
         case CardStatus.FAILED:
-            return ("stuck: does not answer" if card.stuck else "unreadable"), False
+            return "stuck: does not answer" if card.stuck else "unreadable"
         case _:
-            return _life(card)
+            return "not looked at yet" if card.report is None else _life(card, card.report.vitals)
 
 
-def _life(card: CardState) -> tuple[str, bool]:
-    if card.report is None:
-        return "not looked at yet", False
-    unread = next((item for item in card.report.unreadable if item.subject == "alive"), None)
-    if unread is not None:
-        return f"unreadable: {unread.reason}", False
-    words = {True: "alive", False: "dead", None: "does not say"}
-    return words[card.alive], card.alive is not False
+def _life(card: CardState, vitals: Vitals) -> str:
+    if isinstance(vitals.alive, HostError):
+        return f"unreadable: {vitals.alive.reason}"
+    if vitals.alive is False:
+        return "dead"
+    if card.alive is False:
+        return "recovering" if card.health.good_looks else "; ".join(card.health.reasons)
+    return "does not say" if card.is_silent else "alive"
 
 
 def _readings(card: CardState, quantity: Quantity) -> tuple[Reading, ...]:

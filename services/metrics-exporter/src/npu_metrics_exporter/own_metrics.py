@@ -30,12 +30,16 @@ class PodQuestions:
     Attributes:
         up: whether the last question was answered.
         errors: questions that failed, by code.
-        conflicts: how often a card came to have a core that two containers hold.
+        conflicts: how often a card came to have a core that two pods hold.
+        unnamed: containers with NPUs of pods whose name is not known.
+        unmapped: device ids of NPUs that are held and are no card known here.
     """
 
     up: bool = False
     errors: Mapping[str, int] = field(default_factory=dict)
     conflicts: int = 0
+    unnamed: int = 0
+    unmapped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +125,8 @@ def _pod_errors(moment: Moment) -> Samples:
         yield from (((code,), count) for code, count in sorted(moment.questions.errors.items()))
 
 
-def _pods_up(moment: Moment) -> Samples:
-    return [] if moment.questions is None else [((), int(moment.questions.up))]
-
-
-def _pod_conflicts(moment: Moment) -> Samples:
-    return [] if moment.questions is None else [((), moment.questions.conflicts)]
+def _of_pods(value: Callable[[PodQuestions], int]) -> Callable[[Moment], Samples]:
+    return lambda moment: [] if moment.questions is None else [((), value(moment.questions))]
 
 
 def _one(value: Callable[[Moment], float]) -> Callable[[Moment], Samples]:
@@ -187,10 +187,30 @@ TABLE: tuple[Own, ...] = (
         (),
         _one(lambda moment: moment.telemetry.dropped),
     ),
-    _gauge("podresources_up", "1 if the kubelet's last answer to who holds what was good.", (), _pods_up),
+    _gauge(
+        "podresources_up",
+        "1 if the kubelet answered who holds what, and listed every pod that furiosa_npu_pod_info names.",
+        (),
+        _of_pods(lambda questions: int(questions.up)),
+    ),
     _counter("podresources_errors", "Failed questions to the kubelet, by gRPC's code.", ("code",), _pod_errors),
     _counter(
-        "podresources_conflicts", "How often a card came to have a core that two containers hold.", (), _pod_conflicts
+        "podresources_conflicts",
+        "How often a card came to have a core that two pods hold.",
+        (),
+        _of_pods(lambda questions: questions.conflicts),
+    ),
+    _gauge(
+        "unnamed_holders",
+        "Containers that hold an NPU and are in no pod_info, since the name of their pod is not known.",
+        (),
+        _of_pods(lambda questions: questions.unnamed),
+    ),
+    _gauge(
+        "unmapped_devices",
+        "Device ids of NPUs that containers hold and that are no card known here.",
+        (),
+        _of_pods(lambda questions: questions.unmapped),
     ),
     _gauge(
         "config_generation",

@@ -9,11 +9,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
 
+from npu_core.allocations import Sources
+from npu_core.checkpoint import Checkpoint, FileStamp, checkpoint_stamp, read_checkpoint
+from npu_core.claims import KnownCard
 from npu_core.device import CardKey
-from npu_core.service.logs import EventLog
-from npu_metrics_exporter.podmap import RESOURCE_PREFIX, Held, PodMap
+from npu_core.errors import FormatError
+from npu_core.service.logs import EventLog, without_numbers
+from npu_metrics_exporter.pod_names import PodName, holders_of, pods_in, pods_shown
+from npu_metrics_exporter.podmap import PodMap, may_be_npu, npus_of
+from npu_metrics_exporter.settings import Settings
+
+if TYPE_CHECKING:
+    from npu_core.kubelet import PodListing
 
 _log = EventLog(__name__)
 NO_SOCKET = "NO_SOCKET"
@@ -23,10 +33,30 @@ UNFORESEEN = "UNFORESEEN"
 _CLIENT = "npu_core.kubelet"
 _DEADLINE = 10.0
 """Seconds for the kubelet to answer. Nobody waits, and a slow answer is better than none."""
-_YOUTH = 3.0
-"""Seconds from a kubelet's start in which it may not have heard of all its pods."""
 _JITTER = 0.1
 """How much of an interval, at most, a question comes earlier or later than it, so that nodes do not ask in step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kubelet:
+    """The kubelet of this node: where it is asked, and where its files are.
+
+    Attributes:
+        socket: of PodResources; it need not exist yet.
+        plugin_dir: the device-plugin directory, with the checkpoint.
+        pod_logs_dir: the directory with a directory for each pod.
+        node_name: the node's name, which tells static pods; None if it is not known.
+    """
+
+    socket: str = "/var/lib/kubelet/pod-resources/kubelet.sock"
+    plugin_dir: str = "/var/lib/kubelet/device-plugins"
+    pod_logs_dir: str = "/var/log/pods"
+    node_name: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The kubelet that the settings name."""
+        return cls(settings.pod_resources_socket, settings.plugin_dir, settings.pod_logs_dir, settings.node_name)
 
 
 @dataclass(slots=True)
@@ -34,14 +64,25 @@ class PodCounts:
     """What happened to the questions.
 
     Attributes:
-        up: whether the last one was answered.
+        is_answered: whether the last one was answered.
         errors: questions that failed, by code: :data:`NO_SOCKET`, :data:`UNFORESEEN` or gRPC's name of a status.
-        conflicts: how often a card came to have a core that two containers hold.
+        conflicts: how often a card came to have a core that two pods hold.
+        unconfirmed: pods that only an earlier answer or the checkpoint names.
+        unnamed: containers with NPUs of pods whose name is not known.
+        unmapped: device ids of NPUs that are held and are no card known here.
     """
 
-    up: bool = False
+    is_answered: bool = False
     errors: Counter[str] = field(default_factory=Counter)
     conflicts: int = 0
+    unconfirmed: int = 0
+    unnamed: int = 0
+    unmapped: int = 0
+
+    @property
+    def up(self) -> bool:
+        """Whether the kubelet confirmed, when it was asked last, every holder that is told of."""
+        return self.is_answered and not self.unconfirmed
 
 
 @dataclass(slots=True)
@@ -52,13 +93,11 @@ class PodTimes:
         interval: between two questions.
         ttl: for which an answer stands if no later question is answered.
         deadline: for the kubelet to answer.
-        youth: from the kubelet's start in which what it does not list may still be held.
     """
 
     interval: float = 10.0
     ttl: float = 60.0
     deadline: float = _DEADLINE
-    youth: float = _YOUTH
 
     @property
     def stands(self) -> float:
@@ -78,40 +117,47 @@ class PodTimes:
 
 
 class PodWatch:
-    """Keeps what the kubelet said last.
+    """Keeps what the kubelet said last, and what its checkpoint names.
 
     Attributes:
         counts: of the questions.
         times: when it asks.
-        prefix: what the resources of NPUs begin with.
     """
 
     def __init__(
         self,
-        socket: str,
-        prefix: str = RESOURCE_PREFIX,
+        kubelet: Kubelet | None = None,
         times: PodTimes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """A watch that has not asked yet.
 
         Args:
-            socket: the kubelet's PodResources socket; it need not exist yet.
-            prefix: see :attr:`prefix`.
+            kubelet: where the kubelet is.
             times: see :attr:`times`.
             clock: seconds that do not go back.
         """
         self.counts = PodCounts()
         self.times = times or PodTimes()
-        self.prefix = prefix
-        self._socket = socket
+        self._kubelet = kubelet or Kubelet()
         self._clock = clock
-        self._held: tuple[Held, ...] = ()
-        self._answered = -math.inf
+        self._sources = Sources()
+        self._pods: frozenset[PodName] = frozenset()
+        self._names: dict[str, PodName] = {}
+        self._listed_at = self._recorded_at = -math.inf
         self._failures = 0
         self._complaint = ""
+        self._file_complaints = {"checkpoint": "", "names": ""}
         self._conflicted: frozenset[CardKey] = frozenset()
-        self._unknown: frozenset[tuple[str, str]] = frozenset()
+        self._suspected: dict[CardKey, int] = {}
+        self._answers = 0
+        self._unmapped: frozenset[tuple[str, str]] = frozenset()
+        self._unnamed: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether any source has said who holds what by now."""
+        return self._sources.listed is not None or self._sources.is_recorded
 
     async def run(self) -> None:
         """Ask at once, and again and again until cancelled."""
@@ -124,78 +170,166 @@ class PodWatch:
         try:
             await self._ask()
         except Exception as error:  # noqa: BLE001  # whatever it is, the next question may do better
-            if repr(error) != self._complaint:
+            reason = without_numbers(repr(error))
+            if reason != self._complaint:
                 _log.exception("a question to the kubelet failed as none should", error)
-            self._fail(UNFORESEEN, repr(error))
+            self._fail(UNFORESEEN, reason)
 
-    def map(self, cards: Collection[CardKey]) -> PodMap:
-        """Who owns these cards, as of the last answer; nobody, if that is older than it may be.
+    def map(self, cards: Collection[KnownCard]) -> PodMap:
+        """Who owns these cards, as far as it is known now.
 
         Takes what is news in it for :attr:`counts` and the log.
         """
-        pods = PodMap.of(self._standing(), cards, self.prefix)
-        conflicts = pods.conflicts
+        holders = holders_of(npus_of(self._standing().claims, cards), self._names, self._pods)
+        pods = PodMap.of((*holders.claims, *holders.unnamed), cards)
+        unnamed = {(claim.pod_uid, claim.container_name): claim for claim in holders.unnamed}
+        for name in sorted(unnamed.keys() - self._unnamed):
+            fields = {"uid": name[0], "container": name[1], "id": unnamed[name].device_id}
+            _log.warning("a container holds an NPU and the name of its pod is not known", **fields)
+        conflicts = self._confirmed(pods.conflicts)
         for arch, index in sorted(conflicts - self._conflicted):
-            _log.warning("two containers hold the same cores, says the kubelet", family=arch, device=f"npu{index}")
-        for resource, text in sorted(pods.unknown - self._unknown):
-            _log.warning("a container holds a device that is none of our units", resource=resource, id=text)
+            _log.warning("two pods hold the same cores", family=arch, card=f"npu{index}")
+        for resource, text in sorted(pods.unmapped - self._unmapped):
+            _log.warning("a container holds a device that is no card known here", resource=resource, id=text)
         self.counts.conflicts += len(conflicts - self._conflicted)
-        self._conflicted, self._unknown = conflicts, pods.unknown
+        self.counts.unmapped, self.counts.unnamed = len(pods.unmapped), len(unnamed)
+        self.counts.unconfirmed = len(holders.unconfirmed)
+        self._conflicted, self._unmapped, self._unnamed = conflicts, pods.unmapped, frozenset(unnamed)
         return pods
 
-    def _standing(self) -> tuple[Held, ...]:
-        return self._held if self._clock() - self._answered <= self.times.stands else ()
+    def _confirmed(self, conflicts: frozenset[CardKey]) -> frozenset[CardKey]:
+        """The conflicts that an earlier answer showed too: a card may change hands between listing and checkpoint."""
+        self._suspected = {card: self._suspected.get(card, self._answers) for card in conflicts}
+        return frozenset(card for card, answer in self._suspected.items() if answer < self._answers)
+
+    def _standing(self) -> Sources:
+        """What stands: the listing for its time, and the checkpoint for as long as it can be read."""
+        sources, oldest = self._sources, self._clock() - self.times.stands
+        if self._listed_at < oldest:
+            sources = replace(sources, listed=None, is_listed=False)
+        if not sources.is_recorded and self._recorded_at < oldest:
+            sources = replace(sources, recorded=())
+        return sources
+
+    # -- the kubelet's files --------------------------------------------------------------------------------------
+
+    def _read_checkpoint(self) -> Checkpoint | FormatError:
+        """The checkpoint, without what is no NPU's. Blocks."""
+        try:
+            checkpoint = read_checkpoint(self._kubelet.plugin_dir)
+        except FormatError as error:
+            return error
+        if checkpoint.stamp is None:
+            return FormatError(self._kubelet.plugin_dir, "a directory with the kubelet's checkpoint (no such file)")
+        return replace(checkpoint, claims=tuple(filter(may_be_npu, checkpoint.claims)))
+
+    def _read_pod_names(self) -> dict[str, PodName] | OSError:
+        """The pods of the log directory. Blocks."""
+        try:
+            return pods_in(os.listdir(self._kubelet.pod_logs_dir))  # noqa: PTH208  # pathlib is not otherwise loaded
+        except OSError as error:
+            return error
+
+    async def _look_at_files(self) -> None:
+        """Read the checkpoint, and the names of pods that it names and that are not known yet."""
+        checkpoint = await asyncio.to_thread(self._read_checkpoint)
+        if isinstance(checkpoint, FormatError):
+            if self._is_news("checkpoint", str(checkpoint)):
+                _log.warning("cannot read the kubelet checkpoint", reason=checkpoint)
+            self._sources = self._sources.without_checkpoint()
+            return
+        if self._is_news("checkpoint", ""):
+            _log.info("kubelet checkpoint readable again")
+        self._sources = self._sources.with_checkpoint(checkpoint.claims, checkpoint.stamp, {})
+        self._recorded_at = self._clock()
+
+    async def _look_for_names(self, shown: dict[str, PodName]) -> None:
+        uids = {claim.pod_uid for claim in self._sources.recorded}
+        names = {uid: name for uid, name in self._names.items() if uid in uids}
+        if uids - names.keys():
+            found = await asyncio.to_thread(self._read_pod_names)
+            if isinstance(found, OSError):
+                if self._is_news("names", str(found)):
+                    _log.warning("cannot list the log directory of the pods", reason=found)
+                found = {}
+            elif self._is_news("names", ""):
+                _log.info("log directory of the pods can be listed again")
+            names = {**shown, **found, **names}
+        self._names = {uid: name for uid, name in names.items() if uid in uids}
+
+    # -- the kubelet ----------------------------------------------------------------------------------------------
 
     async def _ask(self) -> None:
-        age = _age(self._socket)
-        if age is None:
+        # An answer shows names only if it is of one writing of the checkpoint: see pods_shown().
+        stamp = checkpoint_stamp(self._kubelet.plugin_dir)
+        listing = await self._question()
+        await self._look_at_files()
+        shown: dict[str, PodName] = {}
+        if listing is not None:
+            self._take(listing)
+            shown = self._shown(stamp)
+        await self._look_for_names(shown)
+
+    def _shown(self, stamp: FileStamp | None) -> dict[str, PodName]:
+        sources = self._sources
+        if not sources.is_recorded or sources.stamp != stamp:
+            return {}
+        return pods_shown(sources.recorded, sources.listed or ())
+
+    async def _question(self) -> "PodListing | None":
+        """What the kubelet lists: NPUs with their containers, and all pods. None if it could not be asked."""
+        if not _is_socket(self._kubelet.socket):
             self._failures = 0  # looking for a socket costs nobody anything
-            self._fail(NO_SOCKET, f"no socket at {self._socket}")
-            return
+            self._fail(NO_SOCKET, f"no socket at {self._kubelet.socket}")
+            return None
         # gRPC, loaded with the first question that can be asked; not on the loop, where scrapes would wait for it.
         if _CLIENT not in sys.modules:
             await asyncio.to_thread(importlib.import_module, _CLIENT)
-        from npu_core.kubelet import PodResourcesError, list_holdings  # noqa: PLC0415
+        from npu_core.kubelet import PodResourcesError, list_pods  # noqa: PLC0415
 
         try:
-            holdings = await list_holdings(self._socket, self.times.deadline)
+            listing = await list_pods(self._kubelet.socket, self.times.deadline)
         except PodResourcesError as error:
             self._fail(error.code, str(error))
-            return
-        held = tuple(each for each in holdings if each.resource.startswith(self.prefix))
-        self._take(held, young=age < self.times.youth)
+            return None
+        return replace(listing, claims=tuple(filter(may_be_npu, listing.claims)))
 
-    def _take(self, held: tuple[Held, ...], *, young: bool) -> None:
-        """An answer. That of a kubelet that has just started only adds to what was known."""
-        if young:
-            held = tuple(dict.fromkeys((*held, *self._standing())))
-        self._held, self._answered = held, self._clock()
+    def _take(self, listing: "PodListing") -> None:
+        """An answer. That of a kubelet that does not know its pods yet takes nothing away."""
+        self._answers += 1
+        self._pods = listing.pods
+        knows_pods = listing.knows_pods(self._kubelet.node_name)
+        if knows_pods or self._sources.is_recorded or self._sources.listed is None:
+            self._sources = self._sources.with_listing(listing.claims, knows_pods=knows_pods)
+            self._listed_at = self._clock()
         self._failures = 0
-        self.counts.up = True
+        self.counts.is_answered = True
         if self._complaint:
             _log.info("the kubelet tells who holds what")
         self._complaint = ""
 
     def _fail(self, code: str, detail: str) -> None:
         self._failures += code != NO_SOCKET
-        self.counts.up = False
+        self._sources = self._sources.without_listing()
+        self.counts.is_answered = False
         self.counts.errors[code] += 1
         complaint = detail if code == UNFORESEEN else code
         if complaint != self._complaint:
             _log.warning("cannot ask the kubelet who holds what", code=code, reason=detail)
         self._complaint = complaint
 
+    def _is_news(self, source: str, reason: str) -> bool:
+        """Whether a file of the kubelet cannot be read for another reason than the last time; empty if it can be."""
+        before, now = self._file_complaints[source], without_numbers(reason)
+        self._file_complaints[source] = now
+        return before != now
 
-def _age(socket: str) -> float | None:
-    """Seconds since the kubelet began to serve at the socket; None if there is none."""
+
+def _is_socket(path: str) -> bool:
     try:
-        found = os.stat(socket)  # noqa: PTH116  # pathlib is not otherwise loaded in the daemon
+        return stat.S_ISSOCK(os.stat(path).st_mode)  # noqa: PTH116  # pathlib is not otherwise loaded in the daemon
     except OSError:
-        return None
-    if not stat.S_ISSOCK(found.st_mode):
-        return None
-    # A clock that was set back tells nothing.
-    return age if (age := time.time() - found.st_ctime) >= 0 else math.inf
+        return False
 
 
 def _chance() -> float:

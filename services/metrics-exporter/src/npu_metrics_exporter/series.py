@@ -12,10 +12,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample as Series
 
 from npu_core.arch import arch_spec
+from npu_core.claims import Container
 from npu_core.cores import CoreRange
 from npu_core.sensors import Sensor, distinct_labels
 from npu_metrics_exporter.families import COMMON_LABELS, POD_INFO, POD_LABELS, TABLE, Family
-from npu_metrics_exporter.podmap import Container, PodMap
+from npu_metrics_exporter.podmap import PodMap
 from npu_metrics_exporter.policy import IDENTITY_LABELS, ExportPolicy, PodLabels, SensorLabels
 from npu_metrics_exporter.snapshot import CardState, Snapshot
 from npu_metrics_exporter.values import Named, Value
@@ -137,7 +138,8 @@ def _keys(family: Family, *, arch_needed: bool) -> frozenset[str]:
 
 
 def _cards(snapshot: Snapshot, pods: PodMap, policy: ExportPolicy) -> list[_Card]:
-    names = Counter(card.name for card in snapshot.cards)
+    cards = [card for card in snapshot.cards if card.is_exported]
+    names = Counter(card.name for card in cards)
     static = dict(policy.static_labels)
     return [
         _Card(
@@ -147,7 +149,7 @@ def _cards(snapshot: Snapshot, pods: PodMap, policy: ExportPolicy) -> list[_Card
             {**static, **_common(card)},
             arch_needed=names[card.name] > 1,
         )
-        for card in snapshot.cards
+        for card in cards
     ]
 
 

@@ -155,11 +155,3 @@ def _static_label(given: Given) -> tuple[str, str]:
     if named in LABELS:
         raise FormatError(named, "a name that is none of our own labels")
     return named, value
-
-
-def resource_prefix(given: Given) -> str:
-    """What the names of resources begin with."""
-    prefix = text_of(given)
-    if not prefix.isascii() or not prefix.isprintable() or "/" not in prefix:
-        raise FormatError(prefix, "the beginning of resources' names, such as beta.furiosa.ai/")
-    return prefix

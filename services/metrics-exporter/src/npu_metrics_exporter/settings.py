@@ -16,7 +16,6 @@ from npu_metrics_exporter.setting_values import (
     label_name,
     list_of,
     listen_addresses,
-    resource_prefix,
     static_labels,
     whole_number,
 )
@@ -30,7 +29,7 @@ _MAX_SOCKET_PATH = 107
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set. Each has an option; all down to the socket may also stand in the file."""
+    """Everything that can be set. Each has an option; all down to ``pod_logs_dir`` may also stand in the file."""
 
     listen_address: tuple[Address, ...] = (DEFAULT_ADDRESS,)
     """``--listen-address``, ``listenAddress``: where scrapes are answered. Needs a restart."""
@@ -80,9 +79,6 @@ class Settings:
     pod_ttl: float = 60.0
     """``--pod-ttl``, ``podTtl``: seconds for which an answer stands if no later question is answered."""
 
-    resource_prefix: str = "beta.furiosa.ai/"
-    """``--resource-prefix``, ``resourcePrefix``: what the names of NPU resources begin with."""
-
     max_in_flight: int = 16
     """``--max-in-flight``, ``maxInFlight``: scrapes answered at once; more are sent away. Needs a restart."""
 
@@ -92,6 +88,12 @@ class Settings:
 
     pod_resources_socket: str = "/var/lib/kubelet/pod-resources/kubelet.sock"
     """``--pod-resources-socket``, ``podResourcesSocket``: where the kubelet is asked. Needs a restart."""
+
+    plugin_dir: str = "/var/lib/kubelet/device-plugins"
+    """``--plugin-dir``, ``pluginDir``: the kubelet's device-plugin directory, with its checkpoint. Needs a restart."""
+
+    pod_logs_dir: str = "/var/log/pods"
+    """``--pod-logs-dir``, ``podLogsDir``: the kubelet's log directory, whose entries name pods. Needs a restart."""
 
     sysfs: str = "/sys"
     """``--sysfs``: where the host's /sys is."""
@@ -159,7 +161,6 @@ LIVE = frozenset(
         "pod_labels",
         "pod_interval",
         "pod_ttl",
-        "resource_prefix",
     )
 )
 """Fields that a change of the configuration file changes at once. The others need a restart."""
@@ -181,10 +182,11 @@ WISHES = (
     "pod-labels",
     "pod-interval",
     "pod-ttl",
-    "resource-prefix",
     "max-in-flight",
     "web-config-file",
     "pod-resources-socket",
+    "plugin-dir",
+    "pod-logs-dir",
 )
 """Options that may also stand in the file; see :func:`file_key`."""
 
@@ -258,10 +260,11 @@ def _read(sources: _Sources, path: str | None, node_name: str | None, problems: 
         pod_labels=sources.take("pod-labels", _pod_labels, default.pod_labels),
         pod_interval=sources.take("pod-interval", seconds(0.1, _DAY), default.pod_interval),
         pod_ttl=sources.take("pod-ttl", seconds(0.1, _DAY), default.pod_ttl),
-        resource_prefix=sources.take("resource-prefix", resource_prefix, default.resource_prefix),
         max_in_flight=sources.take("max-in-flight", whole_number(1, 10_000), default.max_in_flight),
         web_config_file=sources.take("web-config-file", _path, default.web_config_file),
         pod_resources_socket=sources.take("pod-resources-socket", _socket_path, default.pod_resources_socket),
+        plugin_dir=sources.take("plugin-dir", absolute_path, default.plugin_dir),
+        pod_logs_dir=sources.take("pod-logs-dir", absolute_path, default.pod_logs_dir),
         sysfs=around.take("sysfs", absolute_path, default.sysfs),
         devfs=around.take("devfs", absolute_path, default.devfs),
         log_level=around.take("log-level", one_of(LogLevel), default.log_level),

@@ -1,0 +1,311 @@
+"""What is known of who holds what, as the kubelet tells it, tells it late, or does not tell it."""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from device_plugin.cards import warboy_card
+from device_plugin.clock import Clock
+from npu_core.allocations import Allocations, Sources
+from npu_core.arch import Arch
+from npu_core.checkpoint import CHECKPOINT
+from npu_core.claims import Claim, KnownCard
+from npu_core.cores import CoreRange
+from npu_core.partition import FUSION, SINGLE, units_of
+from npu_device_plugin.allocation_tracker import REFRESH_INTERVAL, AllocationTracker
+from npu_device_plugin.telemetry import Telemetry
+from standins.kubelet import (
+    ContainerSpec,
+    DraDevice,
+    KubeletSettings,
+    PodResourcesBehaviour,
+    PodResourcesMode,
+    StandInKubelet,
+)
+from standins.scripted_plugin import RESOURCE, ScriptedPlugin, devices
+
+PATIENCE = 60.0
+CARD = warboy_card(0)
+FUSED = frozenset({CoreRange(0, 1)})
+FREE: frozenset[CoreRange] = frozenset()
+FETCH_THEN_MAIN = (ContainerSpec("fetch", {RESOURCE: 1}, init=True), ContainerSpec("main"))
+
+
+@dataclass(slots=True)
+class Scene:
+    """A kubelet with one fused Warboy unit, and whoever asks it."""
+
+    kubelet: StandInKubelet
+    plugin: ScriptedPlugin
+    tracker: AllocationTracker
+    clock: Clock
+    telemetry: Telemetry
+
+    def allocations(self) -> Allocations:
+        return self.tracker.allocations([KnownCard(CARD)])
+
+    def held(self) -> frozenset[CoreRange] | None:
+        """Of card 0."""
+        return self.allocations().held(CARD.key)
+
+    async def turn(self) -> None:
+        """Ask and look, as a round does."""
+        await self.tracker.ask()
+        self.tracker.look()
+
+    async def refresh(self) -> None:
+        """Let the kubelet write its checkpoint, as it does at a list message."""
+        written = self.kubelet.view().checkpoint_writes
+        self.plugin.send(self.plugin.listed or [])
+        await self.kubelet.until(lambda view: view.checkpoint_writes > written, PATIENCE)
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="l-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+async def scene(directory: Path) -> AsyncIterator[Scene]:
+    settings = KubeletSettings(directory / "plugins", pod_resources_dir=directory / "pods")
+    clock, telemetry = Clock(), Telemetry()
+    async with StandInKubelet(settings) as kubelet:
+        plugin = ScriptedPlugin(settings.plugin_dir)
+        plugin.listed = devices("npu0pe0-1")
+        await plugin.start()
+        await plugin.register()
+        await kubelet.until(lambda view: view.allocatable(RESOURCE) == 1, PATIENCE)
+        socket, plugin_dir = str(directory / "pods" / "kubelet.sock"), str(settings.plugin_dir)
+        tracker = AllocationTracker(socket, plugin_dir, clock, telemetry)
+        tracker.resources[Arch.WARBOY] = RESOURCE
+        yield Scene(kubelet, plugin, tracker, clock, telemetry)
+        await plugin.stop()
+
+
+# -- who holds what ---------------------------------------------------------------------------------------------------
+
+
+async def test_before_it_looked_it_knows_nothing(scene: Scene) -> None:
+    assert scene.held() is None
+    await scene.turn()
+    assert scene.held() == FREE
+
+
+async def test_what_a_pod_holds_is_held_until_the_kubelet_has_written_that_it_ended(scene: Scene) -> None:
+    await scene.kubelet.run_pod("pod", {RESOURCE: 1})
+    await scene.turn()
+    assert scene.held() == FUSED
+    scene.kubelet.delete_pod("pod")
+    await scene.turn()
+    assert scene.held() == FUSED
+    assert scene.tracker.needs_refresh(something_waits=True)
+    await scene.refresh()
+    await scene.turn()
+    assert scene.held() == FREE
+    assert not scene.tracker.needs_refresh(something_waits=True)
+
+
+async def test_what_only_an_init_container_holds_is_held(scene: Scene) -> None:
+    await scene.kubelet.run_pod("pod", containers=FETCH_THEN_MAIN)
+    await scene.turn()
+    await scene.refresh()
+    await scene.turn()
+    assert scene.held() == FUSED
+    assert scene.allocations().named[Arch.WARBOY][0].id == "npu0pe0-1"
+
+
+async def test_a_kubelet_that_knows_no_pods_frees_nothing_however_often_it_is_asked(scene: Scene) -> None:
+    await scene.kubelet.run_pod("pod", {RESOURCE: 1})
+    await scene.turn()
+    scene.kubelet.stop_api_server()
+    await scene.kubelet.restart()
+    for _ in range(3):
+        await scene.turn()
+        assert scene.tracker.sources.is_listed
+        scene.clock.now += 1000.0
+    assert scene.held() == FUSED
+
+
+async def test_a_card_that_a_driver_gave_out_by_a_claim_is_held(scene: Scene) -> None:
+    claim = DraDevice("npu.furiosa.ai", "node1", CARD.uuid.lower() if CARD.uuid else "")
+    await scene.kubelet.run_pod("pod", containers=[ContainerSpec("main", claims=(claim,))])
+    await scene.turn()
+    assert scene.held() == FUSED
+    assert scene.allocations().conflicts(CARD.key, CoreRange(0, 1)) == FUSED
+    await scene.kubelet.set_pod_resources(PodResourcesBehaviour(PodResourcesMode.UNIMPLEMENTED))
+    await scene.turn()
+    assert scene.held() == FUSED
+
+
+async def test_an_id_that_may_mean_any_card_is_logged_once_and_keeps_every_card(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.tracker.resources[Arch.WARBOY] = "beta.furiosa.ai/npu"
+    other = ScriptedPlugin(scene.plugin.directory, resource="beta.furiosa.ai/npu", socket="other.sock")
+    other.listed = devices("slot-7")
+    await other.start()
+    await other.register()
+    await scene.kubelet.until(lambda view: view.allocatable("beta.furiosa.ai/npu") == 1, PATIENCE)
+    await scene.kubelet.run_pod("pod", {"beta.furiosa.ai/npu": 1})
+    for _ in range(2):
+        await scene.turn()
+        assert scene.allocations().unmapped == (("beta.furiosa.ai/npu", "slot-7"),)
+    assert scene.held() == FUSED
+    assert [record.levelname for record in caplog.records if "may mean any card" in record.getMessage()] == ["WARNING"]
+    await other.stop()
+
+
+# -- grants -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_grant_counts_until_the_kubelet_has_written_its_checkpoint_twice_without_it(scene: Scene) -> None:
+    await scene.turn()
+    scene.tracker.granted(Arch.WARBOY, units_of(CARD, FUSION))
+    for expected in (FUSED, FREE):
+        for _ in range(3):
+            await scene.turn()
+            scene.clock.now += 1000.0
+            assert scene.held() == FUSED
+        assert scene.tracker.needs_refresh(something_waits=True)
+        await scene.refresh()
+        await scene.turn()
+        assert scene.held() == expected
+
+
+async def test_a_grant_that_the_checkpoint_names_is_held_by_the_checkpoint_from_then_on(scene: Scene) -> None:
+    await scene.turn()
+    scene.tracker.granted(Arch.WARBOY, units_of(CARD, FUSION))
+    await scene.kubelet.run_pod("pod", {RESOURCE: 1})
+    await scene.turn()
+    assert (scene.held(), scene.tracker.sources.grants) == (FUSED, {})
+
+
+# -- sources that fail ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [PodResourcesMode.ABSENT, PodResourcesMode.UNIMPLEMENTED])
+async def test_where_the_kubelet_cannot_be_asked_its_checkpoint_speaks(
+    scene: Scene, mode: PodResourcesMode, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await scene.kubelet.run_pod("pod", {RESOURCE: 1})
+    await scene.kubelet.set_pod_resources(PodResourcesBehaviour(mode))
+    await scene.turn()
+    await scene.turn()
+    assert scene.held() == FUSED
+    assert sum(scene.telemetry.holdings_errors.values()) == 2
+
+    await scene.kubelet.set_pod_resources(PodResourcesBehaviour())
+    await scene.turn()
+    assert caplog.messages == ["cannot ask the kubelet who holds what", "kubelet answers who holds what again"]
+
+
+async def test_a_kubelet_that_is_slow_is_waited_for_until_it_let_a_question_go_unanswered(scene: Scene) -> None:
+    def is_listed() -> bool:
+        return scene.tracker.sources.is_listed
+
+    await scene.kubelet.set_pod_resources(PodResourcesBehaviour(delay=0.3))
+    await scene.turn()
+    assert is_listed()
+    scene.tracker.deadline = 0.1
+    await scene.turn()
+    assert not is_listed()
+    scene.tracker.deadline = PATIENCE
+    await scene.turn()
+    # The answer counts when it comes.
+    assert not is_listed()
+    while not is_listed():
+        await scene.turn()
+
+
+@pytest.mark.parametrize("content", ['{"Data":{"PodDev', "", "[]"])
+async def test_a_checkpoint_that_cannot_be_read_frees_nothing_and_what_it_named_last_counts(
+    scene: Scene, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await scene.kubelet.run_pod("pod", containers=FETCH_THEN_MAIN)
+    await scene.turn()
+    checkpoint = scene.kubelet.settings.plugin_dir / CHECKPOINT
+    checkpoint.write_text(content)
+    for _ in range(2):
+        await scene.turn()
+        assert scene.held() is None
+        assert scene.allocations().possible_uses(CARD.key) == FUSED
+    assert scene.tracker.checkpoint_complaint
+    assert len([record for record in caplog.records if "cannot read the kubelet checkpoint" in record.message]) == 1
+    assert scene.tracker.needs_refresh(something_waits=False)
+    await scene.refresh()
+    await scene.turn()
+    assert scene.held() == FUSED
+
+
+async def test_a_checkpoint_that_is_not_there_means_nothing_only_until_a_kubelet_has_written_one(scene: Scene) -> None:
+    (scene.kubelet.settings.plugin_dir / CHECKPOINT).unlink()
+    scene.tracker.look()
+    assert scene.held() == FREE
+    scene.tracker.look(is_written=True)
+    assert scene.held() is None
+    assert scene.tracker.needs_refresh(something_waits=False)
+
+
+# -- how often the checkpoint is written again ------------------------------------------------------------------------
+
+
+async def test_what_stays_in_doubt_is_refreshed_less_and_less_often_unless_something_waits(scene: Scene) -> None:
+    await scene.kubelet.run_pod("pod", containers=FETCH_THEN_MAIN)
+    await scene.turn()
+    assert scene.tracker.needs_refresh(something_waits=False)
+    asked = 0
+    for _ in range(3600):
+        scene.clock.now += 1.0
+        asked += scene.tracker.needs_refresh(something_waits=False)
+    assert asked < 20
+    waits = 0
+    for _ in range(100):
+        scene.clock.now += 1.0
+        waits += scene.tracker.needs_refresh(something_waits=True)
+    assert waits == 100 / REFRESH_INTERVAL
+
+
+@pytest.mark.parametrize(("something_waits", "most"), [(True, 51), (False, 11)])
+async def test_pods_that_come_and_go_do_not_have_the_checkpoint_written_without_a_pause(
+    scene: Scene, *, something_waits: bool, most: int
+) -> None:
+    asked = 0
+    for second in range(100):
+        scene.clock.now += 1.0
+        claim = Claim("beta.furiosa.ai/npu", f"npu{second}pe0-1")
+        scene.tracker.sources = Sources(recorded=(claim,), is_recorded=True, listed=(), is_listed=True)
+        asked += scene.tracker.needs_refresh(something_waits=something_waits)
+    assert 5 < asked <= most
+
+
+async def test_devices_of_others_are_never_a_reason_to_refresh(scene: Scene) -> None:
+    scene.tracker.resources[Arch.WARBOY] = "beta.furiosa.ai/npu"
+    await scene.kubelet.run_pod("pod", containers=FETCH_THEN_MAIN)
+    await scene.turn()
+    assert not scene.tracker.needs_refresh(something_waits=True)
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+async def test_ids_that_two_sources_name_are_held_once(scene: Scene) -> None:
+    await scene.kubelet.run_pod("pod", {RESOURCE: 1})
+    await scene.turn()
+    assert [claim.device_id for claim in scene.tracker.sources.claims] == ["npu0pe0-1"]
+
+
+def test_units_of_both_cuts_are_given_out_to_nobody_at_once() -> None:
+    tracker = AllocationTracker("/nowhere", "/nowhere", Clock(), Telemetry())
+    tracker.resources[Arch.WARBOY] = RESOURCE
+    tracker.granted(Arch.WARBOY, units_of(CARD, SINGLE)[:1])
+    allocations = tracker.allocations([KnownCard(CARD)])
+    assert allocations.conflicts(CARD.key, CoreRange(0, 1)) == {CoreRange(0, 0)}
+    assert allocations.conflicts(CARD.key, CoreRange(0, 0)) == FREE
