@@ -11,7 +11,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah test-images release-check manifests e2e test test-slow test-oracle test-prometheus test-schemas test-faults soak test-soak mutation bench bench-compare scale cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah test-images release-check manifests e2e explore test test-slow test-oracle test-prometheus test-schemas test-faults soak test-soak mutation bench bench-compare scale cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ bench-compare: setup ## the figures of bench.json (NEW=) beside those of another
 
 test-faults: setup ## the long fault schedule: 200 seeds of 30 steps each, about 20 minutes
 	PYTHONPATH=tests $(BIN)/python -m faults --seeds 200 --steps 30 --jobs 2 $(ARGS)
+
+explore: setup ## every interleaving of events on a small node, up to DEPTH=9 steps; some minutes
+	PYTHONPATH=tests $(BIN)/python -m explore $(if $(DEPTH),--depth $(DEPTH)) $(ARGS)
 
 soak: setup ## all three services for MINUTES (5) under faults on a live node: do they keep their size? (ARGS='--seed 1 --json FILE')
 	@PYTHONPATH=tests $(BIN)/python -m soak --minutes $(or $(MINUTES),5) $(ARGS)
