@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from faults.schedule import run_quietly
 
-_PATIENCE = 120.0
+_PATIENCE = 300.0
 """Seconds that one schedule may take; it is over in a tenth of that."""
 
 

@@ -12,12 +12,21 @@ from pathlib import Path
 from faults import steps
 from faults.invariants import Disabled
 from faults.steps import Step
-from faults.world import BrokenError, Setup, World
-from npu_core.arch import Arch
+from faults.world import Ask, BrokenError, Setup, Shape, World
+from npu_core.arch import Arch, arch_spec
 from npu_core.cores import CoreRange
 from npu_core.partition import Partitioning
 from npu_core.testing import CardPlan, rngd, warboy
-from standins.kubelet import Cut, Generation, PodResourcesBehaviour, PodResourcesMode, WipeRule
+from npu_core.testing.plan import all_suffixes
+from standins.kubelet import (
+    Cut,
+    Generation,
+    Phase,
+    PodResourcesBehaviour,
+    PodResourcesMode,
+    TopologyPolicy,
+    WipeRule,
+)
 
 _MOST_SETTLED = 0.6
 """Seconds between two steps, at most: less than what many of them need, so that they overlap."""
@@ -71,6 +80,7 @@ def draw(seed: int, count: int) -> Schedule:
         default_pe=_partitioning(rng, plans),
         restart_at_end=rng.random() < 0.5,
         thorough=rng.random() < 0.2,
+        topology=rng.choice((TopologyPolicy.NONE, TopologyPolicy.BEST_EFFORT, TopologyPolicy.BEST_EFFORT)),
     )
     chosen = [draw_step(rng, plans) for _ in range(count)]
     # Squared: mostly short.
@@ -85,13 +95,22 @@ def draw_step(rng: random.Random, plans: tuple[CardPlan, ...]) -> Step:
 
 
 def _cards(rng: random.Random) -> tuple[CardPlan, ...]:
-    if rng.random() < 0.3:
-        return tuple(rngd(index) for index in range(rng.choice((1, 2))))
-    return tuple(warboy(index) for index in rng.sample(range(5), rng.choice((1, 2, 3))))
+    """Cards of one family, or of both with numbers that may be the same."""
+    families = rng.choices(((warboy,), (rngd,), (warboy, rngd)), (4, 2, 4))[0]
+    most = 3 if families == (warboy,) else 2
+    return tuple(
+        make(index, numa_node=rng.choice((0, 0, 1, -1)))
+        for make in families
+        for index in rng.sample(range(4), rng.randint(1, most))
+    )
+
+
+def _families(plans: tuple[CardPlan, ...]) -> tuple[Arch, ...]:
+    return tuple(arch for arch in Arch if any(plan.arch is arch for plan in plans))
 
 
 def _partitioning(rng: random.Random, plans: tuple[CardPlan, ...]) -> Partitioning:
-    sizes: tuple[int | None, ...] = (None, 1) if plans[0].arch is Arch.WARBOY else (None, 1, 2, 4)
+    sizes: tuple[int | None, ...] = (None, 1) if _families(plans) == (Arch.WARBOY,) else (None, 1, 2, 4)
     return Partitioning(rng.choice(sizes))
 
 
@@ -101,10 +120,6 @@ _Maker = Callable[[random.Random, tuple[CardPlan, ...]], Step]
 _TEXTS = ("", "\n", "garbage", "\x01\x02\x7f", "-1", "0", "99999999999999999999", "x" * 5000, None)
 _ALIVE = {Arch.WARBOY: "alive", Arch.RENEGADE: "device_state"}
 _ATTRIBUTES = ("device_type", "device_uuid", "device_sn", "busname", "dev", "version", "fw_version", "heartbeat")
-_SUFFIXES = {
-    Arch.WARBOY: ("pe0", "pe1", "pe0-1", "_mgmt", "ch0"),
-    Arch.RENEGADE: ("pe0", "pe1", "pe0-1", "mgmt", "ch0"),
-}
 _BAD_CONFIGS = (
     None,
     "defaultPe: [",
@@ -161,19 +176,43 @@ def _pod_resources(rng: random.Random, _: tuple[CardPlan, ...]) -> Step:
 
 
 def _attribute(rng: random.Random, plans: tuple[CardPlan, ...]) -> Step:
-    name = _ALIVE[plans[0].arch] if rng.random() < 0.5 else rng.choice(_ATTRIBUTES)
+    name = _ALIVE[rng.choice(_families(plans))] if rng.random() < 0.5 else rng.choice(_ATTRIBUTES)
     text = None if rng.random() < 0.3 else rng.choice(_TEXTS)
     return steps.SpoilAttribute(_number(rng), name, text)
 
 
+def _suffixes(rng: random.Random, plans: tuple[CardPlan, ...]) -> tuple[str, ...]:
+    """Every device file that a card of one of the families has and that a container may be given."""
+    spec = arch_spec(rng.choice(_families(plans)))
+    return tuple(suffix for suffix in all_suffixes(spec) if suffix.startswith("pe") or suffix in spec.granted_suffixes)
+
+
 def _file(rng: random.Random, plans: tuple[CardPlan, ...]) -> Step:
     kind = rng.choice((steps.RemoveFile, steps.RestoreFile, steps.RestoreFile))
-    return kind(_number(rng), rng.choice(_SUFFIXES[plans[0].arch]))
+    return kind(_number(rng), rng.choice(_suffixes(rng, plans)))
+
+
+def _load_driver(rng: random.Random, plans: tuple[CardPlan, ...]) -> Step:
+    suffixes = _suffixes(rng, plans)
+    late = rng.sample(suffixes, rng.randint(1, 5))
+    return steps.LoadDriver(_number(rng), tuple(late), rng.choice((0.3, 1.0, 2.0)), rng.random() < 0.5)
+
+
+def _start_pod(rng: random.Random, plans: tuple[CardPlan, ...]) -> Step:
+    shape = Shape.MAIN if rng.random() < 0.5 else rng.choice(list(Shape))
+    ask = rng.choices(list(Ask), (3, 2, 1))[0] if len(_families(plans)) > 1 else Ask.FIRST
+    return steps.StartPod(rng.choice((1, 1, 1, 2)), shape, ask)
+
+
+def _finish_pod(rng: random.Random, _: tuple[CardPlan, ...]) -> Step:
+    return steps.FinishPod(_number(rng), rng.choice((Phase.SUCCEEDED, Phase.FAILED)))
 
 
 def _disable(rng: random.Random, plans: tuple[CardPlan, ...]) -> Step:
     chosen = rng.sample(plans, rng.choice((0, 0, 1, 1, len(plans))))
-    return steps.Disable(tuple(_entry(rng, plan) for plan in chosen))
+    entries = [_entry(rng, plan) for plan in chosen]
+    # Cards of two families may have one name, and no entry may come twice.
+    return steps.Disable(tuple({entry.name: entry for entry in entries}.values()))
 
 
 def _entry(rng: random.Random, plan: CardPlan) -> Disabled:
@@ -181,8 +220,8 @@ def _entry(rng: random.Random, plan: CardPlan) -> Disabled:
     return rng.choice(
         (
             Disabled(plan.name, plan.index),
-            Disabled(plan.uuid, plan.index),
-            Disabled(plan.pci, plan.index),
+            Disabled(plan.uuid, plan.index, arch=plan.arch),
+            Disabled(plan.pci, plan.index, arch=plan.arch),
             Disabled(f"{plan.name}pe{cores}", plan.index, cores),
         )
     )
@@ -191,28 +230,35 @@ def _entry(rng: random.Random, plan: CardPlan) -> Disabled:
 _MAKERS: tuple[tuple[_Maker, int], ...] = (
     (_restart_kubelet, 5),
     (_kill_kubelet, 4),
-    (lambda _rng, _plans: steps.StopKubelet(), 1),
+    (lambda _rng, _plans: steps.StopKubelet(), 2),
+    (lambda _rng, _plans: steps.StartKubelet(), 4),
+    (lambda _rng, _plans: steps.StopApiServer(), 4),
+    (lambda _rng, _plans: steps.StartApiServer(), 6),
     (_wipe, 4),
     (_cut, 6),
     (_cut_next, 2),
     (_read_slowly, 3),
     (_refuse, 4),
     (_pod_resources, 8),
-    (lambda _rng, _plans: steps.DeleteSocket(), 3),
-    (lambda _rng, _plans: steps.ReplaceSocketByFile(), 2),
-    (lambda _rng, _plans: steps.ReplaceSocketByForeign(), 2),
+    (lambda rng, _plans: steps.DeleteSocket(_number(rng)), 3),
+    (lambda rng, _plans: steps.ReplaceSocketByFile(_number(rng)), 2),
+    (lambda rng, _plans: steps.ReplaceSocketByForeign(_number(rng)), 2),
     (lambda rng, _plans: steps.RestartPlugin(rng.random() < 0.5), 6),
     (lambda rng, _plans: steps.Die(_number(rng)), 4),
     (lambda rng, _plans: steps.Revive(_number(rng)), 9),
+    (lambda rng, _plans: steps.LoseHeldCard(_number(rng), rng.random() < 0.5), 3),
+    (_load_driver, 6),
     (lambda rng, _plans: steps.Disappear(_number(rng)), 4),
     (lambda rng, _plans: steps.Reappear(_number(rng)), 7),
     (_attribute, 7),
     (_file, 6),
     (lambda rng, _plans: steps.RenumberHwmon(_number(rng)), 1),
+    (lambda rng, _plans: steps.RenumberCard(_number(rng)), 4),
     (lambda rng, plans: steps.CutCards(_partitioning(rng, plans)), 14),
     (_disable, 6),
     (lambda rng, _plans: steps.BadConfig(rng.choice(_BAD_CONFIGS)), 3),
-    (lambda rng, _plans: steps.StartPod(rng.choice((1, 1, 1, 2))), 28),
+    (_start_pod, 34),
+    (_finish_pod, 6),
     (lambda rng, _plans: steps.DeletePod(_number(rng)), 9),
     (lambda rng, _plans: steps.RestartContainer(_number(rng)), 4),
 )

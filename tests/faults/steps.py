@@ -10,9 +10,17 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from faults.invariants import Disabled
-from faults.world import World
+from faults.world import Ask, Shape, World
 from npu_core.partition import Partitioning
-from standins.kubelet import Cut, Generation, PodResourcesBehaviour, PodResourcesMode, StreamPlan, WipeRule
+from standins.kubelet import (
+    Cut,
+    Generation,
+    Phase,
+    PodResourcesBehaviour,
+    PodResourcesMode,
+    StreamPlan,
+    WipeRule,
+)
 
 
 class Step(Protocol):
@@ -36,8 +44,6 @@ class RestartKubelet:
 
     async def apply(self, world: World) -> None:
         await world.stop_kubelet()
-        if world.kubelet_up:
-            return
         if not self.keep_checkpoint:
             await world.forget_checkpoint()
         await asyncio.sleep(self.away)
@@ -64,6 +70,30 @@ class StopKubelet:
 
     async def apply(self, world: World) -> None:
         await world.stop_kubelet()
+
+
+@dataclass(frozen=True, slots=True)
+class StartKubelet:
+    """If there is none."""
+
+    async def apply(self, world: World) -> None:
+        await world.start_kubelet()
+
+
+@dataclass(frozen=True, slots=True)
+class StopApiServer:
+    """No pod comes and none is deleted; a kubelet that is started meanwhile knows no pods."""
+
+    async def apply(self, world: World) -> None:
+        world.kubelet.stop_api_server()
+
+
+@dataclass(frozen=True, slots=True)
+class StartApiServer:
+    """A kubelet that was started without it hears of its pods."""
+
+    async def apply(self, world: World) -> None:
+        await world.start_api_server()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,28 +179,36 @@ class PodResources:
 class DeleteSocket:
     """Somebody cleans up."""
 
+    number: int
+
     async def apply(self, world: World) -> None:
-        world.socket.unlink(missing_ok=True)
+        world.socket(self.number).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplaceSocketByFile:
     """Somebody writes over it."""
 
+    number: int
+
     async def apply(self, world: World) -> None:
-        world.socket.unlink(missing_ok=True)
-        world.socket.write_text("not a socket\n")
+        path = world.socket(self.number)
+        path.unlink(missing_ok=True)
+        path.write_text("not a socket\n")
 
 
 @dataclass(frozen=True, slots=True)
 class ReplaceSocketByForeign:
     """Another program listens there, and says nothing."""
 
+    number: int
+
     async def apply(self, world: World) -> None:
-        world.socket.unlink(missing_ok=True)
+        path = world.socket(self.number)
+        path.unlink(missing_ok=True)
         other = socket.socket(socket.AF_UNIX)
         world.foreign.append(other)
-        other.bind(str(world.socket))
+        other.bind(str(path))
         other.listen()
 
 
@@ -216,9 +254,7 @@ class Disappear:
     card: int
 
     async def apply(self, world: World) -> None:
-        card = world.card(self.card)
-        if card.present:
-            card.disappear()
+        world.disappear(world.card(self.card))
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +264,48 @@ class Reappear:
     card: int
 
     async def apply(self, world: World) -> None:
-        card = world.card(self.card)
-        if not card.present:
-            card.reappear()
+        world.reappear(world.card(self.card))
+
+
+@dataclass(frozen=True, slots=True)
+class LoseHeldCard:
+    """A card that a pod holds falls off the bus, and a plugin takes over that never saw the card."""
+
+    number: int
+    kill: bool
+
+    async def apply(self, world: World) -> None:
+        if card := world.held_card(self.number):
+            world.disappear(card)
+            await world.restart_plugin(kill=self.kill)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadDriver:
+    """The card goes and comes back with some of its device files; the late ones follow one after another.
+
+    Where the plugin is restarted too, as for an upgrade of the driver, it first sees the card without them.
+    """
+
+    card: int
+    late: tuple[str, ...]
+    pause: float
+    restart_plugin: bool = False
+
+    async def apply(self, world: World) -> None:
+        world.load_driver(world.card(self.card), self.late, self.pause)
+        if self.restart_plugin:
+            await world.restart_plugin(kill=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RenumberCard:
+    """The card is back on the bus under another number, with its UUID, serial number and PCI address."""
+
+    card: int
+
+    async def apply(self, world: World) -> None:
+        world.renumber(world.card(self.card))
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +328,7 @@ class RemoveFile:
     suffix: str
 
     async def apply(self, world: World) -> None:
-        world.card(self.card).remove_file(self.suffix)
+        world.remove_file(world.card(self.card), self.suffix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +339,7 @@ class RestoreFile:
     suffix: str
 
     async def apply(self, world: World) -> None:
-        world.card(self.card).restore_file(self.suffix)
+        world.restore_file(world.card(self.card), self.suffix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,9 +399,23 @@ class StartPod:
     """It may be refused."""
 
     units: int
+    shape: Shape = Shape.MAIN
+    ask: Ask = Ask.FIRST
 
     async def apply(self, world: World) -> None:
-        await world.start_pod(self.units)
+        await world.start_pod(self.units, self.shape, self.ask)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishPod:
+    """All its containers end by themselves; the plugin is not told, and the pod stays known until it is deleted."""
+
+    pod: int
+    phase: Phase
+
+    async def apply(self, world: World) -> None:
+        if names := world.pods():
+            world.finish_pod(names[self.pod % len(names)], self.phase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +426,7 @@ class DeletePod:
 
     async def apply(self, world: World) -> None:
         if names := world.pods():
-            world.kubelet.delete_pod(names[self.pod % len(names)])
+            world.delete_pod(names[self.pod % len(names)])
 
 
 @dataclass(frozen=True, slots=True)

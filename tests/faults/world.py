@@ -6,8 +6,9 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from types import TracebackType
@@ -15,52 +16,48 @@ from typing import Self
 
 from contract.attribute_files import Breakage, mgmt_file
 from contract.plugin import PluginProcess
-from faults.invariants import (
-    Disabled,
-    Expected,
-    double_holds,
-    grant_problems,
-    holder_problems,
-    holders,
-    listing_problems,
-    units_of,
-)
-from npu_core.arch import ArchSpec
-from npu_core.partition import FUSION, Partitioning, UnitId
+from faults.invariants import Holder
+from faults.watch import LAG, RESOURCE, Watch, Wish, key_of
+from npu_core.arch import Arch
+from npu_core.device import CardKey
+from npu_core.partition import Partitioning
 from npu_core.testing import CardPlan, FakeCard, FakeHost
 from npu_core.testing.layout import mgmt_attributes
+from npu_core.testing.plan import all_suffixes
 from standins.kubelet import (
+    ContainerSpec,
     Cut,
     Event,
     EventKind,
     Generation,
+    KubeletPanickedError,
     KubeletSettings,
     NodeView,
+    Phase,
     PodError,
     PodResourcesBehaviour,
     StandInKubelet,
     StreamPlan,
+    TopologyPolicy,
 )
 
-RESOURCE = "beta.furiosa.ai/npu"
+__all__ = ["RESOURCE", "Ask", "BrokenError", "Setup", "Shape", "Wish", "World"]
+
 INTERVAL = 0.3
 """Seconds between two enumerations of the plugin."""
-CONVERGES = 5.0
-"""Seconds from the end of the last fault until everything is as it should be."""
+CONVERGES = 60.0
+"""Seconds from the end of the last fault until everything is as it should be. It is so much sooner, on an idle machine;
+what pods held that ended is free after fifteen seconds, and what no kubelet has taken after twenty."""
 STAYS = 1.2
 """Seconds for which everything has to be so: the plugin's pulse, and some."""
-BACK_OFF = 10.0
-"""Seconds that the plugin may pause between two attempts with a kubelet that went on refusing it."""
-SETTLE = 10.5
-"""Seconds for which the plugin counts a unit as held that it has given out, whatever the kubelet lists; and some."""
 ROOM = 0.4
 """Seconds that a pod waits for room before it tries all the same."""
-LAG = 4.0
-"""Seconds after which the plugin has surely seen a change, also behind a PodResources that does not answer."""
-STARTED = 5.0
+STARTED = 30.0
 """Seconds for a plugin to have looked at the cards; it is on a busy machine."""
-STOPPED = 3.0
-"""Seconds for it to end: two, and one for a busy machine."""
+STOPPED = 5.0
+"""Seconds for it to end: two, and three for a busy machine."""
+_SOCKET = "furiosa-npu"
+_IDENTITY = ("device_type", "device_uuid", "device_sn", "busname", "dev")
 
 
 class BrokenError(AssertionError):
@@ -77,7 +74,9 @@ class Setup:
     restart_at_end: bool
     """Whether the kubelet is restarted at the end anyway; otherwise the plugin has to come back to one that stays."""
     thorough: bool
-    """Whether the end waits until nothing counts as recently given out."""
+    """Whether the end waits until what pods held that ended is free again."""
+    topology: TopologyPolicy = TopologyPolicy.NONE
+    """The kubelet's policy. With any but none, newer kubelets die of a held unit that is not listed."""
     interval: float = INTERVAL
     """Seconds between two enumerations of the plugin."""
     listen: str = "off"
@@ -88,23 +87,45 @@ class Setup:
     """How many events the kubelet's journal keeps; None for all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the configuration file says, as far as it changes."""
+class Shape(StrEnum):
+    """Which containers of a pod ask for units. A sidecar is an init container that runs for the pod's whole life."""
 
-    default_pe: Partitioning = FUSION
-    disabled: tuple[Disabled, ...] = ()
+    MAIN = "main"
+    INIT = "init"
+    INIT_AND_MAIN = "init, main"
+    SIDECAR = "sidecar"
+    SIDECAR_AND_MAIN = "sidecar, main"
+    INIT_AND_SIDECAR = "init, sidecar"
+
+    def containers(self, units: Mapping[str, int]) -> tuple[ContainerSpec, ...]:
+        """The pod's containers, of which those named ask for so many units each; there always is a main one."""
+        asking = self.value.split(", ")
+        return tuple(
+            ContainerSpec(name, units if name in asking else {}, init=name != "main", restartable=name == "sidecar")
+            for name in ("init", "sidecar", "main")
+            if name in asking or name == "main"
+        )
+
+
+class Ask(StrEnum):
+    """Whose units a pod asks for. On a machine with one family, every pod asks for those."""
+
+    FIRST = "first family"
+    SECOND = "second family"
+    BOTH = "both families"
+
+    def of(self, families: tuple[Arch, ...]) -> tuple[Arch, ...]:
+        """The families."""
+        return {Ask.FIRST: families[:1], Ask.SECOND: families[-1:], Ask.BOTH: families}[self]
 
 
 class World:
     """Used as ``async with World(setup) as world:``; the kubelet and the plugin run then.
 
     Attributes:
-        broken: the invariants that did not hold so far, in words.
+        watch: what it sees, and what was broken so far.
         wish: what the last right configuration says.
-        kubelet_up: whether there is a kubelet.
-        frozen: whether it may hang on to a connection on which nothing moves.
-        slow: whether it reads so slowly that what it is told may be outdated.
+        frozen: whether the kubelet may hang on to a connection on which nothing moves.
     """
 
     def __init__(self, setup: Setup, listener: Callable[[Event], None] = lambda _: None) -> None:
@@ -115,49 +136,76 @@ class World:
         self.host = FakeHost(self.home / "host", *setup.cards)
         self.plugin_dir = self.home / "p"
         self.config_file = self.home / "config.yaml"
-        self.kubelet = StandInKubelet(
+        self.wish = Wish(setup.default_pe)
+        self.watch = Watch(self.host, self.wish)
+        self.kubelet = self.watch.kubelet = StandInKubelet(
             KubeletSettings(
                 self.plugin_dir,
                 generation=setup.generation,
                 pod_resources_dir=self.home / "r",
                 devfs=Path(self.host.devfs),
+                topology_policy=setup.topology,
+                dies_of_unlisted_grants=True,
                 dial_deadline=1.0,
                 remembered=setup.remembered,
             ),
             self._on_event,
         )
         self._listener = listener
-        self.broken: list[str] = []
-        self.wish = Wish(setup.default_pe)
-        self.kubelet_up = self.frozen = self.slow = False
-        self.pod_resources = PodResourcesBehaviour()
+        self.frozen = False
         self.foreign: list[socket.socket] = []
         self.plugins: list[PluginProcess] = []
-        self._wishes = [(0.0, self.wish)]
-        self._touched: dict[int, float] = {}
-        self._attributes: set[tuple[int, str]] = set()
-        self._seen: set[int] = set()
+        self._attributes: set[tuple[CardKey, str]] = set()
         self._pods: dict[str, asyncio.Task[None]] = {}
+        self._drivers: set[asyncio.Task[None]] = set()
+        self._renumbered: set[int] = set()
+        self._hidden: dict[int, float] = {}
         self._pod_count = 0
 
     async def __aenter__(self) -> Self:
         self.write_config(self.wish)
         await self.start_kubelet()
         await self._start_plugin()
-        await self._some_free(1, STARTED)
+        await self._some_free(self._resources(Ask.BOTH), 1, STARTED)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._pods.values():
+        tasks = (*self._pods.values(), *self._drivers)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._pods.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._close_foreign()
         if self.plugin.running:
             await self.plugin.stop(SIGKILL)
         await self.kubelet.aclose()
         shutil.rmtree(self.home)
+
+    def _on_event(self, event: Event) -> None:
+        self.watch.see(event)
+        self._listener(event)
+
+    @property
+    def broken(self) -> list[str]:
+        """The invariants that did not hold so far, in words."""
+        return self.watch.broken
+
+    @property
+    def slow(self) -> bool:
+        """Whether the kubelet reads so slowly that what it is told may be outdated."""
+        return self.watch.slow
+
+    @property
+    def kubelet_up(self) -> bool:
+        """Whether there is a kubelet."""
+        return self.kubelet.running
+
+    @property
+    def kubelet_knows_pods(self) -> bool:
+        """Whether there is one that has heard of its pods from the API server."""
+        process = self.kubelet._process
+        return process is not None and process.knows_pods
 
     # -- the plugin -----------------------------------------------------------------------------------------------
 
@@ -166,32 +214,29 @@ class World:
         """The plugin that runs."""
         return self.plugins[-1]
 
-    @property
-    def socket(self) -> Path:
-        """The plugin's socket."""
-        return self.plugin_dir / "furiosa-npu"
+    def socket(self, number: int) -> Path:
+        """A socket of the plugin's: there is one for each family."""
+        sockets = [_SOCKET, *sorted(path.name for path in self.plugin_dir.glob(f"{_SOCKET}-*"))]
+        return self.plugin_dir / sockets[number % len(sockets)]
 
     async def _start_plugin(self) -> None:
-        self._seen.clear()
         self.plugins.append(PluginProcess.configured(self.host, self.config_file))
+        self.watch.plugin_starts(self.plugin)
         await self.plugin.start()
 
     async def restart_plugin(self, *, kill: bool) -> None:
-        """End the plugin and start another one.
+        """End the plugin and start another one, whoever holds what and whether or not there is a kubelet.
 
-        With pods on its units it is started where it can ask who they are: one that cannot has only the settings to go
-        by. And it needs a right configuration, or it says so and ends.
+        The plugin needs a right configuration, or it says so and ends.
         """
         self.write_config(self.wish)
-        if self.held:
-            await self.start_kubelet()
-            await self.set_pod_resources(PodResourcesBehaviour())
         if kill:
             await self.plugin.stop(SIGKILL)
         else:
             await self._stop_plugin_in_order()
         # What it said last is read before it is forgotten who it knew.
         await asyncio.sleep(0.02)
+        self.watch.check()
         await self._start_plugin()
 
     async def plugin_has_started(self) -> None:
@@ -217,79 +262,91 @@ class World:
         if took > STOPPED or (status != 0 and not early):
             self.broken.append(f"on SIGTERM the plugin ended with status {status} after {took:.1f} s")
 
-    async def plugin_knows_holders(self) -> bool:
-        """Wait until the plugin has asked who holds what; whether it has. Before, the kubelet is not to go away."""
-        return not self.held or await self._logged("offering")
-
     # -- the kubelet ----------------------------------------------------------------------------------------------
 
     async def start_kubelet(self) -> None:
         """Let there be a kubelet."""
         if not self.kubelet_up:
             await self.kubelet.start()
-            self.kubelet_up, self.frozen = True, False
+            self.frozen = False
 
     async def stop_kubelet(self, kill: Cut | None = None) -> None:
         """Let there be none: in order, or killed, with the plugin seeing that of it."""
-        if not self.kubelet_up or not await self.plugin_knows_holders():
-            return
         if kill is None:
             await self.kubelet.stop()
         else:
             await self.kubelet.kill(kill)
-        self.kubelet_up = False
+
+    async def start_api_server(self) -> None:
+        """Let there be an API server: a kubelet that was started without it hears of its pods."""
+        try:
+            await self.kubelet.start_api_server()
+        except KubeletPanickedError:
+            return  # the watch has seen it
 
     async def forget_checkpoint(self) -> None:
-        """Remove the checkpoint of a kubelet that is down. A kubelet without it gives every unit away again."""
+        """Remove the checkpoint of a kubelet that is down, on a machine that is drained for it.
+
+        A kubelet without its checkpoint gives every unit away again. Without an API server no machine is drained.
+        """
         assert not self.kubelet_up
-        await self.delete_all_pods()
-        self.kubelet.checkpoint_path.unlink(missing_ok=True)
+        if self.kubelet.api_server_up:
+            await self.delete_all_pods()
+            self.kubelet.checkpoint_path.unlink(missing_ok=True)
 
     async def cut(self, how: Cut) -> None:
         """End the kubelet's connections to the plugin."""
         if self.kubelet_up:
             self.frozen = self.frozen or how is Cut.FREEZE
-            await self.kubelet.cut(RESOURCE, how)
+            for resource in sorted(self.kubelet.view().resources):
+                await self.kubelet.cut(resource, how)
 
     async def read_slowly(self, pause: float) -> None:
         """Let the kubelet pause before it reads each message; 0 lets it read at once again."""
-        self.slow = True
+        self.watch.slow = True
         self.kubelet.plan_streams(StreamPlan(pause=pause))
         # A stream is read to its end as it was begun.
         await self.cut(Cut.CANCEL)
-        self.slow = pause > 0
+        self.watch.slow = pause > 0
 
     async def set_pod_resources(self, behaviour: PodResourcesBehaviour) -> None:
         """Let PodResources behave so."""
-        if await self.plugin_knows_holders():
-            self.pod_resources = behaviour
-            await self.kubelet.set_pod_resources(behaviour)
+        await self.kubelet.set_pod_resources(behaviour)
 
     # -- pods -----------------------------------------------------------------------------------------------------
 
     @property
-    def held(self) -> bool:
-        """Whether a pod holds a unit."""
-        return bool(holders(self.kubelet.view().pods.values()))
+    def held(self) -> tuple[Holder, ...]:
+        """What live pods hold."""
+        return self.watch.holders()
 
     def pods(self) -> list[str]:
         """The pods that are not over, and whose admission is."""
         pods = self.kubelet.view().pods.values()
         return [pod.name for pod in pods if not pod.phase.terminal and self._pods[pod.name].done()]
 
-    async def start_pod(self, units: int) -> None:
+    async def start_pod(self, units: int, shape: Shape = Shape.MAIN, ask: Ask = Ask.FIRST) -> None:
         """Start a pod, at best when there is room; if the plugin does not answer soon, go on meanwhile."""
-        if self.kubelet_up:
-            await self._some_free(units, ROOM)
+        resources = self._resources(ask)
+        if self._takes_pods:
+            await self._some_free(resources, units, ROOM)
+        if self._takes_pods:
             self._pod_count += 1
             name = f"pod{self._pod_count}"
-            await self._spawn(name, self._run_pod(name, units))
+            await self._spawn(name, self._run_pod(name, shape.containers(dict.fromkeys(resources, units))))
 
-    async def _some_free(self, units: int, within: float) -> None:
+    @property
+    def _takes_pods(self) -> bool:
+        return self.kubelet_up and self.kubelet.api_server_up
+
+    def _resources(self, ask: Ask) -> tuple[str, ...]:
+        return tuple(map(self.watch.resource, ask.of(self.watch.families)))
+
+    async def _some_free(self, resources: tuple[str, ...], units: int, within: float) -> None:
         end = time.monotonic() + within
         while time.monotonic() < end:
             view = self.kubelet.view()
-            if len(view.healthy(RESOURCE) - view.in_use(RESOURCE)) >= units:
+            if all(len(view.healthy(each) - view.in_use(each)) >= units for each in resources):
                 return
             await asyncio.sleep(0.02)
 
@@ -298,22 +355,31 @@ class World:
         self._pods[name] = task
         await asyncio.wait({task}, timeout=0.3)
 
-    async def _run_pod(self, name: str, units: int) -> None:
+    async def _run_pod(self, name: str, containers: tuple[ContainerSpec, ...]) -> None:
         try:
-            await self.kubelet.run_pod(name, {RESOURCE: units})
-        except PodError:
-            return  # whoever has no card to give may say so
+            await self.kubelet.run_pod(name, containers=containers)
+        except (PodError, KubeletPanickedError):
+            return  # whoever has no card to give may say so, and the watch has seen a panic
 
     async def restart_container(self, name: str) -> None:
-        """Start a pod's container once more."""
-        if self.kubelet_up and self.kubelet.view().pod(name).running:
+        """Start a pod's main container once more."""
+        if self.kubelet_knows_pods and self.kubelet.view().pod(name).running:
             await self._spawn(name, self._restart_container(name))
 
     async def _restart_container(self, name: str) -> None:
         try:
             await self.kubelet.restart_container(name)
-        except PodError:
+        except (PodError, KubeletPanickedError):
             return  # it may not keep a unit that is not healthy
+
+    def finish_pod(self, name: str, phase: Phase) -> None:
+        """Let a pod end by itself, for which neither kubelet nor API server is needed."""
+        self.kubelet.finish_pod(name, phase)
+
+    def delete_pod(self, name: str) -> None:
+        """Delete a pod, where there is an API server."""
+        if self.kubelet.api_server_up:
+            self.kubelet.delete_pod(name)
 
     def forget_pods(self) -> None:
         """Delete the pods that are over, as garbage collection does: what remembers all of them grows."""
@@ -344,14 +410,83 @@ class World:
     def card(self, number: int) -> FakeCard:
         """A card that something is about to happen to."""
         card = self.host.cards[number % len(self.host.cards)]
-        self._touched[card.plan.index] = time.monotonic()
+        self.watch.touch(card)
         return card
 
-    def spoil(self, card: FakeCard, name: str, text: str | None) -> None:
-        """Let an attribute say this; None lets readers block."""
+    def held_card(self, number: int) -> FakeCard | None:
+        """A card that a live pod holds units of; None if there is none."""
+        keys = sorted({holder.card for holder in self.held})
+        if not keys:
+            return None
+        card = self.watch.card(keys[number % len(keys)])
+        self.watch.touch(card)
+        return card
+
+    def disappear(self, card: FakeCard) -> None:
+        """Take the card off the bus."""
+        if card.present:
+            card.disappear()
+            self.watch.files_changed(card)
+
+    def reappear(self, card: FakeCard) -> None:
+        """Bring the card back."""
         if not card.present:
+            card.reappear()
+            self.watch.files_changed(card)
+
+    def renumber(self, card: FakeCard) -> None:
+        """Let the card come back under a number that no card had, as after a rescan of the bus.
+
+        Only a card that the plugin knows, and whose identity nothing has hidden lately: else nothing tells which card
+        it is.
+        """
+        is_hidden = any((key_of(card), name) in self._attributes for name in _IDENTITY)
+        was_hidden = time.monotonic() - self._hidden.get(id(card), 0.0) < LAG
+        if self.watch.has_listed(card) and not (is_hidden or was_hidden):
+            self.repair(card)
+            self.host.renumber(card, self.watch.free_number(card.plan.arch))
+            self.watch.renumbered(card)
+            self._renumbered.add(id(card))
+
+    def remove_file(self, card: FakeCard, suffix: str) -> None:
+        """Take away a device file, if cards of the family have one of that name."""
+        if suffix in all_suffixes(card.plan.spec):
+            card.remove_file(suffix)
+            self.watch.files_changed(card)
+
+    def restore_file(self, card: FakeCard, suffix: str) -> None:
+        """Bring back a device file, if cards of the family have one of that name."""
+        if suffix in all_suffixes(card.plan.spec):
+            card.restore_file(suffix)
+            self.watch.files_changed(card)
+
+    def load_driver(self, card: FakeCard, late: tuple[str, ...], pause: float) -> None:
+        """Let the card come back with some of its device files; the late ones follow one after another."""
+        self.disappear(card)
+        for suffix in late:
+            self.remove_file(card, suffix)
+        self.reappear(card)
+        task = asyncio.get_running_loop().create_task(self._make_files(card, late, pause))
+        self._drivers.add(task)
+        task.add_done_callback(self._drivers.discard)
+
+    async def _make_files(self, card: FakeCard, suffixes: tuple[str, ...], pause: float) -> None:
+        for suffix in suffixes:
+            await asyncio.sleep(pause)
+            self.restore_file(card, suffix)
+
+    def spoil(self, card: FakeCard, name: str, text: str | None) -> None:
+        """Let an attribute say this, if cards of the family have it; None lets readers block.
+
+        What a renumbered card is known by stays: a card that changes both its number and its identity is another card.
+        """
+        if not card.present or name not in mgmt_attributes(card.plan):
             return
-        self._attributes.add((card.plan.index, name))
+        if name in _IDENTITY:
+            if id(card) in self._renumbered:
+                return
+            self._hidden[id(card)] = time.monotonic()
+        self._attributes.add((key_of(card), name))
         if text is None:
             card.hang(name)
         else:
@@ -360,30 +495,32 @@ class World:
     def damage(self, card: FakeCard, name: str, breakage: Breakage) -> None:
         """Let something else than an attribute be in its place."""
         if card.present:
-            self._attributes.add((card.plan.index, name))
+            self._attributes.add((key_of(card), name))
             # Whoever waits for it to answer would wait for ever.
             card.set_attribute(name, mgmt_attributes(card.plan)[name])
             breakage(mgmt_file(self.host, card, name))
 
     @property
-    def spoiled(self) -> set[int]:
+    def spoiled(self) -> set[CardKey]:
         """The cards of which an attribute is not what it should be."""
-        return {index for index, _ in self._attributes}
+        return {key for key, _ in self._attributes}
 
     def repair(self, card: FakeCard) -> None:
         """Let every attribute of the card say what it should."""
         right = mgmt_attributes(card.plan)
-        for index, name in sorted(self._attributes):
-            if index == card.plan.index:
+        for key, name in sorted(self._attributes):
+            if key == key_of(card):
                 card.set_attribute(name, right[name])
-        self._attributes = {(index, name) for index, name in self._attributes if index != card.plan.index}
+                if name in _IDENTITY:
+                    self._hidden[id(card)] = time.monotonic()
+        self._attributes = {(key, name) for key, name in self._attributes if key != key_of(card)}
 
     # -- the configuration ----------------------------------------------------------------------------------------
 
     def write_config(self, wish: Wish) -> None:
         """Let the configuration file wish for this."""
         self.wish = wish
-        self._wishes.append((time.monotonic(), wish))
+        self.watch.wishes(wish)
         self.write_config_text(
             json.dumps(
                 {
@@ -404,55 +541,7 @@ class World:
         scratch.write_text(text)
         scratch.replace(self.config_file)
 
-    def _disabled_lately(self) -> set[int]:
-        """The cards that a configuration disables, or part of them, which the plugin may still go by."""
-        now = time.monotonic()
-        ends = [*(at for at, _ in self._wishes[1:]), now]
-        lately = [wish for (_, wish), end in zip(self._wishes, ends, strict=True) if now - end < LAG]
-        return {entry.index for wish in lately for entry in wish.disabled}
-
     # -- invariants -----------------------------------------------------------------------------------------------
-
-    def _on_event(self, event: Event) -> None:
-        """Look at everything the kubelet is told, as it is told. Raising here would be the kubelet's error."""
-        if event.kind is EventKind.LIST_MESSAGE:
-            self.broken.extend(f"{problem} (told at {event.at:.3f})" for problem in self._message_problems(event))
-        if event.kind is EventKind.POD_ADMITTED:
-            admitted = self.kubelet.view().pod(event.pod).admitted
-            assert admitted is not None
-            self.broken.extend(f"{event.pod}: {each}" for each in grant_problems(admitted.main, self._spec))
-            self.broken.extend(double_holds(holders(self.kubelet.view().pods.values())))
-        self._listener(event)
-
-    def _message_problems(self, event: Event) -> Iterator[str]:
-        yield from listing_problems(event.devices, self._spec, self._indices)
-        units = units_of(event.devices)
-        listed = {unit.index for unit in units}
-        # What is read late was true when it was sent.
-        if not self.slow:
-            disabled = self._disabled_lately()
-            yield from (f"npu{index} is not listed any more" for index in self._seen - listed - disabled)
-            yield from holder_problems(units, holders(self.kubelet.view().pods.values()), self._seen)
-            if not units and (well := self._well() - disabled):
-                yield f"an empty list, while there is npu{min(well)}"
-        self._seen |= listed
-
-    def _well(self) -> set[int]:
-        """The cards that are there and that nothing has happened to for a while."""
-        now = time.monotonic()
-        return {
-            card.plan.index
-            for card in self.host.cards
-            if card.present and now - self._touched.get(card.plan.index, 0.0) > LAG
-        }
-
-    @property
-    def _spec(self) -> ArchSpec:
-        return self.setup.cards[0].spec
-
-    @property
-    def _indices(self) -> tuple[int, ...]:
-        return tuple(card.index for card in self.setup.cards)
 
     def check(self) -> None:
         """After a step: everything that held before must hold now.
@@ -460,7 +549,7 @@ class World:
         Raises:
             BrokenError: if it does not.
         """
-        self.broken.extend(double_holds(holders(self.kubelet.view().pods.values())))
+        self.watch.check()
         if not self.plugin.running:
             self.broken.append("the plugin has ended")
         for plugin in self.plugins:
@@ -488,101 +577,80 @@ class World:
         Raises:
             BrokenError: if it does not become so, in time.
         """
-        self._heal_cards()
+        await self._heal_cards()
         self.write_config(self.wish)
         self._close_foreign()
-        fresh = await self._heal_kubelet()
-        since = time.monotonic()
-        await self._converge(since + self.setup.converges + (0.0 if fresh else BACK_OFF), SETTLE)
+        await self.start_api_server()
+        await self._heal_kubelet()
         await self._all_admitted()
-        if self.setup.thorough:
-            grants = [event.at for event in self.kubelet.events_of(EventKind.ALLOCATE)]
-            await self._converge(max((since, *grants)) + SETTLE + self.setup.converges, 0.0)
+        await self._converge(strict=self.setup.thorough)
         self.check()
 
-    def _heal_cards(self) -> None:
+    async def _heal_cards(self) -> None:
+        if self._drivers:
+            await asyncio.wait(self._drivers)
         for card in self.host.cards:
             self.repair(card)
             card.revive()
-            for suffix in ("pe0", "pe1", "pe0-1", "_mgmt", "ch0", "mgmt"):
-                if card.name + suffix in card.plan.file_names:
-                    card.restore_file(suffix)
-            if not card.present:
-                card.reappear()
+            for suffix in sorted(card._absent & set(all_suffixes(card.plan.spec))):
+                self.restore_file(card, suffix)
+            self.reappear(card)
 
-    async def _heal_kubelet(self) -> bool:
-        """Let there be a kubelet that does everything right; whether it is another one than before."""
+    async def _heal_kubelet(self) -> None:
+        """Let there be a kubelet that does everything right."""
         self.kubelet._machine.faults.refusals.clear()
-        await self._stop_kubelet_that_hangs()
-        fresh = not self.kubelet_up
+        # A kubelet that hangs on to what is dead has to be restarted; so is any, where the setup says so.
+        if self.frozen or self.setup.restart_at_end:
+            await self.stop_kubelet()
         if self.slow:
             await self.read_slowly(0.0)
         await self.start_kubelet()
-        self.pod_resources = PodResourcesBehaviour()
-        await self.kubelet.set_pod_resources(self.pod_resources)
-        return fresh
-
-    async def _stop_kubelet_that_hangs(self) -> None:
-        """A kubelet that hangs on to what is dead has to be restarted; so is any, where the setup says so."""
-        if self.kubelet_up and (self.frozen or self.setup.restart_at_end):
-            await self.kubelet.stop()
-            self.kubelet_up = False
+        await self.kubelet.set_pod_resources(PodResourcesBehaviour())
 
     def _close_foreign(self) -> None:
         for each in self.foreign:
             each.close()
         self.foreign.clear()
 
-    async def _converge(self, deadline: float, recently: float) -> None:
+    async def _converge(self, *, strict: bool) -> None:
         """Wait until everything is as it should be and stays so: what is lost is noticed at the next pulse only."""
         since = time.monotonic()
+        deadline = since + self.setup.converges
         while (now := time.monotonic()) < since + STAYS:
-            if problems := tuple(self._differences(self.kubelet.view(), recently)):
+            if problems := tuple(self._differences(self.kubelet.view(), strict=strict)):
                 since = now
                 if now > deadline:
-                    self.broken += ["not healed in time", *problems]
+                    self.broken.extend(("not healed in time", *problems))
             self.check()
             await asyncio.sleep(0.05)
 
-    def _differences(self, view: NodeView, recently: float) -> Iterator[str]:
-        if not _answers(self.socket):
-            yield "nobody listens at the plugin's socket"
-        if view.streams(RESOURCE) != 1:
-            yield f"{view.streams(RESOURCE)} streams"
-        if view.allocatable(RESOURCE) != len(view.healthy(RESOURCE)):
-            yield f"{view.allocatable(RESOURCE)} allocatable of {len(view.healthy(RESOURCE))} healthy"
-        units = dict.fromkeys(map(UnitId.parse, view.unhealthy(RESOURCE)), False)
-        units |= dict.fromkeys(map(UnitId.parse, view.healthy(RESOURCE)), True)
-        for expected in self._expected(view, recently):
-            yield from expected.problems(dict(sorted(units.items(), key=lambda item: str(item[0]))))
+    def _differences(self, view: NodeView, *, strict: bool) -> Iterator[str]:
+        for resource in self.watch.names.values():
+            if not _answers(self._registered_socket(resource)):
+                yield f"nobody listens at the socket of {resource}"
+            if view.streams(resource) != 1:
+                yield f"{view.streams(resource)} streams of {resource}"
+            if view.allocatable(resource) != len(view.healthy(resource)):
+                yield f"{view.allocatable(resource)} allocatable of {len(view.healthy(resource))} healthy {resource}"
+        for resource in view.resources.keys() - set(self.watch.names.values()):
+            if view.streams(resource) or view.healthy(resource):
+                yield f"{resource} is no family's, and there is {view.resources[resource]}"
+        yield from self.watch.differences(view, self.wish, strict=strict)
 
-    def _expected(self, view: NodeView, recently: float) -> Iterator[Expected]:
-        held = {holder.unit for holder in holders(view.pods.values())}
-        recent = set(self._recent(recently)) - held
-        for index in self._indices:
-            yield Expected(
-                self._spec,
-                index,
-                self.wish.default_pe,
-                frozenset(unit.cores for unit in held if unit.index == index),
-                frozenset(unit.cores for unit in recent if unit.index == index),
-                self.wish.disabled,
-            )
-
-    def _recent(self, seconds: float) -> Iterable[UnitId]:
-        since = time.monotonic() - seconds
-        events = self.kubelet.events_of(EventKind.ALLOCATE)
-        return (UnitId.parse(text) for event in events if event.at > since for text in event.ids)
+    def _registered_socket(self, resource: str) -> Path:
+        events = self.kubelet.events_of(EventKind.REGISTER_REQUEST, resource)
+        return Path(events[-1].socket) if events else self.plugin_dir / _SOCKET
 
     async def _fill(self) -> None:
         """Everything that is offered can be had."""
         view = self.kubelet.view()
-        free = len(view.healthy(RESOURCE) - view.in_use(RESOURCE))
-        if free:
-            try:
-                await asyncio.wait_for(self.kubelet.run_pod("last", {RESOURCE: free}), CONVERGES)
-            except (PodError, TimeoutError) as error:
-                self.broken.append(f"{free} units are free, and a pod does not get them: {error!r}")
+        for number, resource in enumerate(sorted(self.watch.names.values())):
+            free = len(view.healthy(resource) - view.in_use(resource))
+            if free:
+                try:
+                    await asyncio.wait_for(self.kubelet.run_pod(f"last{number}", {resource: free}), CONVERGES)
+                except (PodError, KubeletPanickedError, TimeoutError) as error:
+                    self.broken.append(f"{free} of {resource} are free, and a pod does not get them: {error!r}")
         self.check()
 
 

@@ -17,6 +17,7 @@ from contract.configured import free_port
 from contract.discovery import FILE_NAME, DiscoveryProcess
 from contract.exporter import ExporterProcess, Scrape, fetch
 from contract.process import STOPPED, ServiceProcess
+from faults.watch import key_of
 from faults.world import RESOURCE, BrokenError, Setup, World
 from npu_core.partition import FUSION, UnitId
 from npu_core.testing import CardPlan, FakeCard, Simulation
@@ -68,7 +69,6 @@ class Site:
             thorough=False,
             interval=INTERVAL,
             listen=f"127.0.0.1:{self.ports[PLUGIN]}",
-            converges=10.0,
             remembered=_REMEMBERED,
         )
         self.world = World(setup, self._on_event)
@@ -207,7 +207,7 @@ class Site:
         index = card.plan.index
         if not card.present:
             return CardTruth(index, gone=time.monotonic() - self._gone.get(index, time.monotonic()))
-        spoiled = index in self.world.spoiled or any(key == index for key, _ in self._overrides)
+        spoiled = key_of(card) in self.world.spoiled or any(key == index for key, _ in self._overrides)
         return CardTruth(index, None, None if spoiled else self._alive(card), spoiled, self._uptime(card))
 
     def _alive(self, card: FakeCard) -> bool:

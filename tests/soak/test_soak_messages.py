@@ -1,5 +1,9 @@
 """A message to the kubelet has to say something new to whoever reads it."""
 
+from dataclasses import replace
+
+import pytest
+
 from soak.messages import Told
 from standins.kubelet import Event, EventKind, PluginDevice
 
@@ -25,8 +29,8 @@ def test_a_change_is_news() -> None:
 
 
 def test_the_same_again_is_none_in_whatever_order() -> None:
-    assert after(REGISTERED, listing("a", "b"), listing("a", "b")).needless == 1
-    assert after(REGISTERED, listing("a", "b"), listing("b", "a")).needless == 1
+    assert after(REGISTERED, listing("a", "b"), listing("a", "b"), listing("a", "b")).needless == 1
+    assert after(REGISTERED, listing("a", "b"), listing("b", "a"), listing("a", "b")).needless == 1
 
 
 def test_everything_is_news_to_a_new_reader() -> None:
@@ -34,8 +38,23 @@ def test_everything_is_news_to_a_new_reader() -> None:
 
 
 def test_a_new_reader_is_told_once() -> None:
-    assert after(REGISTERED, listing("a"), ENDED, REGISTERED, listing("a"), listing("a")).needless == 1
+    told = after(REGISTERED, listing("a"), listing("a"), ENDED, REGISTERED, listing("a"), listing("a"))
+    assert told.needless == 1
+
+
+@pytest.mark.parametrize("kind", [EventKind.ALLOCATE, EventKind.POD_DELETED, EventKind.PODS_DROPPED])
+def test_a_list_may_be_repeated_once_after_pods_came_or_went(kind: EventKind) -> None:
+    happened = (REGISTERED, listing("a"), listing("a"), Event(kind), listing("a"))
+    assert after(*happened).needless == 0
+    assert after(*happened, listing("a")).needless == 1
+
+
+def test_a_list_may_be_repeated_every_ten_seconds() -> None:
+    first, second = listing("a"), listing("a")
+    assert after(REGISTERED, first, second, replace(listing("a"), at=second.at + 10)).needless == 0
+    assert after(REGISTERED, first, second, replace(listing("a"), at=second.at + 5)).needless == 1
 
 
 def test_other_events_say_nothing() -> None:
-    assert after(REGISTERED, listing("a"), Event(EventKind.ALLOCATE), listing("a")).needless == 1
+    happened = (REGISTERED, listing("a"), listing("a"), Event(EventKind.PREFERRED), listing("a"))
+    assert after(*happened).needless == 1
