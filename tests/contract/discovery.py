@@ -16,7 +16,7 @@ from npu_core.testing import CardPlan, FakeHost
 
 PREFIX = "beta.furiosa.ai/"
 FILE_NAME = "furiosa-npu-feature-discovery"
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which something awaited counts as not happening. Long, because test machines are busy."""
 FOLLOWED = 1.5
 """Seconds from a card that comes or goes until the labels say so: a pulse and some."""

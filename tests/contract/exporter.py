@@ -20,7 +20,7 @@ from contract.process import ServiceProcess, environment_of
 from npu_core.testing import CardPlan, FakeHost
 from standins.pod_teller import PodTeller
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which something awaited counts as not happening. Long, because test machines are busy."""
 OFTEN = ("--interval", "0.2", "--pod-interval", "0.1")
 """Options of an exporter that looks so often that tests are short."""

@@ -19,7 +19,7 @@ RESOURCE = "beta.furiosa.ai/npu"
 RENEGADE = "beta.furiosa.ai/npu-renegade"
 """What RNGD cards are offered as beside Warboy cards."""
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which something awaited counts as not happening. Long, because test machines are busy."""
 SOON = 2.0
 """Seconds from kubelet.sock, or the first card, to the registration."""
