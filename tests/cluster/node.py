@@ -1,0 +1,450 @@
+"""A real Kubernetes node in namespaces of its own, on a simulated host."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+from cluster import held, images, settings, trust
+from cluster.cards import Card, Cards
+from cluster.held import Held
+from cluster.init import ADDRESS, BOUND
+from cluster.pods import RESOURCE, Container, manifest
+from cluster.programs import ROOT, Programs, found, program
+from cluster.running import Running, inside
+from cluster.waiting import PATIENCE, until
+
+DEPLOYMENTS = ROOT / "deployments"
+MANIFESTS = [
+    DEPLOYMENTS / name for name in ("device-plugin.yaml", "npu-feature-discovery.yaml", "npu-metrics-exporter.yaml")
+]
+DAEMONS = ("furiosa-device-plugin", "furiosa-npu-feature-discovery", "furiosa-npu-metrics-exporter")
+"""What the manifests call their DaemonSets."""
+SELECTOR = "feature.node.kubernetes.io/pci-1ed2.present"
+_CHECKPOINT = "device-plugins/kubelet_internal_checkpoint"
+_CONTROL = ("api-server", "scheduler", "controller-manager", "proxy")
+
+
+class NodeError(Exception):
+    """The node did not come up; says which part, and the end of its log."""
+
+
+class Node:
+    """One node, from etcd to the kubelet. Used as ``with Node(warboys=4) as node:``.
+
+    Attributes:
+        folder: everything that the node writes.
+        programs: what it is made of.
+        tell: gets a line for each step of the way.
+    """
+
+    def __init__(
+        self,
+        *,
+        warboys: int = 4,
+        rngds: int = 0,
+        programs: Programs | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+        **kubelet: Any,
+    ) -> None:
+        """A node that is not up yet.
+
+        Args:
+            warboys: Warboy cards of the host.
+            rngds: RNGD cards of the host.
+            programs: those that the environment chooses, if None.
+            tell: gets a line for each step of the way.
+            kubelet: settings of the kubelet by their own names, ``topologyManagerPolicy="best-effort"``.
+
+        Raises:
+            MissingError: if something that a node needs is not there.
+        """
+        self.programs = programs or found()
+        self.tell = tell
+        self.folder = Path("/")
+        self._counts = (warboys, rngds)
+        self._kubelet = {"topologyManagerPolicy": "best-effort", **kubelet}
+        self._keeper: subprocess.Popen[str] | None = None
+        self._first = 0
+        self._running: dict[str, Running] = {}
+        self._cards: Cards | None = None
+        self._begun = time.monotonic()
+
+    # -- up and down ----------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-m", "cluster.keeper"],
+            env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            self._prepare()
+            self.boot()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take everything down, and leave nothing."""
+        if self._cards is not None:
+            self._cards.end()
+        if self._keeper is not None and self._keeper.stdin is not None and self._keeper.stdout is not None:
+            self._keeper.stdin.close()
+            self._keeper.wait()
+            self._keeper.stdout.close()
+            for each in self._running.values():
+                each.stop(signal.SIGKILL)
+            self._keeper = None
+
+    def _prepare(self) -> None:
+        assert self._keeper is not None
+        assert self._keeper.stdout is not None
+        self.folder = Path(self._keeper.stdout.readline().strip())
+        if not self.folder.name:
+            raise NodeError("the keeper of the node did not start")
+        for name in ("logs", "trust", "manifests", "etcd", "home", "kubelet-certificates", *BOUND):
+            (self.folder / name).mkdir(mode=0o700 if name == "etcd" else 0o755)
+        self._cards = Cards(self.folder / "host", *self._counts)
+        self._cards.start()
+        trust.write(self.folder / "trust", settings.NAMES)
+        settings.write_containerd(self.folder, self.programs.containerd_major)
+        settings.write_kubelet(self.folder, self.folder.name, **self._kubelet)
+        self._running = {
+            name: Running(name, command, self._environment(), self.folder / f"logs/{name}.log")
+            for name, command in settings.commands(self.folder).items()
+        }
+
+    def boot(self) -> None:
+        """Bring the node up: its namespaces, and every program. The node is Ready after it.
+
+        Raises:
+            NodeError: if it is not in time.
+        """
+        self._begun = time.monotonic()
+        self._first = int(self._order("boot"))
+        if not self._first:
+            raise NodeError(f"no namespaces:\n{self.log_end('init')}")
+        with ThreadPoolExecutor() as pool:
+            runtime = pool.submit(self._start_runtime)
+            self._start("etcd")
+            self.start_api_server()
+            self._told("API server ready")
+            for name in _CONTROL[1:]:
+                self._start(name)
+            runtime.result()
+        self._told("containerd ready, images imported")
+        self._start("kubelet")
+        self._await("kubelet", lambda: self.condition("Ready") == "True")
+        self._await("kubelet", lambda: "not-ready" not in str(self.node()["spec"].get("taints")))
+        self._told("node Ready")
+
+    def halt(self) -> None:
+        """Let all of the node's processes end at once, as if the power went."""
+        self._order("halt")
+        for each in self._running.values():
+            each.stop(signal.SIGKILL)
+
+    def reboot(self) -> None:
+        """Halt the node and boot it: the disk stays, /run is empty."""
+        self.halt()
+        self.boot()
+
+    def _start_runtime(self) -> None:
+        self._start("containerd")
+        ctr = ["ctr", "--namespace", "k8s.io"]
+        self._await("containerd", lambda: self.run(*ctr, "version", check=False).returncode == 0)
+        there = self.run(*ctr, "images", "list", "--quiet").stdout.split()
+        if images.PAUSE not in there:
+            for archive in images.archives(self.programs):
+                self.run(*ctr, "images", "import", str(archive))
+
+    def _order(self, word: str) -> str:
+        assert self._keeper is not None
+        assert self._keeper.stdin is not None
+        assert self._keeper.stdout is not None
+        self._keeper.stdin.write(f"{word}\n")
+        self._keeper.stdin.flush()
+        return self._keeper.stdout.readline().strip()
+
+    def _start(self, name: str) -> None:
+        self._running[name].start(self._first)
+
+    def _await(self, name: str, look: Callable[[], bool]) -> None:
+        """Wait for something that a program does, unless it ends."""
+        deadline = time.monotonic() + PATIENCE
+        while not look():
+            if not self._running[name].alive or time.monotonic() > deadline:
+                raise NodeError(f"{name} does not do its work:\n{self.log_end(name)}")
+            time.sleep(0.1)
+
+    def _told(self, what: str) -> None:
+        self.tell(f"{time.monotonic() - self._begun:5.1f} s  {what}")
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": self.programs.path,
+            "HOME": str(self.folder / "home"),
+            "KUBECONFIG": str(self.folder / "trust/admin.kubeconfig"),
+        }
+
+    # -- its programs ---------------------------------------------------------------------------------------------
+
+    def stop_kubelet(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End the kubelet; its pods run on."""
+        self._running["kubelet"].stop(number)
+
+    def start_kubelet(self) -> None:
+        """Start the kubelet; it may take a second until it serves."""
+        self._start("kubelet")
+
+    def restart_kubelet(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End the kubelet and start it again."""
+        self.stop_kubelet(number)
+        self.start_kubelet()
+
+    def stop_api_server(self) -> None:
+        """Take the API server away."""
+        self._running["api-server"].stop()
+
+    def start_api_server(self) -> None:
+        """Start the API server; it is ready after this."""
+        self._start("api-server")
+        self._await("api-server", lambda: self.kubectl("get", "--raw", "/readyz", check=False) == "ok")
+
+    def restart_containerd(self) -> None:
+        """End containerd and start it again; containers run on."""
+        self._running["containerd"].stop()
+        self._start("containerd")
+        self._await("containerd", lambda: self.run("ctr", "version", check=False).returncode == 0)
+
+    @property
+    def kubelet_lives(self) -> bool:
+        """Whether the kubelet's process is there."""
+        return self._running["kubelet"].alive
+
+    def panics(self) -> int:
+        """How often the kubelet's log says ``panic:``."""
+        return self._running["kubelet"].log.read_text(encoding="utf-8", errors="replace").count("panic:")
+
+    def log_end(self, name: str, lines: int = 30) -> str:
+        """The last lines of a program's log."""
+        path = self.folder / f"logs/{name}.log"
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    # -- commands -------------------------------------------------------------------------------------------------
+
+    def run(
+        self, *command: str, stdin: str = "", check: bool = True, seconds: float = PATIENCE
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command in the node's namespaces.
+
+        Raises:
+            AssertionError: if it fails and ``check`` is set; says what it said.
+        """
+        done = subprocess.run(
+            [*inside(self._first), program("env"), *command],
+            env=self._environment(),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stderr}{done.stdout}"
+        return done
+
+    def kubectl(self, *arguments: str, stdin: str = "", check: bool = True) -> str:
+        """What kubectl says, as the cluster's administrator.
+
+        Raises:
+            AssertionError: if it fails and ``check`` is set.
+        """
+        return self.run("kubectl", *arguments, stdin=stdin, check=check).stdout
+
+    def json(self, *arguments: str) -> Any:
+        """What kubectl says with ``--output=json``."""
+        return json.loads(self.kubectl(*arguments, "--output=json"))
+
+    def apply(self, *paths: Path) -> None:
+        """Apply manifests as they are."""
+        self.kubectl("apply", *(f"--filename={path}" for path in paths))
+
+    def apply_text(self, text: str) -> None:
+        """Apply a manifest that is no file."""
+        self.kubectl("apply", "--filename=-", stdin=text)
+
+    # -- what is there --------------------------------------------------------------------------------------------
+
+    def node(self) -> Any:
+        """The Node object; one with nothing in it before the kubelet has made it."""
+        text = self.kubectl("get", "node", settings.NODE, "--output=json", check=False)
+        return json.loads(text) if text else {"spec": {}, "status": {}, "metadata": {}}
+
+    def condition(self, kind: str) -> str | None:
+        """The status of one of the node's conditions."""
+        conditions = self.node()["status"].get("conditions", [])
+        return next((str(each["status"]) for each in conditions if each["type"] == kind), None)
+
+    def labels(self) -> dict[str, str]:
+        """The node's labels."""
+        return dict(self.node()["metadata"].get("labels", {}))
+
+    def allocatable(self, resource: str = RESOURCE) -> int:
+        """How many units pods could have, held ones included."""
+        return int(self.node()["status"].get("allocatable", {}).get(resource, 0))
+
+    def pods(self, namespace: str = "default") -> dict[str, Any]:
+        """The pods of a namespace, by name."""
+        items = self.json("get", "pods", f"--namespace={namespace}")["items"]
+        return {item["metadata"]["name"]: item for item in items}
+
+    def phase(self, name: str) -> str:
+        """``Running``, or what a pod's phase is; empty if there is no such pod."""
+        return self.kubectl("get", "pod", name, "--output=jsonpath={.status.phase}", check=False)
+
+    def card(self, index: int) -> Card:
+        """A Warboy card of the host."""
+        return self.cards().card(index)
+
+    def cards(self) -> Cards:
+        """The cards of the host."""
+        assert self._cards is not None
+        return self._cards
+
+    def held(self) -> list[Held]:
+        """The containers that run and hold cores, by the environment of their processes."""
+        return held.held(self.folder.name, self.folder / "containers")
+
+    def units_of(self, pod: str, container: str = "main") -> str:
+        """What a running container was told to use; empty if it does not run."""
+        return next((each.units for each in self.held() if (each.pod, each.container) == (pod, container)), "")
+
+    def checkpoint(self) -> Any:
+        """The kubelet's checkpoint of devices, as the file is."""
+        return json.loads((self.folder / "kubelet" / _CHECKPOINT).read_text(encoding="utf-8"))
+
+    # -- pods -----------------------------------------------------------------------------------------------------
+
+    def run_pod(
+        self, name: str, main: int = 0, *, init: int | None = None, sidecar: int | None = None, wait: bool = True
+    ) -> str:
+        """Start a pod whose containers ask for so many units and wait for :meth:`finish`; its name.
+
+        Args:
+            name: of the pod.
+            main: units of its main container.
+            init: units of its init container; none such if None.
+            sidecar: units of its sidecar; none such if None.
+            wait: until its first container runs that is no sidecar.
+        """
+        parts = {part: Container(count) for part, count in (("init", init), ("sidecar", sidecar)) if count is not None}
+        self.apply_text(json.dumps(manifest(name, Container(main), **parts)))
+        if wait:
+            self.await_running(name, "main" if init is None else "init")
+        return name
+
+    def await_running(self, pod: str, container: str = "main") -> None:
+        """Wait until a container runs."""
+        until(lambda: "running" in self._state(pod, container), f"{pod}'s {container} runs")
+
+    def _state(self, pod: str, container: str) -> str:
+        text = self.kubectl("get", "pod", pod, "--output=json", check=False)
+        status = json.loads(text)["status"] if text else {}
+        states = [*status.get("containerStatuses", []), *status.get("initContainerStatuses", [])]
+        return next((str(each["state"]) for each in states if each["name"] == container), str(status)[:500])
+
+    def finish(self, pod: str, container: str = "main") -> None:
+        """Let a container of :meth:`run_pod` end well."""
+        self.kubectl("exec", pod, f"--container={container}", "--", "sh", "-c", ": > /go")
+
+    def delete(self, *names: str) -> None:
+        """Delete pods, and wait until they are gone."""
+        self.kubectl("delete", "pod", "--ignore-not-found", *names)
+
+    def logs(self, pod: str, container: str = "", namespace: str = "default") -> str:
+        """What a container said; the only one if it is not named."""
+        chosen = [f"--container={container}"] if container else []
+        return self.kubectl("logs", f"--namespace={namespace}", pod, *chosen)
+
+    # -- the project's services -----------------------------------------------------------------------------------
+
+    def install(self, *, nfd: bool = True) -> None:
+        """Apply Node Feature Discovery and the three manifests as they are, and wait until all are ready.
+
+        Args:
+            nfd: let Node Feature Discovery make the label that the manifests select; else it is set by hand.
+        """
+        if nfd:
+            self.install_nfd()
+        else:
+            self.kubectl("label", "node", settings.NODE, f"{SELECTOR}=true", "--overwrite")
+        self.apply(*MANIFESTS)
+        for name in DAEMONS:
+            self.await_daemon(name)
+        until(self.allocatable, "the node offers units")
+        self._told("the three services ready")
+
+    def install_nfd(self) -> None:
+        """Apply Node Feature Discovery, built from its module, and the rule for the label."""
+        rendered = self.kubectl("kustomize", str(self.programs.nfd_folder / "deployment/overlays/default"))
+        lines = [_with_own_image(line) for line in rendered.splitlines()]
+        self.apply_text("\n".join(lines))
+        self.kubectl("wait", "--for=condition=Established", "crd", "--all", f"--timeout={PATIENCE:g}s")
+        rule = DEPLOYMENTS / "nfd/node-feature-rule.yaml"
+        until(
+            lambda: self.run("kubectl", "apply", f"--filename={rule}", check=False).returncode == 0, "the rule is there"
+        )
+        self._told("Node Feature Discovery applied")
+
+    def await_daemon(self, name: str) -> None:
+        """Wait until a DaemonSet of kube-system has a ready pod, of its newest template."""
+        until(
+            lambda: self.json("get", "daemonset", "--namespace=kube-system", name)["status"].get("numberReady"),
+            f"{name} is ready",
+        )
+        self.kubectl("rollout", "status", "--namespace=kube-system", f"daemonset/{name}", f"--timeout={PATIENCE:g}s")
+
+    def restart_plugin(self) -> None:
+        """Let the device plugin's pod be made anew, and wait until it is ready."""
+        self.kubectl("rollout", "restart", "--namespace=kube-system", f"daemonset/{DAEMONS[0]}")
+        self.await_daemon(DAEMONS[0])
+
+    def configure(self, **changes: Any) -> None:
+        """Write the device plugin's ConfigMap; what is not named is as in the manifest."""
+        text = json.dumps({"defaultPe": "Fusion", "interval": 10, "disabledDevices": [], **changes})
+        patch = json.dumps({"data": {"config.yaml": text}})
+        self.kubectl("patch", "configmap", "--namespace=kube-system", "npu-device-plugin", f"--patch={patch}")
+
+    def metrics(self) -> str:
+        """The exporter's page, through its Service and the API server."""
+        place = "/api/v1/namespaces/kube-system/services/furiosa-npu-metrics-exporter:http-metrics/proxy/metrics"
+        return self.kubectl("get", "--raw", place, check=False)
+
+
+def _with_own_image(line: str) -> str:
+    key, colon, _ = line.partition(":")
+    match key.strip():
+        case "image" | "- image":
+            return f"{key}{colon} {images.NFD}"
+        case "imagePullPolicy":
+            return f"{key}{colon} IfNotPresent"
+    return line
+
+
+__all__ = ["ADDRESS", "Node", "NodeError"]

@@ -1,0 +1,62 @@
+"""Pods for tests: which of their containers ask for cards, and what they are doing."""
+
+from dataclasses import dataclass
+from typing import Any
+
+RESOURCE = "beta.furiosa.ai/npu"
+_WAIT = "trap 'exit 0' TERM; echo units=$NPU_DEVNAME; until [ -e /go ]; do sleep 0.2; done"
+"""Until a test says that it may end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of a pod.
+
+    Attributes:
+        npus: how many units it asks for.
+        seconds: how long it runs; until :meth:`cluster.node.Node.finish` if None.
+    """
+
+    npus: int = 0
+    seconds: float | None = None
+
+
+def manifest(
+    name: str,
+    main: Container,
+    *,
+    init: Container | None = None,
+    sidecar: Container | None = None,
+    resource: str = RESOURCE,
+) -> dict[str, Any]:
+    """A pod with these containers, which are called ``init``, ``sidecar`` and ``main``."""
+    before = []
+    if sidecar is not None:
+        before.append({**_container("sidecar", sidecar, resource), "restartPolicy": "Always"})
+    if init is not None:
+        before.append(_container("init", init, resource))
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"made-by": "test"}},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 2,
+            "automountServiceAccountToken": False,
+            "tolerations": [{"operator": "Exists"}],
+            "initContainers": before,
+            "containers": [_container("main", main, resource)],
+        },
+    }
+
+
+def _container(name: str, container: Container, resource: str) -> dict[str, Any]:
+    wait = _WAIT if container.seconds is None else f"trap 'exit 0' TERM; sleep {container.seconds:g} & wait"
+    limits = {resource: str(container.npus)} if container.npus else {}
+    return {
+        "name": name,
+        "image": "ubuntu:focal",
+        "imagePullPolicy": "Never",
+        "command": ["sh", "-c", wait],
+        "resources": {"limits": limits, "requests": {"cpu": "1m", **limits}},
+    }
