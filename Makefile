@@ -11,7 +11,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah test-images release-check manifests e2e explore test test-slow test-oracle test-prometheus test-schemas test-faults soak test-soak mutation bench bench-compare scale cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah test-images cluster test-cluster cluster-life release-check manifests e2e explore test test-slow test-oracle test-prometheus test-schemas test-faults soak test-soak mutation bench bench-compare scale cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -80,6 +80,24 @@ test-images: setup ## those images in containers, each doing its job (root)
 	scripts/images-setup
 	$(MAKE) --no-print-directory images-buildah
 	NPU_IMAGES=required $(BIN)/python -m pytest -m images tests/deployments $(ARGS)
+
+cluster: setup ## a real one-node Kubernetes on a simulated host, until Ctrl-C (Go, root, Debian; docs/cluster.md)
+	scripts/cluster-setup
+	scripts/images-setup
+	$(MAKE) --no-print-directory images-buildah
+	@PYTHONPATH=tests $(BIN)/python -m cluster $(ARGS)
+
+test-cluster: setup ## the services on a real Kubernetes (KUBERNETES=1.34|1.36|1.37 CONTAINERD=1.6|2; docs/cluster.md)
+	scripts/cluster-setup
+	scripts/images-setup
+	$(MAKE) --no-print-directory images-buildah
+	NPU_CLUSTER=required $(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
+
+cluster-life: setup ## a random life of that node for SECONDS=420, by SEED=0: is a core ever held twice?
+	scripts/cluster-setup
+	scripts/images-setup
+	$(MAKE) --no-print-directory images-buildah
+	@PYTHONPATH=tests $(BIN)/python -m cluster.life --seconds $(or $(SECONDS),420) --seed $(or $(SEED),0) $(ARGS)
 
 release-check: ## whether SERVICE can be released: version, tag (TAG=), bake file, manifests and changelog agree
 	@$(PYTHON) scripts/release_check.py $(SERVICE) $(if $(TAG),--tag $(TAG)) $(ARGS)

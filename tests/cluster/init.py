@@ -55,7 +55,8 @@ def main() -> None:
     _bind_host(folder / "host")
     _pretend_settings(folder / "settings")
     _network()
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     while True:
         signal.sigwait({signal.SIGCHLD})
         with contextlib.suppress(ChildProcessError):

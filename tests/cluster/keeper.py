@@ -1,9 +1,9 @@
 """The process that owns a node: boots it, halts it, and leaves nothing behind when whoever asked for it is gone.
 
 ``python -m cluster.keeper`` makes a folder and a control group, prints the folder, and takes orders on standard input,
-one a line: ``boot`` answers with the process id of the node's first process, ``halt`` ends all processes of the node. At
-the end of standard input, which comes when the process at the other end of the pipe ends in whatever way, it halts the
-node and removes control group and folder.
+one a line: ``boot`` answers with the process id of the node's first process, ``halt`` ends all processes of the node.
+At the end of standard input, which comes when the process at the other end of the pipe ends in whatever way, it halts
+the node and removes control group and folder.
 
 A node is a PID namespace, so that the end of its first process is the end of them all, and with them of the mount and
 network namespaces, their mounts, links and iptables rules. If the keeper itself is killed, the first process is killed
@@ -41,13 +41,13 @@ def main() -> int:
         make_groups(folder.name)
         node = _Machine(folder)
         try:
-            print(folder, flush=True)
+            _say(folder)
             for line in sys.stdin:
                 if line.strip() == "boot":
-                    print(node.boot(), flush=True)
+                    _say(node.boot())
                 elif line.strip() == "halt":
                     node.halt()
-                    print("halted", flush=True)
+                    _say("halted")
         finally:
             node.halt()
             remove_groups(folder.name)
@@ -94,6 +94,11 @@ class _Machine:
         self._process.wait()
         self._process = None
         remove_groups(self._folder.name, keep_root=True)
+
+
+def _say(word: object) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
 
 
 def children(pid: int) -> list[int]:

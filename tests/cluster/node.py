@@ -14,7 +14,7 @@ from typing import Any, Self
 from cluster import held, images, settings, trust
 from cluster.cards import Card, Cards
 from cluster.held import Held
-from cluster.init import ADDRESS, BOUND
+from cluster.init import BOUND
 from cluster.pods import RESOURCE, Container, manifest
 from cluster.programs import ROOT, Programs, found, program
 from cluster.running import Running, inside
@@ -51,7 +51,7 @@ class Node:
         rngds: int = 0,
         programs: Programs | None = None,
         tell: Callable[[str], None] = lambda _: None,
-        **kubelet: Any,
+        **kubelet: object,
     ) -> None:
         """A node that is not up yet.
 
@@ -75,6 +75,11 @@ class Node:
         self._running: dict[str, Running] = {}
         self._cards: Cards | None = None
         self._begun = time.monotonic()
+
+    @property
+    def first(self) -> int:
+        """The process id of the node's first process; 0 while the node is not up."""
+        return self._first
 
     # -- up and down ----------------------------------------------------------------------------------------------
 
@@ -232,6 +237,14 @@ class Node:
         self._start("containerd")
         self._await("containerd", lambda: self.run("ctr", "version", check=False).returncode == 0)
 
+    def revive_programs(self) -> None:
+        """Start whatever does not run."""
+        if not self._running["api-server"].alive:
+            self.start_api_server()
+        for each in self._running.values():
+            if not each.alive:
+                each.start(self._first)
+
     @property
     def kubelet_lives(self) -> bool:
         """Whether the kubelet's process is there."""
@@ -277,9 +290,9 @@ class Node:
         """
         return self.run("kubectl", *arguments, stdin=stdin, check=check).stdout
 
-    def json(self, *arguments: str) -> Any:
+    def json(self, *arguments: str) -> dict[str, Any]:
         """What kubectl says with ``--output=json``."""
-        return json.loads(self.kubectl(*arguments, "--output=json"))
+        return _object(self.kubectl(*arguments, "--output=json"))
 
     def apply(self, *paths: Path) -> None:
         """Apply manifests as they are."""
@@ -291,10 +304,10 @@ class Node:
 
     # -- what is there --------------------------------------------------------------------------------------------
 
-    def node(self) -> Any:
+    def node(self) -> dict[str, Any]:
         """The Node object; one with nothing in it before the kubelet has made it."""
         text = self.kubectl("get", "node", settings.NODE, "--output=json", check=False)
-        return json.loads(text) if text else {"spec": {}, "status": {}, "metadata": {}}
+        return _object(text) if text else {"spec": {}, "status": {}, "metadata": {}}
 
     def condition(self, kind: str) -> str | None:
         """The status of one of the node's conditions."""
@@ -308,6 +321,10 @@ class Node:
     def allocatable(self, resource: str = RESOURCE) -> int:
         """How many units pods could have, held ones included."""
         return int(self.node()["status"].get("allocatable", {}).get(resource, 0))
+
+    def capacity(self, resource: str = RESOURCE) -> int:
+        """How many units the plugin lists, unhealthy ones included."""
+        return int(self.node()["status"].get("capacity", {}).get(resource, 0))
 
     def pods(self, namespace: str = "default") -> dict[str, Any]:
         """The pods of a namespace, by name."""
@@ -335,9 +352,9 @@ class Node:
         """What a running container was told to use; empty if it does not run."""
         return next((each.units for each in self.held() if (each.pod, each.container) == (pod, container)), "")
 
-    def checkpoint(self) -> Any:
+    def checkpoint(self) -> dict[str, Any]:
         """The kubelet's checkpoint of devices, as the file is."""
-        return json.loads((self.folder / "kubelet" / _CHECKPOINT).read_text(encoding="utf-8"))
+        return _object((self.folder / "kubelet" / _CHECKPOINT).read_text(encoding="utf-8"))
 
     # -- pods -----------------------------------------------------------------------------------------------------
 
@@ -353,8 +370,8 @@ class Node:
             sidecar: units of its sidecar; none such if None.
             wait: until its first container runs that is no sidecar.
         """
-        parts = {part: Container(count) for part, count in (("init", init), ("sidecar", sidecar)) if count is not None}
-        self.apply_text(json.dumps(manifest(name, Container(main), **parts)))
+        before, beside = (None if count is None else Container(count) for count in (init, sidecar))
+        self.apply_text(json.dumps(manifest(name, Container(main), init=before, sidecar=beside)))
         if wait:
             self.await_running(name, "main" if init is None else "init")
         return name
@@ -425,7 +442,7 @@ class Node:
         self.kubectl("rollout", "restart", "--namespace=kube-system", f"daemonset/{DAEMONS[0]}")
         self.await_daemon(DAEMONS[0])
 
-    def configure(self, **changes: Any) -> None:
+    def configure(self, **changes: object) -> None:
         """Write the device plugin's ConfigMap; what is not named is as in the manifest."""
         text = json.dumps({"defaultPe": "Fusion", "interval": 10, "disabledDevices": [], **changes})
         patch = json.dumps({"data": {"config.yaml": text}})
@@ -437,6 +454,12 @@ class Node:
         return self.kubectl("get", "--raw", place, check=False)
 
 
+def _object(text: str) -> dict[str, Any]:
+    """A JSON object."""
+    read: dict[str, Any] = json.loads(text)
+    return read
+
+
 def _with_own_image(line: str) -> str:
     key, colon, _ = line.partition(":")
     match key.strip():
@@ -445,6 +468,3 @@ def _with_own_image(line: str) -> str:
         case "imagePullPolicy":
             return f"{key}{colon} IfNotPresent"
     return line
-
-
-__all__ = ["ADDRESS", "Node", "NodeError"]

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from cluster.images import PAUSE
 from cluster.init import ADDRESS
@@ -90,7 +89,7 @@ def write_containerd(folder: Path, major: int) -> None:
     (folder / "containerd/config.toml").write_text(text, encoding="utf-8")
 
 
-def write_kubelet(folder: Path, group: str, **others: Any) -> None:
+def write_kubelet(folder: Path, group: str, **others: object) -> None:
     """Write ``kubelet.yaml``; ``others`` are settings of the kubelet by their own names."""
     settings = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -110,6 +109,8 @@ def write_kubelet(folder: Path, group: str, **others: Any) -> None:
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
         "clusterDNS": ["10.96.0.10"],
+        # Only how long tests wait: 10 s is usual.
+        "nodeStatusUpdateFrequency": "2s",
         # What changes in a ConfigMap is in its containers after a second or two, not after a minute or two.
         "syncFrequency": "2s",
         "configMapAndSecretChangeDetectionStrategy": "Watch",

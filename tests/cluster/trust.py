@@ -1,4 +1,4 @@
-"""Who a node trusts: a certificate authority, the API server's certificate, a token and a kubeconfig for each client."""
+"""Who a node trusts: an authority, the API server's certificate, a token and a kubeconfig for each client."""
 
 import json
 import subprocess

@@ -1,0 +1,56 @@
+"""One real node for all tests: brought up with the first, and clean again after each.
+
+Without what a node needs the tests are skipped, and say why; with `NPU_CLUSTER=required` they fail.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from cluster.node import Node
+from cluster.programs import missing
+from cluster.waiting import until
+
+SWITCH = "NPU_CLUSTER"
+WARBOYS = 4
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cluster") is None:
+        return
+    # Bringing up a node for those who only ran `make test` would cost them a minute that they did not ask for.
+    reason = missing() if "cluster" in item.config.option.markexpr else "only make test-cluster brings up a real node"
+    if reason is None:
+        return
+    if os.environ.get(SWITCH) == "required":
+        pytest.fail(f"{SWITCH}=required, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def whole_node() -> Iterator[Node]:
+    """A node with Node Feature Discovery and the three services."""
+    with Node(warboys=WARBOYS, tell=lambda line: print(line, flush=True)) as node:  # noqa: T201  # shown by -s
+        node.install()
+        yield node
+
+
+@pytest.fixture
+def node(whole_node: Node) -> Iterator[Node]:
+    """The node, with nothing on it but the services. After the test it is so again, and its kubelet is well."""
+    yield whole_node
+    panics, lives = whole_node.panics(), whole_node.kubelet_lives
+    clean(whole_node)
+    assert (panics, lives) == (0, True), f"kubelet: {panics} panics\n{whole_node.log_end('kubelet')}"
+
+
+def clean(node: Node) -> None:
+    """Take away what a test may have left."""
+    node.revive_programs()
+    for card in node.cards().all():
+        card.restore()
+    node.configure()
+    node.kubectl("delete", "pods", "--all", "--namespace=default")
+    until(lambda: not node.held(), "no container holds a card")
+    until(lambda: (node.allocatable(), node.capacity()) == (WARBOYS, WARBOYS), "the node offers all cards, whole")
