@@ -53,4 +53,4 @@ def clean(node: Node) -> None:
     node.configure()
     node.kubectl("delete", "pods", "--all", "--namespace=default")
     until(lambda: not node.held(), "no container holds a card")
-    until(lambda: (node.allocatable(), node.capacity()) == (WARBOYS, WARBOYS), "the node offers all cards, whole")
+    node.await_units(WARBOYS, WARBOYS, "after everything was repaired")

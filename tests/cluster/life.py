@@ -2,7 +2,7 @@
 
 The truth is the environment of the processes in containers. Every half second no core may be in two containers that
 run, the kubelet has to live, and its log to hold no panic. At the end, after everything was repaired and every pod is
-gone, the node has to offer every card. A seed gives the same acts again; what the node makes of them depends on its pace.
+gone, the node has to offer every card. A seed gives the same acts again; what comes of them depends on the pace.
 """
 
 import argparse

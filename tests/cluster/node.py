@@ -75,6 +75,7 @@ class Node:
         self._running: dict[str, Running] = {}
         self._cards: Cards | None = None
         self._begun = time.monotonic()
+        self._kubelet_log_begins = 0
 
     @property
     def first(self) -> int:
@@ -153,7 +154,7 @@ class Node:
                 self._start(name)
             runtime.result()
         self._told("containerd ready, images imported")
-        self._start("kubelet")
+        self.start_kubelet()
         self._await("kubelet", lambda: self.condition("Ready") == "True")
         self._await("kubelet", lambda: "not-ready" not in str(self.node()["spec"].get("taints")))
         self._told("node Ready")
@@ -214,13 +215,31 @@ class Node:
         self._running["kubelet"].stop(number)
 
     def start_kubelet(self) -> None:
-        """Start the kubelet; it may take a second until it serves."""
+        """Start the kubelet; see :meth:`await_kubelet`."""
+        self._kubelet_log_begins = self._running["kubelet"].log.stat().st_size
         self._start("kubelet")
 
     def restart_kubelet(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End the kubelet and start it again."""
         self.stop_kubelet(number)
         self.start_kubelet()
+
+    def await_kubelet(self) -> None:
+        """Wait until the kubelet has a list of the plugin, and the node's status is of after that."""
+
+        def has_list() -> bool:
+            with self._running["kubelet"].log.open("rb") as log:
+                log.seek(self._kubelet_log_begins)
+                return b"Processed device updates" in log.read()
+
+        def reported() -> str:
+            conditions = self.node()["status"].get("conditions", [])
+            return next((str(each["lastHeartbeatTime"]) for each in conditions if each["type"] == "Ready"), "")
+
+        until(lambda: has_list() or not self.kubelet_lives, "the kubelet has the plugin's list")
+        # Times of the API are in seconds, and sorted as texts.
+        begun = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))
+        until(lambda: reported() > begun, f"the kubelet reports the node's status after {begun}")
 
     def stop_api_server(self) -> None:
         """Take the API server away."""
@@ -326,6 +345,14 @@ class Node:
         """How many units the plugin lists, unhealthy ones included."""
         return int(self.node()["status"].get("capacity", {}).get(resource, 0))
 
+    def await_units(self, allocatable: int, capacity: int, what: str = "") -> None:
+        """Wait until the node has so many units for pods, held ones included, of so many that the plugin lists."""
+        until(
+            lambda: (self.allocatable(), self.capacity()) == (allocatable, capacity),
+            f"{allocatable} allocatable units of {capacity} {what}",
+            instead=lambda: (self.allocatable(), self.capacity()),
+        )
+
     def pods(self, namespace: str = "default") -> dict[str, Any]:
         """The pods of a namespace, by name."""
         items = self.json("get", "pods", f"--namespace={namespace}")["items"]
@@ -378,7 +405,11 @@ class Node:
 
     def await_running(self, pod: str, container: str = "main") -> None:
         """Wait until a container runs."""
-        until(lambda: "running" in self._state(pod, container), f"{pod}'s {container} runs")
+        until(
+            lambda: "running" in self._state(pod, container),
+            f"{pod}'s {container} runs",
+            instead=lambda: self._state(pod, container),
+        )
 
     def _state(self, pod: str, container: str) -> str:
         text = self.kubectl("get", "pod", pod, "--output=json", check=False)

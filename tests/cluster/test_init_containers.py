@@ -21,6 +21,7 @@ def _restart_plugin(node: Node) -> None:
 
 def _restart_kubelet(node: Node) -> None:
     node.restart_kubelet()
+    node.await_kubelet()
 
 
 def _restart_kubelet_without_api_server(node: Node) -> None:
@@ -31,6 +32,7 @@ def _restart_kubelet_without_api_server(node: Node) -> None:
         time.sleep(1)
         assert node.kubelet_lives
     node.start_api_server()
+    node.await_kubelet()
 
 
 def _nothing(node: Node) -> None:
@@ -43,10 +45,9 @@ def test_no_core_of_a_card_that_an_init_container_holds_is_offered(node: Node, e
     cards = {card for card, _ in node.held()[0].cores}
     node.configure(defaultPe="Single")
     # The two free cards are cut into single cores, the held ones are not: 2 * 2 single cores and 2 whole cards.
-    until(lambda: (node.allocatable(), node.capacity()) == (4, 6), "the free cards are cut, and no other")
+    node.await_units(6, 6, "with the free cards cut, and no other")
     event(node)
-    until(lambda: node.condition("Ready") == "True", "the node is Ready")
-    until(lambda: (node.allocatable(), node.capacity()) == (4, 6), "still so")
+    node.await_units(6, 6, "still")
     node.run_pod("other", 4)
     assert overlaps(node.held()) == []
     assert {card for each in node.held() if each.pod == "other" for card, _ in each.cores}.isdisjoint(cards)
@@ -55,4 +56,4 @@ def test_no_core_of_a_card_that_an_init_container_holds_is_offered(node: Node, e
     node.finish("prepares", "init")
     node.await_running("prepares")
     node.delete("prepares", "third")
-    until(lambda: (node.allocatable(), node.capacity()) == (8, 8), "all cards are cut after the pod ended")
+    node.await_units(8, 8, "after the pod ended")

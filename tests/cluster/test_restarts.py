@@ -29,6 +29,7 @@ def _is_well(node: Node, units: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_pod_keeps_its_card_over_a_restart_of_the_kubelet(node: Node, units: str, number: signal.Signals) -> None:
     node.restart_kubelet(number)
+    node.await_kubelet()
     _is_well(node, units)
 
 

@@ -9,14 +9,27 @@ PATIENCE = 120.0
 _Value = TypeVar("_Value")
 
 
-def until(look: Callable[[], _Value], what: str, seconds: float = PATIENCE) -> _Value:
+def until(
+    look: Callable[[], _Value],
+    what: str,
+    seconds: float = PATIENCE,
+    *,
+    instead: Callable[[], object] | None = None,
+) -> _Value:
     """The first answer that is true.
+
+    Args:
+        look: asked every fifth of a second.
+        what: is waited for, for the message.
+        seconds: how long at most.
+        instead: asked for the message what is there instead; the last answer if None.
 
     Raises:
         AssertionError: if none is in time; says what was waited for, and the last answer.
     """
     deadline = time.monotonic() + seconds
     while not (seen := look()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}; last seen: {seen!r}"
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}; instead: {instead() if instead else seen!r}")
         time.sleep(0.2)
     return seen
