@@ -141,7 +141,17 @@ def test_troubleshooting_names_events_as_they_are_logged() -> None:
 
 _VARIABLE = re.compile(r"\bNPU_[A-Z][A-Z_]+\b")
 OF_CONTAINERS = {"NPU_DEVNAME", "NPU_NPUNAME", "NPU_PENAME"}
-OF_OURSELVES = {"NPU_ORACLE", "NPU_PROMETHEUS", "NPU_CI", "NPU_IMAGES", "NPU_MANIFESTS", "NPU_E2E", "NPU_PE"}
+OF_OURSELVES = {
+    "NPU_ORACLE",
+    "NPU_PROMETHEUS",
+    "NPU_CI",
+    "NPU_IMAGES",
+    "NPU_MANIFESTS",
+    "NPU_E2E",
+    "NPU_PE",
+    "NPU_CLUSTER",
+    "NPU_CLUSTER_HOME",
+}
 
 
 def test_every_variable_that_documents_name_is_read_by_a_program() -> None:

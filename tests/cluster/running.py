@@ -31,6 +31,7 @@ class Running:
         """Not started yet."""
         self.name = name
         self.log = log
+        log.touch()
         self._command = list(command)
         self._environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
