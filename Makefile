@@ -90,7 +90,7 @@ cluster: setup ## a real one-node Kubernetes on a simulated host, until Ctrl-C (
 test-cluster: setup ## the services on a real Kubernetes (KUBERNETES=1.34|1.36|1.37 CONTAINERD=1.6|2; docs/cluster.md)
 	scripts/cluster-setup
 	scripts/images-setup
-	$(MAKE) --no-print-directory images-buildah
+	$(if $(IMAGES_BUILT),,$(MAKE) --no-print-directory images-buildah)
 	NPU_CLUSTER=required $(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
 
 cluster-life: setup ## a random life of that node for SECONDS=420, by SEED=0: is a core ever held twice?

@@ -36,8 +36,10 @@ def main() -> int:
     sweep()
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=HOME))
     folder.chmod(0o755)
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock.new").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # Only now: nobody finds it without its holder.
+        (folder / "lock.new").rename(folder / "lock")
         make_groups(folder.name)
         node = _Machine(folder)
         try:

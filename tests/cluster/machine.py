@@ -1,7 +1,7 @@
 """What the machine around a node looks like: all that a node must not leave or change there."""
 
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from cluster.keeper import HOME, PREFIX, hierarchies
@@ -58,6 +58,14 @@ class Machine:
     files: tuple[str, ...]
     groups: tuple[str, ...]
     folders: tuple[str, ...]
+
+    def changes(self, before: "Machine") -> list[str]:
+        """What is other than it was: each line with ``+`` or ``-``."""
+        was, now = (
+            {f"{field.name}: {each}" for field in fields(one) for each in getattr(one, field.name)}
+            for one in (before, self)
+        )
+        return sorted([f"+ {each}" for each in now - was] + [f"- {each}" for each in was - now])
 
 
 def look() -> Machine:

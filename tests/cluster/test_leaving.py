@@ -75,7 +75,7 @@ def test_a_second_node_leaves_nothing_however_its_test_run_ends(
     until(lambda: naming(folder) == [], "no process waits for one of them")
     if how is _and_its_keeper_are_killed:
         sweep()
-    until(lambda: look() == before, f"the machine is as before: {before}", 30)
+    until(lambda: not look().changes(before), "the machine is as before", 30, instead=lambda: look().changes(before))
     assert node.condition("Ready") == "True"
 
 
