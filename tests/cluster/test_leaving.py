@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster import settings
 from cluster.keeper import sweep
 from cluster.machine import look, naming, processes_in
 from cluster.node import DAEMONS, MANIFESTS, Node
@@ -66,7 +67,7 @@ def test_a_second_node_leaves_nothing_however_its_test_run_ends(
         folder, first, keeper = process.stdout.readline().split()
         assert folder != str(node.folder)
         namespace = str(Path(f"/proc/{first}/ns/pid").readlink())
-        assert len(processes_in(namespace)) > 10
+        assert len(processes_in(namespace)) >= len(settings.commands(node.folder))
         how(process, int(keeper))
     finally:
         process.kill()
@@ -92,10 +93,10 @@ def test_uninstalling_as_the_documentation_says_leaves_nothing_on_the_node(node:
         kinds = "all,configmap,serviceaccount"
         until(lambda: not node.json("get", kinds, "--namespace=kube-system", "-l", selector)["items"], "no object")
         until(lambda: node.allocatable() == 0, "no unit is allocatable")
-        until(
-            lambda: not [name for name in node.labels() if name.startswith(RESOURCE.partition("/")[0])],
-            "no label of a card",
-        )
+        # What nfd-worker publishes. nfd-master 0.18 was seen to stop following after the API server had been away.
+        feature = ("get", "nodefeature", settings.NODE, "--namespace=node-feature-discovery")
+        domain = RESOURCE.partition("/")[0]
+        until(lambda: not [name for name in node.json(*feature)["spec"]["labels"] if domain in name], "no label")
         features = node.folder / "kubernetes/node-feature-discovery/features.d"
         assert list(features.iterdir()) == []
         plugins = {path.name for path in (node.folder / "kubelet/device-plugins").iterdir()}
