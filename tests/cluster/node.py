@@ -465,8 +465,16 @@ class Node:
         until(
             lambda: self.json("get", "daemonset", "--namespace=kube-system", name)["status"].get("numberReady"),
             f"{name} is ready",
+            instead=self.overview,
         )
         self.kubectl("rollout", "status", "--namespace=kube-system", f"daemonset/{name}", f"--timeout={PATIENCE:g}s")
+
+    def overview(self) -> str:
+        """Every pod, whether the node has the label that the manifests select, and the last events, for messages."""
+        pods = self.kubectl("get", "pods", "--all-namespaces", check=False)
+        events = self.kubectl("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp", check=False)
+        end = "\n".join(events.splitlines()[-15:])
+        return f"{SELECTOR}={self.labels().get(SELECTOR)}\n{pods}\n{end}"
 
     def restart_plugin(self) -> None:
         """Let the device plugin's pod be made anew, and wait until it is ready."""

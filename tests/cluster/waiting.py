@@ -30,6 +30,6 @@ def until(
     deadline = time.monotonic() + seconds
     while not (seen := look()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what}; instead: {instead() if instead else seen!r}")
+            raise AssertionError(f"not within {seconds:g} s: {what}; instead: {instead() if instead else seen}")
         time.sleep(0.2)
     return seen
