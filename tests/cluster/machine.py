@@ -4,7 +4,7 @@ import subprocess
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from cluster.keeper import HOME, PREFIX, hierarchies
+from cluster.keeper import hierarchies
 from cluster.programs import program
 
 _SETTINGS = (
@@ -47,8 +47,6 @@ class Machine:
         rules: of iptables, without their counters.
         settings: of the kernel, by their path below /proc/sys.
         files: names in directories that a node has its own of.
-        groups: control groups of nodes.
-        folders: of nodes.
     """
 
     mounts: tuple[str, ...]
@@ -56,8 +54,6 @@ class Machine:
     rules: tuple[str, ...]
     settings: tuple[str, ...]
     files: tuple[str, ...]
-    groups: tuple[str, ...]
-    folders: tuple[str, ...]
 
     def changes(self, before: "Machine") -> list[str]:
         """What is other than it was: each line with ``+`` or ``-``."""
@@ -78,9 +74,12 @@ def look() -> Machine:
         rules=tuple(line for line in rules.splitlines() if line.startswith("-")),
         settings=tuple(f"{name}={_text(Path('/proc/sys', name))}" for name in _SETTINGS),
         files=tuple(sorted(str(path) for name in _DIRECTORIES for path in _entries(Path(name)))),
-        groups=tuple(sorted(str(path) for root in hierarchies() for path in root.glob(f"{PREFIX}*"))),
-        folders=tuple(sorted(str(path) for path in HOME.glob(f"{PREFIX}*"))),
     )
+
+
+def left_of(folder: Path) -> list[Path]:
+    """The folder of a node and its control groups, as far as they are there. Other nodes may come and go beside it."""
+    return [path for path in (folder, *(root / folder.name for root in hierarchies())) if path.exists()]
 
 
 def processes_in(namespace: str) -> list[int]:

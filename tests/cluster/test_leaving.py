@@ -11,7 +11,7 @@ import pytest
 
 from cluster import settings
 from cluster.keeper import sweep
-from cluster.machine import look, naming, processes_in
+from cluster.machine import left_of, look, naming, processes_in
 from cluster.node import DAEMONS, MANIFESTS, Node
 from cluster.pods import RESOURCE
 from cluster.programs import ROOT
@@ -76,6 +76,7 @@ def test_a_second_node_leaves_nothing_however_its_test_run_ends(
     until(lambda: naming(folder) == [], "no process waits for one of them")
     if how is _and_its_keeper_are_killed:
         sweep()
+    until(lambda: not left_of(Path(folder)), "folder and groups are gone", 30, instead=lambda: left_of(Path(folder)))
     until(lambda: not look().changes(before), "the machine is as before", 30, instead=lambda: look().changes(before))
     assert node.condition("Ready") == "True"
 
