@@ -116,8 +116,8 @@ def join(
         for place in meaning.places:
             by_own_id = place.card[0] is own and claim.device_id == str(UnitId(place.card[1], place.cores))
             (units if by_own_id else others).setdefault(place.card, set()).add(place.cores)
-    # The kubelet knows a renumbered card by the number that the card had. What is told of another card that the number
-    # belongs to now is left as it was told.
+    # The kubelet knows a renumbered card by the number that the card had. If another card has that number now, the
+    # claim may mean either card, so both count as held.
     told = {card: frozenset(units.get(card, ())) | frozenset(others.get(card, ())) for card in {*units, *others}}
     for before, now in moved:
         if before in told:
@@ -237,8 +237,8 @@ class Sources:
         """NPUs that the checkpoint names and the listing does not: of an init container, or of a pod that ended."""
         listed = {(claim.resource, claim.device_id) for claim in self.listed or ()}
         recorded = {(claim.resource, claim.device_id) for claim in self.recorded} - listed
-        ours = frozenset(resources.values())
-        return frozenset(name for name in recorded if name[0] in ours or is_of_domain(name[0]))
+        own = frozenset(resources.values())
+        return frozenset(name for name in recorded if name[0] in own or is_of_domain(name[0]))
 
     def joined(self, cards: Collection[KnownCard], resources: Mapping[Arch, str]) -> Allocations:
         """Everything that may be held; see :func:`join`."""

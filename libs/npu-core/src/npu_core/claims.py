@@ -133,18 +133,18 @@ def meaning_of(claim: Claim, cards: Collection[KnownCard], resources: Mapping[Ar
         cards: the cards of this host, lost ones included.
         resources: see :func:`families_of`.
     """
-    is_ours = is_of_domain(claim.resource) or claim.resource in resources.values()
+    is_npu = is_of_domain(claim.resource) or claim.resource in resources.values()
     families = families_of(claim.resource, resources) if claim.arch is None else (claim.arch,)
     text = claim.device_id
     if unit := _parsed(UnitId.parse, text):
-        return _meaning_of_unit(unit, families, is_ours=is_ours)
+        return _meaning_of_unit(unit, families, is_npu=is_npu)
     if match := _UUID.fullmatch(text):
-        return _meaning_of_uuid(match, cards, families, is_ours=is_ours)
+        return _meaning_of_uuid(match, cards, families, is_npu=is_npu)
     if pci := _parsed(PciAddress.parse, text):
         found = _places(cards, lambda card: card.device.pci == pci)
         doubtful = _places(cards, lambda card: card.device.pci is None and card.device.arch in families)
-        return _found_or_doubtful(found, doubtful, is_ours=is_ours)
-    return _meaning_of_other(text, cards, families) if is_ours else NOTHING
+        return _found_or_doubtful(found, doubtful, is_npu=is_npu)
+    return _meaning_of_other(text, cards, families) if is_npu else NOTHING
 
 
 def _meaning_of_other(text: str, cards: Collection[KnownCard], families: Collection[Arch]) -> Meaning:
@@ -157,7 +157,7 @@ def _meaning_of_other(text: str, cards: Collection[KnownCard], families: Collect
     return Meaning(_places(cards, lambda card: card.device.arch in families), is_known=False)
 
 
-def _meaning_of_unit(unit: UnitId, families: Iterable[Arch], *, is_ours: bool) -> Meaning:
+def _meaning_of_unit(unit: UnitId, families: Iterable[Arch], *, is_npu: bool) -> Meaning:
     # A resource that had another family's devices before has ids that its family cannot have.
     for candidates in (families, Arch):
         places = [
@@ -166,7 +166,7 @@ def _meaning_of_unit(unit: UnitId, families: Iterable[Arch], *, is_ours: bool) -
         if places:
             return Meaning(frozenset(places))
     # Cores that no family has: the number of the card is all that can be told.
-    return _whole_card(unit.index, families) if is_ours else NOTHING
+    return _whole_card(unit.index, families) if is_npu else NOTHING
 
 
 def _whole_card(index: int, families: Iterable[Arch]) -> Meaning:
@@ -178,17 +178,17 @@ def _identities(device: Device) -> tuple[str, ...]:
 
 
 def _meaning_of_uuid(
-    match: re.Match[str], cards: Collection[KnownCard], families: Collection[Arch], *, is_ours: bool
+    match: re.Match[str], cards: Collection[KnownCard], families: Collection[Arch], *, is_npu: bool
 ) -> Meaning:
     uuid, cores = match[1].casefold(), _parsed(CoreRange.parse, match[2]) if match[2] else None
     found = _places(cards, lambda card: (card.device.uuid or "").casefold() == uuid, cores)
     doubtful = _places(cards, lambda card: card.device.uuid is None and card.device.arch in families)
-    return _found_or_doubtful(found, doubtful, is_ours=is_ours)
+    return _found_or_doubtful(found, doubtful, is_npu=is_npu)
 
 
-def _found_or_doubtful(found: frozenset[Place], doubtful: frozenset[Place], *, is_ours: bool) -> Meaning:
+def _found_or_doubtful(found: frozenset[Place], doubtful: frozenset[Place], *, is_npu: bool) -> Meaning:
     """Cards that the id names; else, for an NPU resource, those that may be called so without saying it."""
-    if found or not is_ours:
+    if found or not is_npu:
         return Meaning(found)
     return Meaning(doubtful, is_known=not doubtful)
 

@@ -50,7 +50,7 @@ def is_another_card(known: Device, seen: Device) -> bool:
 
 
 def is_same_card(one: Device, other: Device) -> bool:
-    """Whether two entries, whatever their numbers, are known to be one card: something says so, nothing denies it."""
+    """Whether two entries are known to be one card: some identity is equal, and none differs. Numbers do not count."""
     if one.arch is not other.arch or is_another_card(one, other):
         return False
     return any(

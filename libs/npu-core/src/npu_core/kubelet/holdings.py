@@ -78,16 +78,12 @@ class PodListing:
 
 
 async def list_holdings(socket: str = DEFAULT_SOCKET, deadline: float = 5.0) -> tuple[Holding, ...]:
-    """Every device that a container on this node holds, of any resource.
+    """Every device that a container on this node holds, of any resource. Arguments and errors are :func:`list_pods`'s.
 
     Older kubelets list pods that have ended too, so one device may stand under two pods.
 
-    Args:
-        socket: path of the kubelet's PodResources socket.
-        deadline: seconds for the whole call.
-
     Raises:
-        PodResourcesError: if the kubelet is not there, does not answer in time, or does not offer the API.
+        PodResourcesError: as :func:`list_pods`.
     """
     answer = await _list(socket, deadline)
     return tuple(
