@@ -126,17 +126,15 @@ class DevicePlugin:
             await asyncio.sleep(min(PULSE, self.settings.interval))
 
     def _knows_holders(self) -> bool:
-        """Whether lists may be sent. The first one waits until the kubelet's checkpoint could be read, or too long."""
-        if self._has_waited or self._tracker.sources.is_recorded:
-            self._waiting_since, self._has_waited = None, True
-            return True
-        now = self._clock()
-        if self._waiting_since is None:
-            self._waiting_since = now
-            _log.warning("waiting for the kubelet checkpoint before offering units", at_most_seconds=START_PATIENCE)
-        if now - self._waiting_since < START_PATIENCE:
-            return False
-        _log.error("offering units without knowing what containers hold", reason=self._tracker.checkpoint_complaint)
+        """Whether lists may be sent. The first waits for the kubelet checkpoint, :data:`START_PATIENCE` at most."""
+        if not self._has_waited and not self._tracker.sources.is_recorded:
+            now = self._clock()
+            if self._waiting_since is None:
+                self._waiting_since = now
+                _log.warning("waiting for the kubelet checkpoint before offering units", at_most_seconds=START_PATIENCE)
+            if now - self._waiting_since < START_PATIENCE:
+                return False
+            _log.error("offering units without knowing what containers hold", reason=self._tracker.checkpoint_complaint)
         self._waiting_since, self._has_waited = None, True
         return True
 

@@ -44,7 +44,7 @@ class OfferedUnit:
 
 @dataclass(frozen=True, slots=True)
 class ListedUnit:
-    """All that the kubelet is told of a unit.
+    """Everything that a list message says of a unit.
 
     Attributes:
         id: the unit's id.
