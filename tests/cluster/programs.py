@@ -9,7 +9,7 @@ from pathlib import Path
 from deployments import containers
 
 ROOT = Path(__file__).resolve().parents[2]
-_DEBIAN = ("etcd", "runc", "iptables", "ip", "busybox", "openssl", "unshare", "nsenter", "mount")
+_DEBIAN = ("runc", "iptables", "ip", "busybox", "openssl", "unshare", "nsenter", "mount")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -24,6 +24,7 @@ class Programs:
     Attributes:
         kubernetes: the release, ``1.37``.
         kubernetes_folder: of kubelet, kube-apiserver and the others.
+        etcd_folder: of etcd.
         nfd_folder: of Node Feature Discovery's programs and manifests.
         containerd_folder: of containerd, its shim and ctr.
         containerd_major: ``1`` for Debian's, ``2`` for the one that is built.
@@ -31,6 +32,7 @@ class Programs:
 
     kubernetes: str
     kubernetes_folder: Path
+    etcd_folder: Path
     nfd_folder: Path
     containerd_folder: Path
     containerd_major: int
@@ -38,7 +40,7 @@ class Programs:
     @property
     def path(self) -> str:
         """What PATH is for the programs."""
-        return f"{self.containerd_folder}:{self.kubernetes_folder}:{_SYSTEM_PATH}"
+        return f"{self.containerd_folder}:{self.kubernetes_folder}:{self.etcd_folder}:{_SYSTEM_PATH}"
 
 
 def found() -> Programs:
@@ -56,6 +58,7 @@ def found() -> Programs:
     programs = Programs(
         release,
         _folder(f"kubernetes-{release}"),
+        _folder("etcd"),
         _folder("nfd"),
         _folder("containerd") if major > 1 else Path("/usr/bin"),
         major,

@@ -190,6 +190,4 @@ def _etcd_addresses() -> list[str]:
         f"--listen-peer-urls={peers}",
         f"--initial-advertise-peer-urls={peers}",
         f"--initial-cluster=node={peers}",
-        # Else an API server that was started again answers old questions after up to ten minutes, and controllers wait.
-        "--experimental-watch-progress-notify-interval=5s",
     ]
