@@ -105,8 +105,12 @@ release-check: ## whether SERVICE can be released: version, tag (TAG=), bake fil
 manifests: ## renew the overlays' copies of the manifests, and how they are rendered (needs kubectl)
 	scripts/manifests
 
-e2e: setup ## the manifests in a throw-away cluster with simulated cards (Docker, kind, kubectl; says if it was not run)
-	PYTHON=$(BIN)/python scripts/e2e
+e2e: setup ## the tests of test-cluster on a node that kind makes in Docker (KIND_IMAGE=; says if nothing was run)
+	@PYTHONPATH=tests $(BIN)/python -m cluster.kind
+	scripts/cluster-setup
+	scripts/images-setup
+	$(MAKE) --no-print-directory images-buildah
+	NPU_CLUSTER=required NPU_CLUSTER_NODE=kind $(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
 
 scale: setup ## what a cluster of 5000 nodes sees: measured, simulated, and compared with docs/scale.md; a minute
 	PYTHONPATH=tests $(BIN)/python -m scale $(ARGS)

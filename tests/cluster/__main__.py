@@ -5,7 +5,8 @@ import signal
 import sys
 import time
 
-from cluster.node import Node, NodeError
+from cluster.namespaces import NamespaceNode
+from cluster.node import NodeError
 from cluster.programs import ROOT, MissingError, Programs, found
 
 _ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
@@ -52,7 +53,7 @@ def main() -> int:
 
 def _stay(programs: Programs, options: argparse.Namespace) -> None:
     print(f"Kubernetes {programs.kubernetes}, containerd {programs.containerd_major}; the NPUs are SIMULATED")
-    with Node(warboys=options.warboy, rngds=options.rngd, programs=programs, tell=_tell) as node:
+    with NamespaceNode(warboys=options.warboy, rngds=options.rngd, programs=programs, tell=_tell) as node:
         if not options.bare:
             node.install()
         enter = _ENTER.format(path=node.programs.path, folder=node.folder, first=node.first)

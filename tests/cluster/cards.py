@@ -1,6 +1,7 @@
 """The simulated host of a node: its cards, which tests let die, vanish and come back."""
 
 import os
+import stat
 import threading
 from pathlib import Path
 
@@ -8,6 +9,16 @@ from npu_core.arch import Arch
 from npu_core.testing import FakeCard, FakeHost, Simulation, rngd, warboy
 
 _NUMA_NODES = 2
+_DEVICES = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "kmsg": (1, 11),
+    "tty": (5, 0),
+}
+_DEVICE_LINKS = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1"}
 
 
 class Card:
@@ -64,6 +75,7 @@ class Cards:
         ]
         self._host = FakeHost(root, *plans, real_nodes=True)
         write_processors(root / "sys/devices/system")
+        write_devices(root / "dev")
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -115,6 +127,17 @@ def write_processors(system: Path) -> None:
             (place / f"cpu{cpu}").symlink_to(f"../../cpu/cpu{cpu}")
     for name in ("online", "possible"):
         _write(system / "node" / name, f"0-{_NUMA_NODES - 1}")
+
+
+def write_devices(dev: Path) -> None:
+    """Make the device files that every host has, whatever its cards."""
+    for name, numbers in _DEVICES.items():
+        os.mknod(dev / name, 0o666 | stat.S_IFCHR, os.makedev(*numbers))
+        (dev / name).chmod(0o666)
+    for name in ("pts", "shm", "mqueue"):
+        (dev / name).mkdir()
+    for name, target in _DEVICE_LINKS.items():
+        (dev / name).symlink_to(target)
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from cluster.kind import KindNode, missing_for_kind
+from cluster.namespaces import NamespaceNode
 from cluster.node import Node
 from cluster.programs import missing
 from cluster.waiting import until
 
 SWITCH = "NPU_CLUSTER"
+BY_KIND = os.environ.get("NPU_CLUSTER_NODE") == "kind"
 WARBOYS = 4
 
 
@@ -20,7 +23,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("cluster") is None:
         return
     # Bringing up a node for those who only ran `make test` would cost them a minute that they did not ask for.
-    reason = missing() if "cluster" in item.config.option.markexpr else "only make test-cluster brings up a real node"
+    reason = _missing() if "cluster" in item.config.option.markexpr else "only make test-cluster brings up a real node"
     if reason is None:
         return
     if os.environ.get(SWITCH) == "required":
@@ -28,10 +31,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     pytest.skip(reason)
 
 
+def _missing() -> str | None:
+    return missing() or (missing_for_kind() if BY_KIND else None)
+
+
 @pytest.fixture(scope="session")
 def whole_node() -> Iterator[Node]:
     """A node with Node Feature Discovery and the three services."""
-    with Node(warboys=WARBOYS, tell=lambda line: print(line, flush=True)) as node:  # noqa: T201  # shown by -s
+    made = KindNode if BY_KIND else NamespaceNode
+    with made(warboys=WARBOYS, tell=lambda line: print(line, flush=True)) as node:  # noqa: T201  # shown by -s
         node.install()
         yield node
 

@@ -39,7 +39,8 @@ def held(group: str, logs: Path) -> list[Held]:
         group: the control group of the node.
         logs: the directory that the node has as /var/log/containers.
     """
-    names = {match["id"]: match for path in logs.iterdir() if (match := _LINK.fullmatch(path.name))}
+    links = logs.iterdir() if logs.is_dir() else ()
+    names = {match["id"]: match for path in links if (match := _LINK.fullmatch(path.name))}
     found = []
     for container, pids in _containers(group).items():
         units = next((text for pid in pids if (text := _environment(pid).get("NPU_DEVNAME"))), None)
@@ -68,7 +69,7 @@ def _containers(group: str) -> dict[str, list[int]]:
     """Process ids by container, in whichever hierarchy has the node's pods."""
     found: dict[str, list[int]] = {}
     for root in hierarchies():
-        for file in (root / group).glob("kubepods*/**/cgroup.procs"):
+        for file in (root / group).glob("**/*kubepods*/**/cgroup.procs"):
             if match := _ID.search(file.parent.name):
                 try:
                     pids = [int(line) for line in file.read_text(encoding="ascii").split()]

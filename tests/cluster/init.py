@@ -7,7 +7,6 @@ is bound over /sys/class, /sys/bus, /sys/devices and /dev, and whatever a node w
 import contextlib
 import os
 import signal
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -25,16 +24,6 @@ BOUND = {
 """Directories of the folder, and where the node has them."""
 _LAYERED = ("etc", "var/lib", "var/log")
 """Directories of the machine that get mount points of the node's; nothing is written into the machine's own."""
-_DEVICES = {
-    "null": (1, 3),
-    "zero": (1, 5),
-    "full": (1, 7),
-    "random": (1, 8),
-    "urandom": (1, 9),
-    "kmsg": (1, 11),
-    "tty": (5, 0),
-}
-_LINKS = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1"}
 _KERNEL = {
     "vm/overcommit_memory": "1",
     "vm/panic_on_oom": "0",
@@ -51,8 +40,8 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     folder = Path(sys.argv[1])
     _write_places(folder)
-    _device_files(folder / "host/dev")
-    _bind_host(folder / "host")
+    for command in host_mounts(str(folder / "host")):
+        _run(*command)
     _pretend_settings(folder / "settings")
     _network()
     sys.stdout.write("ready\n")
@@ -80,25 +69,15 @@ def _write_places(folder: Path) -> None:
     _run("mount", "--make-rshared", "/var/lib/kubelet")
 
 
-def _device_files(dev: Path) -> None:
-    for name, numbers in _DEVICES.items():
-        if not (dev / name).exists():
-            os.mknod(dev / name, 0o666 | stat.S_IFCHR, os.makedev(*numbers))
-            (dev / name).chmod(0o666)
-    for name in ("pts", "shm", "mqueue"):
-        (dev / name).mkdir(exist_ok=True)
-    for name, target in _LINKS.items():
-        if not (dev / name).is_symlink():
-            (dev / name).symlink_to(target)
-
-
-def _bind_host(host: Path) -> None:
-    for name in ("class", "bus", "devices"):
-        _run("mount", "--bind", str(host / "sys" / name), f"/sys/{name}")
-    _run("mount", "-t", "tmpfs", "none", "/sys/block")
-    _run("mount", "--bind", str(host / "dev"), "/dev")
-    _run("mount", "-t", "devpts", "-o", "newinstance,ptmxmode=0666,mode=620", "devpts", "/dev/pts")
-    _run("mount", "-t", "tmpfs", "shm", "/dev/shm")  # noqa: S108  # the node's own
+def host_mounts(host: str) -> list[list[str]]:
+    """The commands that put a simulated host over the node's own /sys/class, /sys/bus, /sys/devices and /dev."""
+    return [
+        *(["mount", "--bind", f"{host}/sys/{name}", f"/sys/{name}"] for name in ("class", "bus", "devices")),
+        ["mount", "-t", "tmpfs", "none", "/sys/block"],
+        ["mount", "--bind", f"{host}/dev", "/dev"],
+        ["mount", "-t", "devpts", "-o", "newinstance,ptmxmode=0666,mode=620", "devpts", "/dev/pts"],
+        ["mount", "-t", "tmpfs", "shm", "/dev/shm"],  # noqa: S108  # the node's own
+    ]
 
 
 def _pretend_settings(settings: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Self
 
 from cluster.acts import SLOTS, Act, Cut, Delete, Draw, RestartContainerd, RestartKubelet, RestartPlugin, Start, ToCard
 from cluster.held import overlaps
+from cluster.namespaces import NamespaceNode
 from cluster.node import DAEMONS, Node
 from cluster.pods import Container, manifest
 from cluster.programs import MissingError, found
@@ -183,7 +184,7 @@ def main() -> int:
         f"Kubernetes {programs.kubernetes}, containerd {programs.containerd_major}, {draw.policy}, seed {options.seed}"
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with Node(warboys=CARDS, programs=programs, tell=_say, topologyManagerPolicy=draw.policy) as node:
+    with NamespaceNode(warboys=CARDS, programs=programs, tell=_say, topologyManagerPolicy=draw.policy) as node:
         node.install()
         with Watch(node) as watch:
             problem = _live(node, watch, draw, options.seconds)
@@ -213,7 +214,7 @@ def _live(node: Node, watch: Watch, draw: Draw, seconds: float) -> str:
     return watch.problem()
 
 
-def _explain(node: Node) -> None:
+def _explain(node: NamespaceNode) -> None:
     """Print what is needed to understand it, and keep the logs."""
     kept = Path(tempfile.mkdtemp(prefix="cluster-life-"))
     shutil.copytree(node.folder / "logs", kept / "logs")

@@ -1,23 +1,19 @@
-"""A real Kubernetes node in namespaces of its own, on a simulated host."""
+"""What tests do to a real Kubernetes node, and see of it, whatever kind of node it is."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
-from cluster import held, images, settings, trust
+from cluster import held, images
 from cluster.cards import Card, Cards
 from cluster.held import Held
-from cluster.init import BOUND
 from cluster.pods import RESOURCE, Container, manifest
-from cluster.programs import ROOT, Programs, found, program
-from cluster.running import Running, inside
+from cluster.programs import ROOT, Programs
 from cluster.waiting import PATIENCE, until
 
 DEPLOYMENTS = ROOT / "deployments"
@@ -27,197 +23,109 @@ MANIFESTS = [
 DAEMONS = ("furiosa-device-plugin", "furiosa-npu-feature-discovery", "furiosa-npu-metrics-exporter")
 """What the manifests call their DaemonSets."""
 SELECTOR = "feature.node.kubernetes.io/pci-1ed2.present"
-_CHECKPOINT = "device-plugins/kubelet_internal_checkpoint"
-_CONTROL = ("api-server", "scheduler", "controller-manager", "proxy")
+_CHECKPOINT = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"
 
 
 class NodeError(Exception):
     """The node did not come up; says which part, and the end of its log."""
 
 
-class Node:
-    """One node, from etcd to the kubelet. Used as ``with Node(warboys=4) as node:``.
+class Node(ABC):
+    """One node with its cluster. Used as ``with open_node() as node:``.
 
     Attributes:
-        folder: everything that the node writes.
+        name: of the Node object.
         programs: what it is made of.
         tell: gets a line for each step of the way.
     """
 
-    def __init__(
-        self,
-        *,
-        warboys: int = 4,
-        rngds: int = 0,
-        programs: Programs | None = None,
-        tell: Callable[[str], None] = lambda _: None,
-        **kubelet: object,
-    ) -> None:
-        """A node that is not up yet.
+    name: str
 
-        Args:
-            warboys: Warboy cards of the host.
-            rngds: RNGD cards of the host.
-            programs: those that the environment chooses, if None.
-            tell: gets a line for each step of the way.
-            kubelet: settings of the kubelet by their own names, ``topologyManagerPolicy="best-effort"``.
-
-        Raises:
-            MissingError: if something that a node needs is not there.
-        """
-        self.programs = programs or found()
+    def __init__(self, programs: Programs, tell: Callable[[str], None]) -> None:
+        """A node that is not up yet."""
+        self.programs = programs
         self.tell = tell
-        self.folder = Path("/")
-        self._counts = (warboys, rngds)
-        self._kubelet = {"topologyManagerPolicy": "best-effort", **kubelet}
-        self._keeper: subprocess.Popen[str] | None = None
-        self._first = 0
-        self._running: dict[str, Running] = {}
-        self._cards: Cards | None = None
         self._begun = time.monotonic()
         self._kubelet_log_begins = 0
-
-    @property
-    def first(self) -> int:
-        """The process id of the node's first process; 0 while the node is not up."""
-        return self._first
-
-    # -- up and down ----------------------------------------------------------------------------------------------
-
-    def __enter__(self) -> Self:
-        self._keeper = subprocess.Popen(
-            [sys.executable, "-m", "cluster.keeper"],
-            env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
-            cwd="/",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            self._prepare()
-            self.boot()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Take everything down, and leave nothing."""
-        if self._cards is not None:
-            self._cards.end()
-        if self._keeper is not None and self._keeper.stdin is not None and self._keeper.stdout is not None:
-            self._keeper.stdin.close()
-            self._keeper.wait()
-            self._keeper.stdout.close()
-            for each in self._running.values():
-                each.stop(signal.SIGKILL)
-            self._keeper = None
-
-    def _prepare(self) -> None:
-        assert self._keeper is not None
-        assert self._keeper.stdout is not None
-        self.folder = Path(self._keeper.stdout.readline().strip())
-        if not self.folder.name:
-            raise NodeError("the keeper of the node did not start")
-        for name in ("logs", "trust", "manifests", "etcd", "home", "kubelet-certificates", *BOUND):
-            (self.folder / name).mkdir(mode=0o700 if name == "etcd" else 0o755)
-        self._cards = Cards(self.folder / "host", *self._counts)
-        self._cards.start()
-        trust.write(self.folder / "trust", settings.NAMES)
-        settings.write_containerd(self.folder, self.programs.containerd_major)
-        settings.write_kubelet(self.folder, self.folder.name, **self._kubelet)
-        self._running = {
-            name: Running(name, command, self._environment(), self.folder / f"logs/{name}.log")
-            for name, command in settings.commands(self.folder).items()
-        }
-
-    def boot(self) -> None:
-        """Bring the node up: its namespaces, and every program. The node is Ready after it.
-
-        Raises:
-            NodeError: if it is not in time.
-        """
-        self._begun = time.monotonic()
-        self._first = int(self._order("boot"))
-        if not self._first:
-            raise NodeError(f"no namespaces:\n{self.log_end('init')}")
-        with ThreadPoolExecutor() as pool:
-            runtime = pool.submit(self._start_runtime)
-            self._start("etcd")
-            self.start_api_server()
-            self._told("API server ready")
-            for name in _CONTROL[1:]:
-                self._start(name)
-            runtime.result()
-        self._told("containerd ready, images imported")
-        self.start_kubelet()
-        self._await("kubelet", lambda: self.condition("Ready") == "True")
-        self._await("kubelet", lambda: "not-ready" not in str(self.node()["spec"].get("taints")))
-        self._told("node Ready")
-
-    def halt(self) -> None:
-        """Let all of the node's processes end at once, as if the power went."""
-        self._order("halt")
-        for each in self._running.values():
-            each.stop(signal.SIGKILL)
-
-    def reboot(self) -> None:
-        """Halt the node and boot it: the disk stays, /run is empty."""
-        self.halt()
-        self.boot()
-
-    def _start_runtime(self) -> None:
-        self._start("containerd")
-        ctr = ["ctr", "--namespace", "k8s.io"]
-        self._await("containerd", lambda: self.run(*ctr, "version", check=False).returncode == 0)
-        there = self.run(*ctr, "images", "list", "--quiet").stdout.split()
-        if images.PAUSE not in there:
-            for archive in images.archives(self.programs):
-                self.run(*ctr, "images", "import", str(archive))
-
-    def _order(self, word: str) -> str:
-        assert self._keeper is not None
-        assert self._keeper.stdin is not None
-        assert self._keeper.stdout is not None
-        self._keeper.stdin.write(f"{word}\n")
-        self._keeper.stdin.flush()
-        return self._keeper.stdout.readline().strip()
-
-    def _start(self, name: str) -> None:
-        self._running[name].start(self._first)
-
-    def _await(self, name: str, look: Callable[[], bool]) -> None:
-        """Wait for something that a program does, unless it ends."""
-        deadline = time.monotonic() + PATIENCE
-        while not look():
-            if not self._running[name].alive or time.monotonic() > deadline:
-                raise NodeError(f"{name} does not do its work:\n{self.log_end(name)}")
-            time.sleep(0.1)
 
     def _told(self, what: str) -> None:
         self.tell(f"{time.monotonic() - self._begun:5.1f} s  {what}")
 
-    def _environment(self) -> dict[str, str]:
-        return {
-            "PATH": self.programs.path,
-            "HOME": str(self.folder / "home"),
-            "KUBECONFIG": str(self.folder / "trust/admin.kubeconfig"),
-        }
+    # -- what each kind of node does in its own way -----------------------------------------------------------------
 
-    # -- its programs ---------------------------------------------------------------------------------------------
+    @abstractmethod
+    def __enter__(self) -> Self:
+        """Bring the node up; it is Ready after this."""
 
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Take everything down, and leave nothing."""
+
+    @abstractmethod
+    def reboot(self) -> None:
+        """End all processes of the node at once, and bring it up again: the disk stays, /run is empty."""
+
+    @property
+    @abstractmethod
+    def first(self) -> int:
+        """The process id of the node's first process, as seen from outside; 0 while the node is not up."""
+
+    @property
+    @abstractmethod
+    def group(self) -> str:
+        """The control group of the node, below the machine's root group."""
+
+    @abstractmethod
     def stop_kubelet(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End the kubelet; its pods run on."""
-        self._running["kubelet"].stop(number)
 
+    @abstractmethod
     def start_kubelet(self) -> None:
         """Start the kubelet; see :meth:`await_kubelet`."""
-        self._kubelet_log_begins = self._running["kubelet"].log.stat().st_size
-        self._start("kubelet")
+
+    @abstractmethod
+    def stop_api_server(self) -> None:
+        """Take the API server away."""
+
+    @abstractmethod
+    def start_api_server(self) -> None:
+        """Start the API server; it is ready after this."""
+
+    @abstractmethod
+    def restart_containerd(self) -> None:
+        """End containerd and start it again; containers run on."""
+
+    @abstractmethod
+    def revive_programs(self) -> None:
+        """Start whatever does not run."""
+
+    @property
+    @abstractmethod
+    def kubelet_lives(self) -> bool:
+        """Whether the kubelet's process is there."""
+
+    @abstractmethod
+    def log(self, name: str) -> str:
+        """Everything that a program of the node said, ``kubelet`` for one; empty if there is no such log."""
+
+    @abstractmethod
+    def cards(self) -> Cards:
+        """The cards of the host."""
+
+    @abstractmethod
+    def run(
+        self, *command: str, stdin: str = "", check: bool = True, seconds: float = PATIENCE
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command in the node, ``kubectl`` as the cluster's administrator.
+
+        Raises:
+            AssertionError: if it fails and ``check`` is set; says what it said.
+        """
+
+    # -- its programs ---------------------------------------------------------------------------------------------
 
     def restart_kubelet(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End the kubelet and start it again."""
@@ -228,9 +136,7 @@ class Node:
         """Wait until the kubelet has a list of the plugin, and the node's status is of after that."""
 
         def has_list() -> bool:
-            with self._running["kubelet"].log.open("rb") as log:
-                log.seek(self._kubelet_log_begins)
-                return b"Processed device updates" in log.read()
+            return "Processed device updates" in self.log("kubelet")[self._kubelet_log_begins :]
 
         def reported() -> str:
             conditions = self.node()["status"].get("conditions", [])
@@ -241,65 +147,15 @@ class Node:
         begun = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))
         until(lambda: reported() > begun, f"the kubelet reports the node's status after {begun}")
 
-    def stop_api_server(self) -> None:
-        """Take the API server away."""
-        self._running["api-server"].stop()
-
-    def start_api_server(self) -> None:
-        """Start the API server; it is ready after this."""
-        self._start("api-server")
-        self._await("api-server", lambda: self.kubectl("get", "--raw", "/readyz", check=False) == "ok")
-
-    def restart_containerd(self) -> None:
-        """End containerd and start it again; containers run on."""
-        self._running["containerd"].stop()
-        self._start("containerd")
-        self._await("containerd", lambda: self.run("ctr", "version", check=False).returncode == 0)
-
-    def revive_programs(self) -> None:
-        """Start whatever does not run."""
-        if not self._running["api-server"].alive:
-            self.start_api_server()
-        for each in self._running.values():
-            if not each.alive:
-                each.start(self._first)
-
-    @property
-    def kubelet_lives(self) -> bool:
-        """Whether the kubelet's process is there."""
-        return self._running["kubelet"].alive
-
     def panics(self) -> int:
         """How often the kubelet's log says ``panic:``."""
-        return self._running["kubelet"].log.read_text(encoding="utf-8", errors="replace").count("panic:")
+        return self.log("kubelet").count("panic:")
 
     def log_end(self, name: str, lines: int = 30) -> str:
         """The last lines of a program's log."""
-        path = self.folder / f"logs/{name}.log"
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
+        return "\n".join(self.log(name).splitlines()[-lines:])
 
     # -- commands -------------------------------------------------------------------------------------------------
-
-    def run(
-        self, *command: str, stdin: str = "", check: bool = True, seconds: float = PATIENCE
-    ) -> "subprocess.CompletedProcess[str]":
-        """Run a command in the node's namespaces.
-
-        Raises:
-            AssertionError: if it fails and ``check`` is set; says what it said.
-        """
-        done = subprocess.run(
-            [*inside(self._first), program("env"), *command],
-            env=self._environment(),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-        assert not check or done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stderr}{done.stdout}"
-        return done
 
     def kubectl(self, *arguments: str, stdin: str = "", check: bool = True) -> str:
         """What kubectl says, as the cluster's administrator.
@@ -325,7 +181,7 @@ class Node:
 
     def node(self) -> dict[str, Any]:
         """The Node object; one with nothing in it before the kubelet has made it."""
-        text = self.kubectl("get", "node", settings.NODE, "--output=json", check=False)
+        text = self.kubectl("get", "node", self.name, "--output=json", check=False)
         return _object(text) if text else {"spec": {}, "status": {}, "metadata": {}}
 
     def condition(self, kind: str) -> str | None:
@@ -366,14 +222,13 @@ class Node:
         """A Warboy card of the host."""
         return self.cards().card(index)
 
-    def cards(self) -> Cards:
-        """The cards of the host."""
-        assert self._cards is not None
-        return self._cards
+    def path(self, inside: str) -> Path:
+        """A file of the node, as it is found from outside."""
+        return Path(f"/proc/{self.first}/root{inside}")
 
     def held(self) -> list[Held]:
         """The containers that run and hold cores, by the environment of their processes."""
-        return held.held(self.folder.name, self.folder / "containers")
+        return held.held(self.group, self.path("/var/log/containers"))
 
     def units_of(self, pod: str, container: str = "main") -> str:
         """What a running container was told to use; empty if it does not run."""
@@ -381,7 +236,7 @@ class Node:
 
     def checkpoint(self) -> dict[str, Any]:
         """The kubelet's checkpoint of devices, as the file is."""
-        return _object((self.folder / "kubelet" / _CHECKPOINT).read_text(encoding="utf-8"))
+        return _object(self.path(_CHECKPOINT).read_text(encoding="utf-8"))
 
     # -- pods -----------------------------------------------------------------------------------------------------
 
@@ -441,7 +296,7 @@ class Node:
         if nfd:
             self.install_nfd()
         else:
-            self.kubectl("label", "node", settings.NODE, f"{SELECTOR}=true", "--overwrite")
+            self.kubectl("label", "node", self.name, f"{SELECTOR}=true", "--overwrite")
         self.apply(*MANIFESTS)
         for name in DAEMONS:
             self.await_daemon(name)
