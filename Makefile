@@ -96,7 +96,7 @@ test-cluster: setup ## the services on a real Kubernetes (KUBERNETES=1.34|1.36|1
 cluster-life: setup ## a random life of that node for SECONDS=420, by SEED=0: is a core ever held twice?
 	scripts/cluster-setup
 	scripts/images-setup
-	$(MAKE) --no-print-directory images-buildah
+	$(if $(IMAGES_BUILT),,$(MAKE) --no-print-directory images-buildah)
 	@PYTHONPATH=tests $(BIN)/python -m cluster.life --seconds $(or $(SECONDS),420) --seed $(or $(SEED),0) $(ARGS)
 
 release-check: ## whether SERVICE can be released: version, tag (TAG=), bake file, manifests and changelog agree
