@@ -101,10 +101,9 @@ class LabelledNode:
             while not holds():  # noqa: ASYNC110  # files tell nobody that they change
                 await asyncio.sleep(_BETWEEN_LOOKS)
 
-    def written(self) -> tuple[int, int]:
-        """Differs for every feature file that was ever written, and for nothing else: not for one that was read."""
-        status = self.file.stat()
-        return status.st_ino, status.st_mtime_ns
+    def written(self) -> tuple[int, bytes]:
+        """Differs between a feature file and the next one; not for one that was read, or whose time was set."""
+        return self.file.stat().st_ino, self.file.read_bytes()
 
     def mode(self) -> int:
         """Of the feature file."""

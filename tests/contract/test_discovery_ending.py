@@ -212,6 +212,7 @@ async def test_what_a_killed_instance_left_behind_is_swept(node: LabelledNode) -
     await node.up()
     scratch = node.features_d / ".furiosa-npu-feature-discovery"
     await node.discovery.stop(signal.SIGKILL)
+    scratch.mkdir(exist_ok=True)
     (scratch / "furiosa-npu-feature-discovery-0123456789ab").write_text("half a fi")
     await node.start()
     await node.discovery.until_logged("already published", PATIENCE)

@@ -54,7 +54,10 @@ def test_everybody_may_read_it_whatever_the_umask(path: Path, mask: int) -> None
 
 
 def test_nothing_but_the_file_and_an_empty_hidden_directory_is_there(path: Path) -> None:
-    FeatureFileSink(str(path)).publish(ONE)
+    sink = FeatureFileSink(str(path))
+    sink.publish(ONE)
+    assert {each.name for each in path.parent.iterdir()} == {path.name}
+    sink.publish(TWO)
     assert {each.name for each in path.parent.iterdir()} == {path.name, SCRATCH_DIR}
     assert list((path.parent / SCRATCH_DIR).iterdir()) == []
 
@@ -91,6 +94,7 @@ def test_a_pipe_in_its_place_holds_nobody_up(path: Path) -> None:
 def test_what_a_killed_instance_left_behind_is_swept_by_the_first_publication(path: Path) -> None:
     FeatureFileSink(str(path)).publish(ONE)
     leftover = path.parent / SCRATCH_DIR / "furiosa-npu-feature-discovery-00"
+    leftover.parent.mkdir()
     leftover.write_text("half")
     assert FeatureFileSink(str(path)).publish(ONE) is Outcome.UNCHANGED
     assert not leftover.exists()
@@ -263,7 +267,7 @@ def test_a_scratch_file_that_cannot_be_made_is_a_failure_of_its_directory(
     sink, make = FeatureFileSink(str(path)), os.open
 
     def full(name: str, flags: int, mode: int = 0o777) -> int:
-        if flags & os.O_CREAT:
+        if flags & os.O_WRONLY:
             raise OSError(errno.ENOSPC, "No space left on device", name)
         return make(name, flags, mode)
 
@@ -288,7 +292,9 @@ def test_a_link_in_the_place_of_the_scratch_directory_leads_nobody_away(path: Pa
 @pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to(path.name), os.mkfifo])
 def test_what_is_no_directory_makes_way_for_the_scratch_directory(path: Path, make: Callable[[Path], object]) -> None:
     make(path.parent / SCRATCH_DIR)
-    assert FeatureFileSink(str(path)).publish(ONE) is Outcome.CREATED
+    sink = FeatureFileSink(str(path))
+    sink.publish(ONE)
+    assert sink.publish(TWO) is Outcome.UPDATED
     assert stat.S_ISDIR((path.parent / SCRATCH_DIR).lstat().st_mode)
 
 

@@ -4,11 +4,19 @@ nfd-worker reads the directory whenever it likes, and what it cannot read counts
 the node. So a new file gets its content, its mode and its way to the disk in a sub-directory, which no version of NFD
 looks into and which is on the same mount, and takes the old one's place by a rename. Workers before v0.15 read dot
 files too, so a temporary file beside the target would not do.
+
+Workers since v0.19 watch the directory. They read it at the first event, and are deaf for a second afterwards. So the
+file has to be finished at the first event: where there is no file yet, the sub-directory is not made first, but a file
+without a name gets its name when it is whole. And somebody else's event may have made the worker deaf. So the file's
+time is set again after 1, 2, 4, ... 64 seconds: a worker that is deaf for some time hears of the file before twice that
+time is over. After a minute workers look by themselves.
 """
 
 import errno
+import math
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -28,6 +36,9 @@ MODE = 0o644
 """nfd-worker may run as anybody."""
 _SCRATCH_MODE = 0o755
 _CLOCK_SLACK = timedelta(seconds=1)
+_FIRST_REMINDER = 1.0
+"""Seconds after which a reader is reminded of the file for the first time; each time after that takes twice as long."""
+_LAST_REMINDER = 64.0
 _REASONS = {
     errno.ENOENT: FailureReason.NO_DIRECTORY,
     errno.ENOTDIR: FailureReason.NO_DIRECTORY,
@@ -56,7 +67,13 @@ class FeatureFileSink:
 
     name = "feature-file"
 
-    def __init__(self, path: str, expiry: timedelta | None = None, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        path: str,
+        expiry: timedelta | None = None,
+        now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """A sink for the file at ``path``, whose directory has to be there.
 
         Args:
@@ -64,13 +81,16 @@ class FeatureFileSink:
             expiry: after how long without this service the labels are to be taken for gone; the time in the file is
                 moved when half of it is over. None for never.
             now: the wall clock.
+            clock: seconds that do not go back.
         """
         self.path = path
         self._directory, self._file_name = os.path.split(path)
         self._scratch_dir = f"{self._directory}/{SCRATCH_DIR}"
         self._expiry = expiry
         self._now = now
+        self._clock = clock
         self._swept = False
+        self._remind_later()
 
     def publish(self, labels: Labels) -> Outcome:
         """See :class:`~npu_feature_discovery.sinks.Sink`."""
@@ -80,9 +100,12 @@ class FeatureFileSink:
                 self._swept = True
             found = self._content()
             if found is not None and self._says(found, labels):
+                if self.doubts():
+                    self._remind()
                 return Outcome.UNCHANGED
             existed = _is_there(self.path)
             self._write(render(labels, None if self._expiry is None else self._now() + self._expiry))
+            self._remind_later()
         return Outcome.UPDATED if existed else Outcome.CREATED
 
     def remove(self) -> Outcome:
@@ -114,8 +137,20 @@ class FeatureFileSink:
         """See :class:`~npu_feature_discovery.sinks.Sink`. There is nothing to forget."""
 
     def doubts(self) -> bool:
-        """See :class:`~npu_feature_discovery.sinks.Sink`. Each publication looks, and those are often enough."""
-        return False
+        """See :class:`~npu_feature_discovery.sinks.Sink`. A reader may have been deaf when the file was written."""
+        return self._clock() >= self._reminder_due
+
+    def _remind_later(self) -> None:
+        self._reminder_gap = _FIRST_REMINDER
+        self._reminder_due = self._clock() + self._reminder_gap
+
+    def _remind(self) -> None:
+        # Made now, so that a later change of the file is a single event in the directory.
+        self._make_scratch_dir()
+        os.utime(self.path)
+        self._reminder_gap *= 2
+        is_last = self._reminder_gap > _LAST_REMINDER
+        self._reminder_due = math.inf if is_last else self._clock() + self._reminder_gap
 
     def close(self) -> None:
         """See :class:`~npu_feature_discovery.sinks.Sink`. A write takes no time worth ending."""
@@ -147,6 +182,8 @@ class FeatureFileSink:
         return self._expiry / 2 < text.expires - self._now() <= self._expiry + _CLOCK_SLACK
 
     def _write(self, content: bytes) -> None:
+        if not _is_there(self.path) and self._create(content):
+            return
         try:
             self._write_once(content)
         except OSError as error:
@@ -155,9 +192,33 @@ class FeatureFileSink:
             self._remove_scratch_dir()
             self._write_once(content)
 
-    def _write_once(self, content: bytes) -> None:
+    def _create(self, content: bytes) -> bool:
+        """Let the file appear in a directory where there is none, whole; whether that was possible."""
+        try:
+            descriptor = os.open(self._directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, MODE)
+        except OSError:
+            return False  # some file systems have no files without a name; the usual way works, or says why not
+        try:
+            if stat.S_IMODE(os.fstat(descriptor).st_mode) != MODE:
+                os.fchmod(descriptor, MODE)
+            _write_all(descriptor, content)
+            # Naming the directory of the source makes Python follow the link that /proc has.
+            os.link(f"/proc/self/fd/{descriptor}", self.path, src_dir_fd=descriptor)
+            # Only now, because writing is an event too, at which a worker reads the directory. If the power fails
+            # before this, the file may be empty; the next start then writes the file anew.
+            os.fsync(descriptor)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _make_scratch_dir(self) -> None:
         if not self._has_scratch_dir():
             os.mkdir(self._scratch_dir, _SCRATCH_MODE)
+
+    def _write_once(self, content: bytes) -> None:
+        self._make_scratch_dir()
         # Two instances may write at once, as while one takes over from another: each into a file of its own.
         scratch = f"{self._scratch_dir}/{self._file_name}-{os.urandom(6).hex()}"
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
