@@ -201,6 +201,12 @@ class NamespaceNode(Node):
     def start_api_server(self) -> None:
         self._start("api-server")
         self._await("api-server", lambda: self.kubectl("get", "--raw", "/readyz", check=False) == "ok")
+        # In a cluster these end by themselves, because they cannot renew their lease, and are started again. Without
+        # that, the DaemonSet controller may wait for minutes until it sees what it wrote before.
+        for name in ("scheduler", "controller-manager"):
+            if self._running[name].alive:
+                self._running[name].stop()
+                self._start(name)
 
     def restart_containerd(self) -> None:
         self._running["containerd"].stop()
