@@ -1,4 +1,8 @@
-"""Who a node trusts: an authority, the API server's certificate, a token and a kubeconfig for each client."""
+"""Who a node trusts: an authority, the API server's certificate, a token and a kubeconfig for each client.
+
+The authority has no keyUsage, and the API server's certificate no authority key identifier: several distributions of
+Kubernetes ship such certificates. kubectl and the other clients in Go accept them, and so has every client of a node.
+"""
 
 import json
 import subprocess
@@ -25,9 +29,9 @@ def write(folder: Path, names: list[str]) -> None:
         names: of the API server, as ``IP:10.96.0.1`` or ``DNS:kubernetes``.
     """
     ca = ["req", "-x509", *_EC, "-keyout", "ca.key", "-out", "ca.crt", "-days", "30", "-subj", "/CN=test-ca"]
-    _openssl(folder, *ca, "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature")
+    _openssl(folder, *ca)
     _openssl(folder, "req", *_EC, "-keyout", "api.key", "-out", "api.csr", "-subj", "/CN=kube-apiserver")
-    extensions = f"subjectAltName={','.join(names)}\nauthorityKeyIdentifier=keyid\n"
+    extensions = f"subjectAltName={','.join(names)}\nauthorityKeyIdentifier=none\n"
     (folder / "extensions").write_text(extensions, encoding="utf-8")
     sign = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30", "-extfile", "extensions"]
     _openssl(folder, "x509", "-req", "-in", "api.csr", "-out", "api.crt", *sign)

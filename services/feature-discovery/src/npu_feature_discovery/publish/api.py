@@ -7,7 +7,7 @@ from typing import Any
 
 from npu_feature_discovery import __version__
 from npu_feature_discovery.publish.answer import Answer, Call
-from npu_feature_discovery.publish.credentials import configuration
+from npu_feature_discovery.publish.credentials import configuration, tls_context
 from npu_feature_discovery.sinks import FailureReason, SinkError
 from npu_feature_discovery.sinks.child import ApiAccess
 
@@ -57,7 +57,10 @@ class Api:
 
         self._timeout = access.timeout
         self._deadline = time.monotonic() + access.timeout
-        self._client = ApiClient(configuration(access))
+        made = configuration(access)
+        self._client = ApiClient(made)
+        # The configuration has no word for it, and the transport would make a context by itself.
+        self._client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = tls_context(made)
         self._client.user_agent = f"{MANAGER}/{__version__}"
 
     def send(self, exchange: Exchange) -> Answer:

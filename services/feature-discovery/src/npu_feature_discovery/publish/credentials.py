@@ -1,5 +1,6 @@
 """How the client gets to know the API server and proves who we are."""
 
+import ssl
 from typing import Any
 
 from npu_feature_discovery.sinks import FailureReason, SinkError
@@ -25,6 +26,23 @@ def configuration(access: ApiAccess) -> Any:  # noqa: ANN401  # the client has n
         _load_kubeconfig(made, access.kubeconfig)
     _check_token(made, access)
     return made
+
+
+def tls_context(made: Any) -> ssl.SSLContext:  # noqa: ANN401
+    """How the certificate of the API server is checked, for a configuration as :func:`configuration` makes it.
+
+    Chain, name and dates are verified, as kubectl and the other clients in Go do. The check that Python adds since 3.13
+    is off: it refuses authorities without keyUsage and certificates without authority key identifier, which those
+    clients accept and many clusters have.
+    """
+    from urllib3.util.ssl_ import create_urllib3_context  # noqa: PLC0415
+
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if made.verify_ssl else ssl.CERT_NONE)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not (made.ssl_ca_cert or made.ca_cert_data):
+        # The transport does that only for a context that it makes by itself.
+        context.load_default_certs()
+    return context
 
 
 def _load_service_account(made: Any, directory: str) -> None:  # noqa: ANN401
