@@ -12,6 +12,7 @@ from deployments.manifests import GOLDEN, MANIFESTS, Deployed, deployed, the
 from deployments.monitoring import Json, documents
 from npu_core.errors import SettingsError
 from npu_device_plugin.injection import DeviceInjection
+from npu_feature_discovery.app import longest_end
 from npu_feature_discovery.settings import SinkKind
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.api_sink import ApiSink
@@ -132,6 +133,18 @@ def test_the_directories_that_a_service_uses_are_mounted_and_no_others(daemons: 
 @pytest.mark.parametrize("daemons", [each for each in deployed() if each.name != EXPORTER], ids=str)
 def test_whoever_decides_which_cards_can_be_used_sees_device_files_and_virtual_functions(daemons: Deployed) -> None:
     assert {"/host/dev", "/host/sys/bus"} <= daemons.mounts.keys()
+
+
+# -- the end --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("daemons", [each for each in deployed() if each.name == DISCOVERY], ids=str)
+def test_the_grace_period_is_longer_than_taking_the_labels_away_may_last(daemons: Deployed, tmp_path: Path) -> None:
+    (tmp_path / "namespace").write_text("kube-system", encoding="ascii")
+    options = daemons.options | {"service-account-dir": str(tmp_path)}
+    settings = discovery_settings.load(options, daemons.environment | {"NPU_CLEANUP_ON_EXIT": "true"})
+    assert settings.cleanup_on_exit
+    assert daemons.pod["terminationGracePeriodSeconds"] > longest_end(settings)
 
 
 # -- ports ----------------------------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ class Service:
         if self._settings.cleanup_on_exit:
             cleaner = _Worker(self._remove)
             cleaner.start()
-            if not cleaner.join(_CLEAN_UP_FILE if self._settings.writes_file else _CLEAN_UP_API):
+            if not cleaner.join(_clean_up_limit(self._settings)):
                 _log.error("cannot remove the labels", sink=self._sink.name, reason="no end within the time there is")
         return 0
 
@@ -166,6 +166,15 @@ class _Worker:
         finally:
             self.status = status
             signal.pthread_kill(self._waiting, _WORK_ENDED)
+
+
+def longest_end(settings: Settings) -> float:
+    """Seconds that the service may take to end after a signal: its pod's grace period has to be longer."""
+    return _FINISH + _CUT_OFF + (_clean_up_limit(settings) if settings.cleanup_on_exit else 0.0)
+
+
+def _clean_up_limit(settings: Settings) -> float:
+    return _CLEAN_UP_FILE if settings.writes_file else _CLEAN_UP_API
 
 
 def labels_for(settings: Settings, facts: Facts, before: Labels) -> Labels:
