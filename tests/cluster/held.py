@@ -42,7 +42,7 @@ def held(group: str, logs: Path) -> list[Held]:
     links = logs.iterdir() if logs.is_dir() else ()
     names = {match["id"]: match for path in links if (match := _LINK.fullmatch(path.name))}
     found = []
-    for container, pids in _containers(group).items():
+    for container, pids in containers(group).items():
         units = next((text for pid in pids if (text := _environment(pid).get("NPU_DEVNAME"))), None)
         if units is not None:
             name = names.get(container)
@@ -65,7 +65,7 @@ def cores_of(units: str) -> frozenset[tuple[int, int]]:
     )
 
 
-def _containers(group: str) -> dict[str, list[int]]:
+def containers(group: str) -> dict[str, list[int]]:
     """Process ids by container, in whichever hierarchy has the node's pods."""
     found: dict[str, list[int]] = {}
     for root in hierarchies():

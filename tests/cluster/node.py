@@ -22,6 +22,8 @@ MANIFESTS = [
 ]
 DAEMONS = ("furiosa-device-plugin", "furiosa-npu-feature-discovery", "furiosa-npu-metrics-exporter")
 """What the manifests call their DaemonSets."""
+NFD_INTERVAL = "2s"
+"""How often nfd-worker looks at the host: only how long tests wait, a minute is usual."""
 SELECTOR = "feature.node.kubernetes.io/pci-1ed2.present"
 _CHECKPOINT = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"
 
@@ -306,7 +308,7 @@ class Node(ABC):
     def install_nfd(self) -> None:
         """Apply Node Feature Discovery, built from its module, and the rule for the label."""
         rendered = self.kubectl("kustomize", str(self.programs.nfd_folder / "deployment/overlays/default"))
-        lines = [_with_own_image(line) for line in rendered.splitlines()]
+        lines = [_as_here(line) for line in rendered.splitlines()]
         self.apply_text("\n".join(lines))
         self.kubectl("wait", "--for=condition=Established", "crd", "--all", f"--timeout={PATIENCE:g}s")
         rule = DEPLOYMENTS / "nfd/node-feature-rule.yaml"
@@ -354,11 +356,16 @@ def _object(text: str) -> dict[str, Any]:
     return read
 
 
-def _with_own_image(line: str) -> str:
+def _as_here(line: str) -> str:
+    """A line of Node Feature Discovery's manifests, with the images of a node and an interval for tests."""
     key, colon, _ = line.partition(":")
     match key.strip():
         case "image" | "- image":
             return f"{key}{colon} {images.NFD}"
         case "imagePullPolicy":
             return f"{key}{colon} IfNotPresent"
+        case "#core":
+            return f"{key.replace('#', '')}{colon}"
+        case "#  sleepInterval":
+            return f"{key.replace('#', '')}{colon} {NFD_INTERVAL}"
     return line

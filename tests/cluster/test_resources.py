@@ -1,0 +1,25 @@
+"""What the services use of the node that they ran on for all of the tests before, beside what the manifests allow."""
+
+import pytest
+
+from cluster.node import DAEMONS, Node
+from cluster.services import services
+from cluster.usage import usage
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+REBOOT = "Unknown"
+"""What the kubelet knows of the end of containers that it does not find any more after a reboot."""
+
+
+def test_the_services_use_less_than_half_of_their_memory_and_never_ended_by_themselves(node: Node) -> None:
+    found = services(node)
+    assert sorted(each.daemon for each in found) == sorted(DAEMONS)
+    for each in found:
+        used = usage(node.folder.name, each.container)
+        print(each.daemon, used)  # noqa: T201  # shown by -s
+        assert 0 < used.memory < used.limit / 2, each.daemon
+        assert (used.throttled, used.killed) == (0, 0), each.daemon
+        assert used.processor > 0
+        assert each.ended.get("reason", REBOOT) == REBOOT, (each.daemon, each.ended)
+        assert each.restarts == 0 or each.ended, each.daemon
