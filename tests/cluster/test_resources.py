@@ -2,6 +2,7 @@
 
 import pytest
 
+from cluster.keeper import hierarchies
 from cluster.node import DAEMONS, Node
 from cluster.services import services
 from cluster.usage import usage
@@ -16,7 +17,7 @@ def test_the_services_use_less_than_half_of_their_memory_and_never_ended_by_them
     found = services(node)
     assert sorted(each.daemon for each in found) == sorted(DAEMONS)
     for each in found:
-        used = usage(node.folder.name, each.container)
+        used = usage(hierarchies(), node.group, each.container)
         print(each.daemon, used)  # noqa: T201  # shown by -s
         assert 0 < used.memory < used.limit / 2, each.daemon
         assert (used.throttled, used.killed) == (0, 0), each.daemon

@@ -1,9 +1,8 @@
 """What a container uses of the machine, by its control groups of either version."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from cluster.keeper import hierarchies
 
 _NANOSECONDS = 1e9
 _MICROSECONDS = 1e6
@@ -28,45 +27,42 @@ class Usage:
     killed: int
 
 
-def usage(group: str, container: str) -> Usage:
+def usage(roots: Sequence[Path], group: str, container: str) -> Usage:
     """What a container uses that runs.
 
     Args:
+        roots: where control groups are.
         group: the control group of the node.
         container: its id.
     """
-    if _files(group, container, "memory.current"):
+    places = [place for root in roots for place in (root / group).glob(f"kubepods*/**/*{container}*") if place.is_dir()]
+    if any((place / "memory.current").exists() for place in places):
         return Usage(
-            memory=_number(group, container, "memory.current")
-            - _field(group, container, "memory.stat", "inactive_file"),
-            limit=_number(group, container, "memory.max"),
-            processor=_field(group, container, "cpu.stat", "usage_usec") / _MICROSECONDS,
-            throttled=_field(group, container, "cpu.stat", "nr_throttled"),
-            killed=_field(group, container, "memory.events", "oom_kill"),
+            memory=_number(places, "memory.current") - _field(places, "memory.stat", "inactive_file"),
+            limit=_number(places, "memory.max"),
+            processor=_field(places, "cpu.stat", "usage_usec") / _MICROSECONDS,
+            throttled=_field(places, "cpu.stat", "nr_throttled"),
+            killed=_field(places, "memory.events", "oom_kill"),
         )
-    files = _field(group, container, "memory.stat", "total_inactive_file")
+    files = _field(places, "memory.stat", "total_inactive_file")
     return Usage(
-        memory=_number(group, container, "memory.usage_in_bytes") - files,
-        limit=_number(group, container, "memory.limit_in_bytes"),
-        processor=_number(group, container, "cpuacct.usage") / _NANOSECONDS,
-        throttled=_field(group, container, "cpu.stat", "nr_throttled"),
-        killed=_field(group, container, "memory.oom_control", "oom_kill"),
+        memory=_number(places, "memory.usage_in_bytes") - files,
+        limit=_number(places, "memory.limit_in_bytes"),
+        processor=_number(places, "cpuacct.usage") / _NANOSECONDS,
+        throttled=_field(places, "cpu.stat", "nr_throttled"),
+        killed=_field(places, "memory.oom_control", "oom_kill"),
     )
 
 
-def _files(group: str, container: str, name: str) -> list[Path]:
-    return [path for root in hierarchies() for path in (root / group).glob(f"kubepods*/**/*{container}*/{name}")]
+def _text(places: Sequence[Path], name: str) -> str:
+    """A file of the container's group, in whichever hierarchy has it."""
+    return next(place / name for place in places if (place / name).exists()).read_text(encoding="ascii")
 
 
-def _text(group: str, container: str, name: str) -> str:
-    # One controller may be found by several names of its hierarchy.
-    return _files(group, container, name)[0].read_text(encoding="ascii")
+def _number(places: Sequence[Path], name: str) -> int:
+    return int(_text(places, name))
 
 
-def _number(group: str, container: str, name: str) -> int:
-    return int(_text(group, container, name))
-
-
-def _field(group: str, container: str, name: str, key: str) -> int:
-    [number] = [int(line.split()[1]) for line in _text(group, container, name).splitlines() if line.split()[0] == key]
+def _field(places: Sequence[Path], name: str, key: str) -> int:
+    [number] = [int(line.split()[1]) for line in _text(places, name).splitlines() if line.split()[0] == key]
     return number
