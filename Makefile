@@ -88,7 +88,7 @@ cluster: setup ## a real one-node Kubernetes on a simulated host, until Ctrl-C (
 	@PYTHONPATH=tests $(BIN)/python -m cluster $(ARGS)
 
 test-cluster: setup ## the services on a real Kubernetes (KUBERNETES=1.34|1.36|1.37 CONTAINERD=1.6|2; docs/cluster.md)
-	scripts/cluster-setup
+	scripts/cluster-setup prometheus
 	scripts/images-setup
 	$(if $(IMAGES_BUILT),,$(MAKE) --no-print-directory images-buildah)
 	NPU_CLUSTER=required $(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)

@@ -5,6 +5,7 @@ Without what a node needs the tests are skipped, and say why; with `NPU_CLUSTER=
 
 import os
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -24,8 +25,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     # Bringing up a node for those who only ran `make test` would cost them a minute that they did not ask for.
     reason = _missing() if "cluster" in item.config.option.markexpr else "only make test-cluster brings up a real node"
-    if reason is None:
-        return
+    if reason is not None:
+        demand(reason)
+
+
+def demand(reason: str) -> NoReturn:
+    """Skip the test because something is missing, or let it fail where nothing may be."""
     if os.environ.get(SWITCH) == "required":
         pytest.fail(f"{SWITCH}=required, but {reason}", pytrace=False)
     pytest.skip(reason)

@@ -77,6 +77,18 @@ def missing() -> str | None:
     return None
 
 
+def prometheus() -> Path:
+    """The folder of prometheus.
+
+    Raises:
+        MissingError: if it is not built.
+    """
+    try:
+        return _folder("prometheus")
+    except MissingError as error:
+        raise MissingError(f"{error} prometheus") from error
+
+
 def program(name: str) -> str:
     """The path of a program of the system.
 
