@@ -107,7 +107,7 @@ manifests: ## renew the overlays' copies of the manifests, and how they are rend
 
 e2e: setup ## the tests of test-cluster on a node that kind makes in Docker (KIND_IMAGE=; says if nothing was run)
 	@PYTHONPATH=tests $(BIN)/python -m cluster.kind
-	scripts/cluster-setup
+	scripts/cluster-setup prometheus
 	scripts/images-setup
 	$(MAKE) --no-print-directory images-buildah
 	NPU_CLUSTER=required NPU_CLUSTER_NODE=kind $(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
