@@ -104,5 +104,5 @@ def _seconds_to_listen(node: Node, each: Service) -> float:
     """Seconds from the start of a service's container to its log's word that it listens, up to one too many."""
     begun = datetime.fromisoformat(each.status["state"]["running"]["startedAt"])
     lines = node.kubectl("logs", f"--namespace={NAMESPACE}", each.pod, "--timestamps").splitlines()
-    [time] = [line.split()[0] for line in lines if line.split(" ", 1)[1].split()[2:3] == ["listening"]]
-    return (datetime.fromisoformat(time) - begun).total_seconds()
+    [stamp] = [line.split()[0] for line in lines if line.split(" ", 1)[1].split()[2:3] == ["listening"]]
+    return (datetime.fromisoformat(stamp) - begun).total_seconds()
