@@ -5,39 +5,21 @@ Without what a node needs the tests are skipped, and say why; with `NPU_CLUSTER=
 
 import os
 from collections.abc import Iterator
-from typing import NoReturn
 
 import pytest
 
 from cluster.kind import KindNode, missing_for_kind
 from cluster.namespaces import NamespaceNode
 from cluster.node import Node
-from cluster.programs import missing
+from cluster.skipping import check
 from cluster.waiting import until
 
-SWITCH = "NPU_CLUSTER"
 BY_KIND = os.environ.get("NPU_CLUSTER_NODE") == "kind"
 WARBOYS = 4
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("cluster") is None:
-        return
-    # Bringing up a node for those who only ran `make test` would cost them a minute that they did not ask for.
-    reason = _missing() if "cluster" in item.config.option.markexpr else "only make test-cluster brings up a real node"
-    if reason is not None:
-        demand(reason)
-
-
-def demand(reason: str) -> NoReturn:
-    """Skip the test because something is missing, or let it fail where nothing may be."""
-    if os.environ.get(SWITCH) == "required":
-        pytest.fail(f"{SWITCH}=required, but {reason}", pytrace=False)
-    pytest.skip(reason)
-
-
-def _missing() -> str | None:
-    return missing() or (missing_for_kind() if BY_KIND else None)
+    check(item, missing_for_kind if BY_KIND else None)
 
 
 @pytest.fixture(scope="session")

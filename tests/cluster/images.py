@@ -19,23 +19,35 @@ UBUNTU = "docker.io/library/ubuntu:focal"
 """The image of pod-example; here it holds busybox alone."""
 
 
-def archives(programs: Programs) -> list[Path]:
-    """One archive for each image that the node needs.
+def of_pods() -> list[Path]:
+    """One archive for each image that pods of tests need."""
+    folder = _folder()
+    shell = {"/bin/busybox": Path(program("busybox")), "/bin/sh": Path(program("busybox"))}
+    return [
+        _made(folder / "pause.tar", PAUSE, shell, ["/bin/busybox", "sleep", "1000000000"], user=""),
+        _made(folder / "ubuntu.tar", UBUNTU, shell, ["/bin/sh"], user=""),
+    ]
+
+
+def of_services(programs: Programs) -> list[Path]:
+    """One archive for each image of the project and of Node Feature Discovery.
 
     Raises:
         MissingError: if the project's own images are not built.
     """
-    folder = storage() / "images"
-    folder.mkdir(parents=True, exist_ok=True)
-    shell = {"/bin/busybox": Path(program("busybox")), "/bin/sh": Path(program("busybox"))}
+    folder = _folder()
     nfd = {f"/usr/bin/{name}": programs.nfd_folder / name for name in ("nfd-worker", "nfd-master", "nfd-gc")}
     return [
         *(_of_service(folder, service) for service in NAMES),
-        _made(folder / "pause.tar", PAUSE, shell, ["/bin/busybox", "sleep", "1000000000"], user=""),
-        _made(folder / "ubuntu.tar", UBUNTU, shell, ["/bin/sh"], user=""),
         # Its manifests ask for a user that is not root, which takes a number.
         _made(folder / f"{programs.nfd_folder.name}.tar", NFD, nfd, ["/usr/bin/nfd-master"], user="65534:65534"),
     ]
+
+
+def _folder() -> Path:
+    folder = storage() / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def of_manifest(service: str) -> str:

@@ -84,7 +84,7 @@ class KindNode(Node):
             self._cards.start()
             self._create()
             self._begin()
-            for archive in images.archives(self.programs):
+            for archive in [*images.of_pods(), *images.of_services(self.programs)]:
                 self._outside("kind", "load", "image-archive", str(archive), "--name", _CLUSTER)
             self._told("images imported")
             until(lambda: self.condition("Ready") == "True", "the node is Ready")

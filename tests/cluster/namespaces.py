@@ -35,6 +35,7 @@ class NamespaceNode(Node):
         *,
         warboys: int = 4,
         rngds: int = 0,
+        services: bool = True,
         programs: Programs | None = None,
         tell: Callable[[str], None] = lambda _: None,
         **kubelet: object,
@@ -44,6 +45,7 @@ class NamespaceNode(Node):
         Args:
             warboys: Warboy cards of the host.
             rngds: RNGD cards of the host.
+            services: whether the project's images are there, so that :meth:`install` works.
             programs: those that the environment chooses, if None.
             tell: gets a line for each step of the way.
             kubelet: settings of the kubelet by their own names, ``topologyManagerPolicy="best-effort"``.
@@ -51,9 +53,10 @@ class NamespaceNode(Node):
         Raises:
             MissingError: if something that a node needs is not there.
         """
-        super().__init__(programs or found(), tell)
+        super().__init__(programs or found(services=services), tell)
         self.folder = Path("/")
         self._counts = (warboys, rngds)
+        self._services = services
         self._kubelet = {"topologyManagerPolicy": "best-effort", **kubelet}
         self._keeper: subprocess.Popen[str] | None = None
         self._first = 0
@@ -157,7 +160,7 @@ class NamespaceNode(Node):
         self._await("containerd", lambda: self.run(*ctr, "version", check=False).returncode == 0)
         there = self.run(*ctr, "images", "list", "--quiet").stdout.split()
         if images.PAUSE not in there:
-            for archive in images.archives(self.programs):
+            for archive in [*images.of_pods(), *(images.of_services(self.programs) if self._services else [])]:
                 self.run(*ctr, "images", "import", str(archive))
 
     def _order(self, word: str) -> str:
@@ -195,6 +198,16 @@ class NamespaceNode(Node):
         self._kubelet_log_begins = len(self.log("kubelet"))
         self._start("kubelet")
 
+    def set_kubelet(self, **changes: object) -> None:
+        """Change settings of the kubelet, by their own names; the next start is by them."""
+        self._kubelet.update(changes)
+        settings.write_kubelet(self.folder, self.folder.name, **self._kubelet)
+
+    @property
+    def api_server_lives(self) -> bool:
+        """Whether the API server's process is there."""
+        return self._running["api-server"].alive
+
     def stop_api_server(self) -> None:
         self._running["api-server"].stop()
 
@@ -214,7 +227,7 @@ class NamespaceNode(Node):
         self._await("containerd", lambda: self.run("ctr", "version", check=False).returncode == 0)
 
     def revive_programs(self) -> None:
-        if not self._running["api-server"].alive:
+        if not self.api_server_lives:
             self.start_api_server()
         for each in self._running.values():
             if not each.alive:

@@ -43,8 +43,11 @@ class Programs:
         return f"{self.containerd_folder}:{self.kubernetes_folder}:{self.etcd_folder}:{_SYSTEM_PATH}"
 
 
-def found() -> Programs:
+def found(*, services: bool = True) -> Programs:
     """The programs that the environment variables KUBERNETES and CONTAINERD choose.
+
+    Args:
+        services: whether the project's images have to be there too.
 
     Raises:
         MissingError: if they, the project's images or the rights to use them are not there.
@@ -63,15 +66,15 @@ def found() -> Programs:
         _folder("containerd") if major > 1 else Path("/usr/bin"),
         major,
     )
-    if (reason := containers.missing()) is not None:
+    if services and (reason := containers.missing()) is not None:
         raise MissingError(reason)
     return programs
 
 
-def missing() -> str | None:
-    """Why no node can be brought up here; None if one can."""
+def missing(*, services: bool = True) -> str | None:
+    """Why no node can be brought up here, with the project's services or without; None if one can."""
     try:
-        found()
+        found(services=services)
     except MissingError as error:
         return str(error)
     return None

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from cluster.conftest import demand
 from cluster.node import DAEMONS, Node
 from cluster.programs import MissingError
 from cluster.prometheus import BY_ANNOTATIONS, Prometheus
+from cluster.skipping import demand
 from cluster.waiting import until
 from deployments.monitoring import rules
 
