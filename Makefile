@@ -91,7 +91,7 @@ test-cluster: setup ## the services on a real Kubernetes (KUBERNETES=1.34|1.36|1
 	scripts/cluster-setup prometheus
 	scripts/images-setup
 	$(if $(IMAGES_BUILT),,$(MAKE) --no-print-directory images-buildah)
-	NPU_CLUSTER=required $(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
+	NPU_CLUSTER=required $(BIN)/python -m pytest -m cluster tests/kubelet_contract tests/cluster $(ARGS)
 
 cluster-life: setup ## a random life of that node for SECONDS=420, by SEED=0: is a core ever held twice?
 	scripts/cluster-setup

@@ -128,7 +128,7 @@ def test_troubleshooting_names_events_as_they_are_logged() -> None:
     others = {
         "no healthy devices present",
         "requested number of devices unavailable",
-        "cannot allocate unhealthy devices",
+        "previously allocated devices are no longer healthy",
         "hostPath type check failed",
         "kubectl describe",
         "kubectl describe pod",

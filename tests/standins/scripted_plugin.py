@@ -23,7 +23,7 @@ OTHER = "example.com/other"
 FOUR = ("npu0", "npu1", "npu2", "npu3")
 PREFERS = api.DevicePluginOptions(get_preferred_allocation_available=True)
 PRE_STARTS = api.DevicePluginOptions(pre_start_required=True)
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds after which something awaited counts as not happening."""
 
 StartKubelet = Callable[..., Awaitable[StandInKubelet]]

@@ -44,15 +44,6 @@ def _fill(directory: Path) -> None:
         stale.bind(str(directory / "stale.sock"))
 
 
-async def _refuses_connections(path: Path) -> bool:
-    try:
-        _, writer = await asyncio.open_unix_connection(str(path))
-    except ConnectionRefusedError:
-        return True
-    writer.close()
-    return False
-
-
 async def test_the_plugin_directory_is_made_for_root_and_its_group(plugin_dir: Path) -> None:
     directory = plugin_dir / "device-plugins"
     async with StandInKubelet(KubeletSettings(directory)):
@@ -98,23 +89,6 @@ async def test_between_the_wipe_and_the_listen_delay_there_is_no_socket(plugin_d
     wiped, started = kubelet.events
     assert started.at - wiped.at >= 0.1
     await kubelet.aclose()
-
-
-async def test_a_stopped_kubelet_takes_its_socket_with_it(start_kubelet: StartKubelet) -> None:
-    kubelet = await start_kubelet()
-
-    await kubelet.stop()
-
-    assert not kubelet.socket.exists()
-
-
-async def test_a_killed_kubelet_leaves_a_socket_that_refuses(start_kubelet: StartKubelet) -> None:
-    kubelet = await start_kubelet()
-
-    await kubelet.kill()
-
-    assert _is_socket(kubelet.socket)
-    assert await _refuses_connections(kubelet.socket)
 
 
 async def test_stopping_twice_is_stopping_and_starting_twice_is_an_error(start_kubelet: StartKubelet) -> None:
@@ -189,37 +163,6 @@ async def test_while_no_kubelet_runs_the_nodes_status_stays_as_it_was(
     view = kubelet.view()
     assert not view.running
     assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (2, 2)
-
-
-async def test_after_a_restart_resources_of_the_checkpoint_are_known_and_empty(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    await advertise(kubelet)
-    admitted = await kubelet.run_pod("pod-a", {RESOURCE: 1})
-
-    await kubelet.restart()
-
-    view = kubelet.view()
-    assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (0, 0)
-    assert view.held(RESOURCE) == view.in_use(RESOURCE) == set(admitted.device_ids)
-    assert view.pod("pod-a").running
-
-
-async def test_a_restart_without_its_checkpoint_forgets_who_holds_what(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    await advertise(kubelet)
-    await kubelet.run_pod("pod-a", {RESOURCE: 1})
-
-    await kubelet.restart(keep_checkpoint=False)
-
-    view = kubelet.view()
-    assert view.in_use(RESOURCE) == frozenset()
-    assert view.advertised(RESOURCE)
-    assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (0, 0)
-    assert view.pod("pod-a").running
 
 
 async def test_a_pod_that_ended_while_no_kubelet_ran_holds_nothing_afterwards(

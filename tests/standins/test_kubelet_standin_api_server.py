@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -47,28 +46,6 @@ async def test_a_kubelet_that_runs_goes_on_knowing_its_pods(kubelet: StandInKube
     assert len(kubelet.view().booked(RESOURCE)) == 1
     await kubelet.restart_container("pod-a")
     assert await kubelet.start_api_server() == {}
-
-
-async def test_a_kubelet_started_without_it_lists_no_pods_and_frees_nothing_until_it_is_back(
-    kubelet: StandInKubelet, advertise: StartPlugin
-) -> None:
-    plugin = await advertise(kubelet)
-    first = await kubelet.run_pod("pod-a", {RESOURCE: 1})
-    await kubelet.run_pod("pod-b", {RESOURCE: 1})
-    await _restarted_without(kubelet, plugin)
-    kubelet.finish_pod("pod-b")
-
-    assert await _listed(kubelet) == []
-    view = kubelet.view()
-    assert view.booked(RESOURCE) == view.in_use(RESOURCE) == {"npu0", "npu1"}
-    assert view.held(RESOURCE) == set(first.device_ids)
-    entries = json.loads(kubelet.checkpoint_path.read_text())["Data"]["PodDeviceEntries"]
-    assert len(entries) == 2
-
-    assert await kubelet.start_api_server() == {}
-    assert kubelet.api_server_up
-    assert await _listed(kubelet) == ["pod-a"]
-    assert kubelet.view().booked(RESOURCE) == set(first.device_ids)
 
 
 async def test_every_start_without_it_is_such_a_start(kubelet: StandInKubelet, advertise: StartPlugin) -> None:

@@ -32,8 +32,6 @@ from standins.scripted_plugin import (
 )
 
 BOTH = [device("npu0", numa=[0]), device("npu1", numa=[1])]
-POLICIES = [policy for policy in TopologyPolicy if policy is not TopologyPolicy.NONE]
-INIT = [ContainerSpec("init", {RESOURCE: 1}, init=True), ContainerSpec("main")]
 PANIC = (
     "panic: runtime error: invalid memory address or nil pointer dereference: "
     "devicemanager.(*ManagerImpl).generateDeviceTopologyHints: "
@@ -47,22 +45,19 @@ async def _dead(kubelet: StandInKubelet, times: int = 1) -> None:
     assert not kubelet.view().running
 
 
-async def _holder(
-    kubelet: StandInKubelet, advertise: StartPlugin, containers: list[ContainerSpec] | None = None
-) -> ScriptedPlugin:
+async def _holder(kubelet: StandInKubelet, advertise: StartPlugin) -> ScriptedPlugin:
     """A plugin with one device of two free, and a pod that has npu0."""
     plugin: ScriptedPlugin = await advertise(kubelet, BOTH[:1])
-    await kubelet.run_pod("pod-a", None if containers else {RESOURCE: 1}, containers=containers or ())
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
     return plugin
 
 
 @pytest.mark.parametrize("wire", list(Wire))
-@pytest.mark.parametrize("containers", [None, INIT], ids=["main", "init"])
 async def test_after_a_restart_it_dies_of_a_holder_that_is_not_listed_until_it_is(
-    start_kubelet: StartKubelet, advertise: StartPlugin, containers: list[ContainerSpec] | None, wire: Wire
+    start_kubelet: StartKubelet, advertise: StartPlugin, wire: Wire
 ) -> None:
     kubelet = await start_kubelet(topology_policy=TopologyPolicy.BEST_EFFORT, wire=wire)
-    plugin = await _holder(kubelet, advertise, containers)
+    plugin = await _holder(kubelet, advertise)
     for times in (1, 2, 3):
         if kubelet.running:
             await kubelet.stop()
@@ -134,20 +129,6 @@ async def test_others_live_on(
     assert kubelet.running
 
 
-@pytest.mark.parametrize("generation", [Generation.B, Generation.C])
-@pytest.mark.parametrize("policy", POLICIES)
-async def test_every_policy_and_both_newer_generations_do(
-    start_kubelet: StartKubelet, advertise: StartPlugin, generation: Generation, policy: TopologyPolicy
-) -> None:
-    kubelet = await start_kubelet(topology_policy=policy, generation=generation)
-    plugin = await _holder(kubelet, advertise)
-    await kubelet.restart()
-
-    await back(kubelet, plugin, BOTH[1:])
-
-    await _dead(kubelet)
-
-
 async def test_a_pod_that_is_over_is_no_holder(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
     kubelet = await start_kubelet(topology_policy=TopologyPolicy.BEST_EFFORT)
     plugin = await _holder(kubelet, advertise)
@@ -158,21 +139,6 @@ async def test_a_pod_that_is_over_is_no_holder(start_kubelet: StartKubelet, adve
     await kubelet.run_pod("pod-b", {RESOURCE: 1})
 
     assert kubelet.running
-
-
-async def test_without_the_api_server_it_lives_until_that_is_back(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet(topology_policy=TopologyPolicy.BEST_EFFORT)
-    plugin = await _holder(kubelet, advertise)
-    kubelet.stop_api_server()
-    await kubelet.restart()
-    await back(kubelet, plugin, BOTH[1:])
-    assert kubelet.running
-
-    assert await kubelet.start_api_server() == {}
-
-    await _dead(kubelet)
 
 
 async def test_a_pod_that_is_admitted_after_a_reboot_kills_it_too_and_stays_pending(

@@ -55,34 +55,6 @@ async def test_pods_are_listed_with_one_entry_per_device(
     ]
 
 
-async def test_init_containers_are_not_listed(
-    kubelet: StandInKubelet, advertise: StartPlugin, client: PodResourcesListerAsyncStub
-) -> None:
-    await advertise(kubelet, devices("npu0"))
-    await kubelet.run_pod("pod-a", containers=[ContainerSpec("init", {RESOURCE: 1}, init=True), ContainerSpec("main")])
-
-    assert await _list(client) == {"pod-a": []}
-
-
-async def test_sidecars_are_listed_before_app_containers(
-    kubelet: StandInKubelet, advertise: StartPlugin, client: PodResourcesListerAsyncStub
-) -> None:
-    await advertise(kubelet, devices("npu0"))
-    await kubelet.run_pod(
-        "pod-a",
-        containers=[
-            ContainerSpec("main"),
-            ContainerSpec("init", init=True),
-            ContainerSpec("sidecar", {RESOURCE: 1}, init=True, restartable=True),
-        ],
-    )
-
-    response = await client.List(api.ListPodResourcesRequest(), timeout=PATIENCE)
-
-    held = {one.name: [list(each.device_ids) for each in one.devices] for one in response.pod_resources[0].containers}
-    assert list(held.items()) == [("sidecar", [["npu0"]]), ("main", [])]
-
-
 async def test_claimed_devices_are_dynamic_resources_and_no_devices(
     kubelet: StandInKubelet, client: PodResourcesListerAsyncStub
 ) -> None:
@@ -189,17 +161,6 @@ async def test_pods_that_are_over_are_listed_only_by_kubelets_that_do(
 
     assert await _list(client) == {}
     await kubelet.set_pod_resources(PodResourcesBehaviour(terminal_pods=True))
-    assert await _list(client) == {"pod-a": [(RESOURCE, ["npu0"])]}
-
-
-async def test_after_a_restart_pods_are_listed_from_the_checkpoint(
-    kubelet: StandInKubelet, advertise: StartPlugin, client: PodResourcesListerAsyncStub
-) -> None:
-    await advertise(kubelet, devices("npu0"))
-    await kubelet.run_pod("pod-a", {RESOURCE: 1})
-
-    await kubelet.restart()
-
     assert await _list(client) == {"pod-a": [(RESOURCE, ["npu0"])]}
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
-import grpc
 import pytest
 
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
@@ -14,9 +12,6 @@ from standins.kubelet import (
     ContainerSpec,
     DeviceNode,
     EventKind,
-    Generation,
-    Phase,
-    StandInKubelet,
     UnexpectedAdmissionError,
 )
 from standins.scripted_plugin import (
@@ -25,28 +20,11 @@ from standins.scripted_plugin import (
     PATIENCE,
     PREFERS,
     RESOURCE,
-    Failure,
     StartKubelet,
     StartPlugin,
     answer,
-    device,
     devices,
-    env_of_ids,
 )
-
-
-async def _failure(kubelet: StandInKubelet, count: int = 1, resource: str = RESOURCE) -> str:
-    """Why a pod is not admitted; its status must say the same in the kubelet's words."""
-    with pytest.raises(UnexpectedAdmissionError) as caught:
-        await kubelet.run_pod("failing", {resource: count})
-    pod = kubelet.view().pod("failing")
-    assert (pod.phase, pod.reason) == (Phase.FAILED, "UnexpectedAdmissionError")
-    assert pod.message == str(caught.value)
-    assert str(caught.value) == f"Allocate failed due to {caught.value.cause}, which is unexpected"
-    return caught.value.cause
-
-
-# What a container gets
 
 
 async def test_a_pod_gets_what_the_plugin_answered(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
@@ -69,16 +47,6 @@ async def test_a_pod_gets_what_the_plugin_answered(start_kubelet: StartKubelet, 
     assert admitted.annotations == {"key": "value"}
     assert admitted.cdi_devices == ("example.com/npu=0",)
     assert kubelet.view().pod("pod-a").running
-
-
-async def test_a_pod_without_requests_runs_without_a_call(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet)
-
-    admitted = await kubelet.run_pod("pod-a", {RESOURCE: 0})
-
-    assert admitted.device_ids == ()
-    assert plugin.allocations == []
 
 
 async def test_each_container_and_resource_is_one_call_for_one_container(
@@ -133,28 +101,6 @@ async def test_device_files_and_mounts_are_one_per_path_in_the_container(
     assert [mount.host_path for mount in admitted.mounts] == ["/1"]
 
 
-async def test_init_containers_go_first_and_pass_their_devices_on(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet, devices(*FOUR))
-
-    admitted = await kubelet.run_pod(
-        "pod-a",
-        containers=[
-            ContainerSpec("main", {RESOURCE: 1}),
-            ContainerSpec("second", {RESOURCE: 1}),
-            ContainerSpec("init", {RESOURCE: 2}, init=True),
-        ],
-    )
-
-    ids = {grant.container: set(grant.device_ids[RESOURCE]) for grant in admitted.containers}
-    assert list(ids) == ["init", "main", "second"]
-    assert ids["main"] | ids["second"] == ids["init"]
-    assert kubelet.view().in_use(RESOURCE) == ids["init"]
-    assert len(plugin.allocations) == 3
-
-
 async def test_without_a_preference_the_choice_depends_on_the_seed_alone(
     start_kubelet: StartKubelet, advertise: StartPlugin
 ) -> None:
@@ -181,74 +127,6 @@ async def test_two_pods_at_once_never_share_a_device(start_kubelet: StartKubelet
     assert [device for pod in pods for device in pod.device_ids] == list(FOUR)
 
 
-# Why a pod is not admitted
-
-
-@pytest.mark.parametrize(
-    ("generation", "text"),
-    [
-        (Generation.A, f"can't allocate unregistered device {RESOURCE}"),
-        (Generation.B, f"cannot allocate unregistered device {RESOURCE}"),
-        (Generation.C, f"cannot allocate unregistered device {RESOURCE}"),
-    ],
-)
-async def test_a_pod_fails_on_a_resource_nobody_listed(
-    start_kubelet: StartKubelet, start_plugin: StartPlugin, generation: Generation, text: str
-) -> None:
-    kubelet = await start_kubelet(generation=generation)
-    plugin = await start_plugin()
-    await plugin.register()
-
-    assert await _failure(kubelet) == text
-
-
-async def test_a_pod_fails_when_nothing_is_healthy(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet()
-    await advertise(kubelet, [device("npu0", "Unhealthy")])
-
-    assert await _failure(kubelet) == (f"no healthy devices present; cannot allocate unhealthy devices {RESOURCE}")
-
-
-async def test_a_pod_fails_when_too_few_are_free(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet()
-    await advertise(kubelet, [*devices(*FOUR), device("npu4", "Unhealthy")])
-    await kubelet.run_pod("pod-a", {RESOURCE: 2})
-
-    assert await _failure(kubelet, 3) == (
-        f"requested number of devices unavailable for {RESOURCE}. Requested: 3, Available: 2"
-    )
-
-
-async def test_an_error_of_allocate_fails_the_pod_and_frees_its_devices(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet)
-    plugin.on_allocate = lambda _: Failure(grpc.StatusCode.NOT_FOUND, "unknown unit")
-
-    assert await _failure(kubelet) == "rpc error: code = NotFound desc = unknown unit"
-    assert kubelet.view().in_use(RESOURCE) == frozenset()
-    plugin.on_allocate = env_of_ids
-    await kubelet.run_pod("pod-a", {RESOURCE: 2})
-
-
-async def test_an_answer_without_containers_fails_the_pod_and_leaks_its_devices(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet)
-    plugin.on_allocate = lambda _: api.AllocateResponse()
-
-    assert await _failure(kubelet) == "no containers return in allocation response"
-    plugin.on_allocate = env_of_ids
-
-    assert len(kubelet.view().in_use(RESOURCE)) == 1
-    assert kubelet.view().held(RESOURCE) == frozenset()
-    assert await _failure(kubelet, 2) == (
-        f"requested number of devices unavailable for {RESOURCE}. Requested: 2, Available: 1"
-    )
-
-
 async def test_of_several_containers_in_an_answer_the_first_counts(
     start_kubelet: StartKubelet, advertise: StartPlugin
 ) -> None:
@@ -259,20 +137,6 @@ async def test_of_several_containers_in_an_answer_the_first_counts(
     )
 
     assert (await kubelet.run_pod("pod-a", {RESOURCE: 1})).env == {"N": "0"}
-
-
-async def test_a_second_container_that_fails_gives_back_what_the_first_had(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    await advertise(kubelet)
-
-    with pytest.raises(UnexpectedAdmissionError):
-        await kubelet.run_pod(
-            "pod-a", containers=[ContainerSpec("one", {RESOURCE: 1}), ContainerSpec("two", {RESOURCE: 2})]
-        )
-
-    assert kubelet.view().in_use(RESOURCE) == frozenset()
 
 
 async def test_a_kubelet_that_dies_during_allocate_fails_the_call_and_nothing_hangs(
@@ -317,18 +181,3 @@ async def test_a_name_is_free_again_when_its_pod_is_over(start_kubelet: StartKub
     kubelet.finish_pod("pod-a")
 
     await kubelet.run_pod("pod-a", {RESOURCE: 2})
-
-
-@pytest.mark.parametrize("end", [StandInKubelet.delete_pod, StandInKubelet.finish_pod])
-async def test_devices_of_a_pod_that_is_over_are_free_and_the_plugin_is_not_told(
-    start_kubelet: StartKubelet, advertise: StartPlugin, end: Callable[[StandInKubelet, str], None]
-) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet)
-    await kubelet.run_pod("pod-a", {RESOURCE: 2})
-
-    end(kubelet, "pod-a")
-
-    assert kubelet.view().in_use(RESOURCE) == frozenset()
-    await kubelet.run_pod("pod-b", {RESOURCE: 2})
-    assert len(plugin.allocations) == 2

@@ -19,7 +19,6 @@ from standins.kubelet import (
 from standins.scripted_plugin import (
     PATIENCE,
     RESOURCE,
-    Failure,
     ScriptedPlugin,
     StartKubelet,
     StartPlugin,
@@ -41,18 +40,6 @@ async def _refusal(plugin: ScriptedPlugin, **request: str) -> str:
 
 
 # What Register checks
-
-
-@ALL
-async def test_an_unknown_version_is_refused(
-    start_kubelet: StartKubelet, start_plugin: StartPlugin, generation: Generation
-) -> None:
-    kubelet = await start_kubelet(generation=generation)
-    plugin = await start_plugin()
-
-    text = 'requested API version "v1alpha" is not supported by kubelet. Supported version is ["v1beta1"]'
-    assert await _refusal(plugin, version="v1alpha") == text
-    assert [event.text for event in kubelet.events_of(EventKind.REGISTER_FAILED)] == [text]
 
 
 @ALL
@@ -108,17 +95,6 @@ async def test_the_next_registrations_fail_as_told_and_then_no_more(
 # Dialling, and the options
 
 
-@B_AND_C
-async def test_registration_fails_when_the_plugin_does_not_serve_before_the_deadline(
-    start_kubelet: StartKubelet, start_plugin: StartPlugin, generation: Generation
-) -> None:
-    await start_kubelet(generation=generation, dial_deadline=0.1)
-    plugin = await start_plugin()
-    await plugin.stop()
-
-    assert await _refusal(plugin) == "failed to dial device plugin: context deadline exceeded"
-
-
 async def test_registration_waits_for_a_plugin_that_serves_late(start_kubelet: StartKubelet, plugin_dir: Path) -> None:
     kubelet = await start_kubelet(dial_deadline=PATIENCE)
     plugin = ScriptedPlugin(plugin_dir)
@@ -129,22 +105,6 @@ async def test_registration_waits_for_a_plugin_that_serves_late(start_kubelet: S
 
     await register
     await plugin.stop()
-
-
-@B_AND_C
-async def test_registration_fails_when_the_options_call_fails(
-    start_kubelet: StartKubelet, start_plugin: StartPlugin, generation: Generation
-) -> None:
-    kubelet = await start_kubelet(generation=generation)
-    plugin = await start_plugin()
-    plugin.options = Failure(grpc.StatusCode.UNIMPLEMENTED, "no such thing")
-
-    assert await _refusal(plugin) == (
-        "failed to get device plugin options: rpc error: code = Unimplemented desc = no such thing"
-    )
-    assert plugin.options_calls == 1
-    assert plugin.streams == []
-    assert kubelet.view().streams(RESOURCE) == 0
 
 
 async def test_generation_a_answers_before_it_dials(start_kubelet: StartKubelet, start_plugin: StartPlugin) -> None:
@@ -190,75 +150,7 @@ async def test_later_generations_ask_for_the_options_and_ignore_the_request(
     assert plugin.preferences == []
 
 
-@ALL
-async def test_registering_is_no_proof_of_capacity(
-    start_kubelet: StartKubelet, start_plugin: StartPlugin, generation: Generation
-) -> None:
-    kubelet = await start_kubelet(generation=generation)
-    plugin = await start_plugin()
-
-    await plugin.register()
-    await plugin.opened(1)
-
-    view = kubelet.view()
-    assert (view.messages(RESOURCE), view.advertised(RESOURCE)) == (0, False)
-
-
 # Several registrations of one resource
-
-
-async def test_generation_c_refuses_a_socket_that_is_connected(
-    start_kubelet: StartKubelet, advertise: StartPlugin, plugin_dir: Path
-) -> None:
-    kubelet = await start_kubelet(generation=Generation.C)
-    plugin = await advertise(kubelet)
-
-    assert await _refusal(plugin) == f"device plugin already connected: {plugin_dir}/plugin.sock"
-    assert len(plugin.open_streams) == 1
-
-
-async def test_generation_c_accepts_the_socket_again_once_its_stream_ended(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet(generation=Generation.C)
-    plugin = await advertise(kubelet)
-    plugin.end(plugin.streams[0])
-    await ended(kubelet)
-
-    await plugin.register()
-
-    await allocatable(kubelet, 2)
-
-
-async def test_generation_c_keeps_the_devices_until_the_last_socket_of_a_resource_is_gone(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet(generation=Generation.C)
-    old = await advertise(kubelet)
-    new = await advertise(kubelet, socket="new.sock")
-    assert kubelet.view().streams(RESOURCE) == 2
-
-    await old.stop()
-    await ended(kubelet, 1)
-    assert kubelet.view().allocatable(RESOURCE) == 2
-    await new.stop()
-    await ended(kubelet, 2)
-    assert kubelet.view().allocatable(RESOURCE) == 0
-
-
-async def test_generation_c_calls_the_plugin_that_registered_last(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet(generation=Generation.C)
-    old = await advertise(kubelet)
-    new = await advertise(kubelet, socket="new.sock")
-
-    await kubelet.run_pod("pod-a", {RESOURCE: 1})
-    await new.stop()
-    await ended(kubelet)
-    await kubelet.run_pod("pod-b", {RESOURCE: 1})
-
-    assert (len(old.allocations), len(new.allocations)) == (1, 1)
 
 
 @pytest.mark.parametrize("generation", [Generation.A, Generation.B])
@@ -292,21 +184,6 @@ async def test_the_end_of_a_replaced_plugin_may_be_harmless(
     assert kubelet.view().allocatable(RESOURCE) == 2
     await kubelet.run_pod("pod-a", {RESOURCE: 1})
     assert len(new.allocations) == 1
-
-
-async def test_in_generation_b_the_end_of_a_replaced_plugin_disconnects_the_new_one(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet(generation=Generation.B)
-    old = await advertise(kubelet)
-    new = await advertise(kubelet, socket="new.sock")
-
-    await old.stop()
-
-    await asyncio.wait_for(new.streams[0].closed.wait(), PATIENCE)
-    await ended(kubelet, 2)
-    view = kubelet.view()
-    assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (2, 0)
 
 
 async def test_in_generation_b_the_end_of_a_replaced_plugin_may_only_mark_the_new_one(

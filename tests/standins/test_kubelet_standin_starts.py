@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 import grpc
 import pytest
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from standins.kubelet import (
+    Admitted,
     ContainerSpec,
     CreateContainerConfigError,
     CreateContainerError,
     EventKind,
     Generation,
     Phase,
-    StandInKubelet,
     TopologyPolicy,
     UnexpectedAdmissionError,
 )
@@ -26,134 +24,45 @@ from standins.scripted_plugin import (
     PRE_STARTS,
     RESOURCE,
     Failure,
-    ScriptedPlugin,
     StartKubelet,
     StartPlugin,
     allocatable,
-    answer,
     device,
     devices,
 )
 
-
-async def _list(kubelet: StandInKubelet, plugin: ScriptedPlugin, listed: list[api.Device]) -> None:
-    """Send a message and wait until it is taken over."""
-    before = kubelet.view().messages(plugin.resource)
-    plugin.send(listed)
-    await kubelet.until(lambda view: view.messages(plugin.resource) > before, within=PATIENCE)
-
-
 # Starting once more
 
 
-async def test_a_container_that_starts_again_replays_the_cached_answer_without_a_call(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet)
-    first = await kubelet.run_pod("pod-a", {RESOURCE: 1})
-    plugin.on_allocate = lambda _: answer(envs={"NPUS": "changed"})
-
-    again = await kubelet.restart_container("pod-a")
-
-    assert again == first
-    assert len(plugin.allocations) == 1
-    assert kubelet.view().pod("pod-a").starts == 2
-
-
-async def test_the_cached_answer_survives_a_kubelet_restart(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet)
-    first = await kubelet.run_pod("pod-a", {RESOURCE: 1})
-    await plugin.stop()
-    await kubelet.restart()
-    await plugin.start()
-    await plugin.register()
-    await allocatable(kubelet, 2)
-
-    assert await kubelet.restart_container("pod-a") == first
-    assert len(plugin.allocations) == 1
-    entry = json.loads(kubelet.checkpoint_path.read_text())["Data"]["PodDeviceEntries"][0]
-    assert entry["PodUID"] == first.uid
-    assert (entry["ContainerName"], entry["ResourceName"]) == ("main", RESOURCE)
-    assert entry["DeviceIDs"] == {"-1": list(first.device_ids)}
-
-
-async def test_a_changed_request_is_refused(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet()
-    await advertise(kubelet)
-    admitted = await kubelet.run_pod("pod-a", {RESOURCE: 1})
-
-    with pytest.raises(UnexpectedAdmissionError) as caught:
-        await kubelet.restart_container("pod-a", resources={RESOURCE: 2})
-
-    assert caught.value.cause == (
-        f'pod "{admitted.uid}" container "main" changed request for resource "{RESOURCE}" from 1 to 2'
-    )
-
-
-@pytest.mark.parametrize("generation", [Generation.B, Generation.C])
-async def test_a_container_whose_device_went_bad_may_not_start_again(
-    start_kubelet: StartKubelet, advertise: StartPlugin, generation: Generation
-) -> None:
-    kubelet = await start_kubelet(generation=generation)
-    plugin = await advertise(kubelet)
-    (held,) = (await kubelet.run_pod("pod-a", {RESOURCE: 1})).device_ids
-    (free,) = {"npu0", "npu1"} - {held}
-    await _list(kubelet, plugin, [device(held, "Unhealthy"), device(free)])
-    assert kubelet.view().allocatable(RESOURCE) == 1
-    assert kubelet.view().pod("pod-a").running
-
-    with pytest.raises(UnexpectedAdmissionError) as caught:
-        await kubelet.restart_container("pod-a")
-
-    assert caught.value.cause == (
-        f"previously allocated devices are no longer healthy; cannot allocate unhealthy devices {RESOURCE}"
-    )
-    assert kubelet.view().pod("pod-a").phase is Phase.FAILED
-
-
-async def test_generation_a_starts_a_container_again_whatever_its_devices_are(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet(generation=Generation.A)
-    plugin = await advertise(kubelet, devices("npu0"))
-    first = await kubelet.run_pod("pod-a", {RESOURCE: 1})
-    await _list(kubelet, plugin, [device("npu0", "Unhealthy")])
-
-    assert await kubelet.restart_container("pod-a") == first
-
-
-async def test_a_device_that_recovered_serves_pods_again(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet, [device("npu0", "Unhealthy")])
-    with pytest.raises(UnexpectedAdmissionError):
-        await kubelet.run_pod("pod-a", {RESOURCE: 1})
-
-    await _list(kubelet, plugin, devices("npu0"))
-
-    await kubelet.run_pod("pod-a", {RESOURCE: 1})
-
-
-@pytest.mark.parametrize("keep_checkpoint", [True, False])
 async def test_after_a_reboot_pods_are_admitted_before_the_plugin_is_back_and_fail(
-    start_kubelet: StartKubelet, advertise: StartPlugin, *, keep_checkpoint: bool
+    start_kubelet: StartKubelet, advertise: StartPlugin
 ) -> None:
     kubelet = await start_kubelet()
     plugin = await advertise(kubelet)
     await kubelet.run_pod("pod-a", {RESOURCE: 1})
 
-    results = await kubelet.reboot(keep_checkpoint=keep_checkpoint)
+    results = await kubelet.reboot()
 
     await asyncio.wait_for(plugin.streams[0].closed.wait(), PATIENCE)
     error = results["pod-a"]
     assert isinstance(error, UnexpectedAdmissionError)
-    known = f"no healthy devices present; cannot allocate unhealthy devices {RESOURCE}"
-    unknown = f"cannot allocate unregistered device {RESOURCE}"
-    assert error.cause == (known if keep_checkpoint else unknown)
+    assert error.cause == f"no healthy devices present; cannot allocate unhealthy devices {RESOURCE}"
     assert kubelet.view().pod("pod-a").phase is Phase.FAILED
+
+
+async def test_after_a_reboot_that_loses_the_checkpoint_pods_run_without_devices(
+    start_kubelet: StartKubelet, advertise: StartPlugin
+) -> None:
+    kubelet = await start_kubelet()
+    await advertise(kubelet)
+    await kubelet.run_pod("pod-a", {RESOURCE: 1})
+
+    results = await kubelet.reboot(keep_checkpoint=False)
+
+    admitted = results["pod-a"]
+    assert isinstance(admitted, Admitted)
+    assert admitted.device_ids == ()
+    assert kubelet.view().pod("pod-a").running
 
 
 async def test_after_a_reboot_a_pod_gets_its_devices_back_once_the_plugin_is_there(
@@ -297,20 +206,6 @@ async def test_containers_that_run_are_not_started_again_for_the_sake_of_one_tha
 
     started = [event.container for event in kubelet.events_of(EventKind.CONTAINER_STARTED)]
     assert started == ["one", "two"]
-
-
-async def test_a_waiting_container_is_tried_again_by_the_next_kubelet_too(
-    start_kubelet: StartKubelet, advertise: StartPlugin, tmp_path: Path
-) -> None:
-    kubelet = await start_kubelet(devfs=tmp_path, container_back_off=0.01)
-    await advertise(kubelet, devices("npu0"))
-    with pytest.raises(CreateContainerError):
-        await kubelet.run_pod("pod-a", {RESOURCE: 1})
-
-    await kubelet.restart()
-    (tmp_path / "npu0").symlink_to("/dev/null")
-
-    await kubelet.until(lambda view: view.pod("pod-a").running, within=PATIENCE)
 
 
 async def test_a_waiting_pod_that_is_deleted_is_not_tried_again(

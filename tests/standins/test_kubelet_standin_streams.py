@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 
-import grpc
 import pytest
 
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
@@ -15,16 +13,14 @@ from standins.kubelet import (
     EventKind,
     FakeClock,
     Generation,
-    KubeletSettings,
+    OutOfResourceError,
     StreamPlan,
-    UnexpectedAdmissionError,
     Wire,
 )
 from standins.scripted_plugin import (
     OTHER,
     PATIENCE,
     RESOURCE,
-    Failure,
     StartKubelet,
     StartPlugin,
     allocatable,
@@ -34,106 +30,6 @@ from standins.scripted_plugin import (
 )
 
 ALL = pytest.mark.parametrize("generation", list(Generation))
-
-
-async def test_a_message_replaces_all_that_was_known(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet, devices("npu0", "npu1"))
-
-    plugin.send([device("npu1", "Unhealthy"), device("npu2")])
-    view = await kubelet.until(lambda view: view.messages(RESOURCE) == 2, within=PATIENCE)
-
-    assert view.healthy(RESOURCE) == {"npu2"}
-    assert view.unhealthy(RESOURCE) == {"npu1"}
-    assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (2, 1)
-
-
-async def test_an_id_listed_with_both_healths_counts_twice(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet()
-
-    await advertise(kubelet, [device("npu0"), device("npu0", "Unhealthy")])
-
-    view = kubelet.view()
-    assert view.healthy(RESOURCE) == view.unhealthy(RESOURCE) == {"npu0"}
-    assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (2, 1)
-
-
-@pytest.mark.parametrize("health", ["", "healthy", "Healthy ", "OK"])
-async def test_any_other_health_counts_as_unhealthy(
-    start_kubelet: StartKubelet, advertise: StartPlugin, health: str
-) -> None:
-    kubelet = await start_kubelet()
-
-    await advertise(kubelet, [device("npu0", health)])
-
-    assert kubelet.view().unhealthy(RESOURCE) == {"npu0"}
-
-
-async def test_every_message_rewrites_the_checkpoint_changed_or_not(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet, devices("npu0"))
-    assert kubelet.view().checkpoint_writes == 1
-
-    plugin.send(devices("npu0"))
-
-    await kubelet.until(lambda view: view.checkpoint_writes == 2, within=PATIENCE)
-
-
-async def test_the_checkpoint_names_healthy_devices_alone(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet()
-
-    await advertise(kubelet, [device("npu1"), device("npu0"), device("npu2", "Unhealthy")])
-
-    data = json.loads(kubelet.checkpoint_path.read_text())["Data"]
-    assert data == {"PodDeviceEntries": [], "RegisteredDevices": {RESOURCE: ["npu0", "npu1"]}}
-
-
-@ALL
-@pytest.mark.parametrize(
-    ("failure", "text"),
-    [
-        (None, "EOF"),
-        (Failure(grpc.StatusCode.INTERNAL, "broken"), "rpc error: code = Internal desc = broken"),
-    ],
-)
-async def test_when_a_stream_ends_capacity_stays_and_nothing_is_allocatable(
-    start_kubelet: StartKubelet,
-    advertise: StartPlugin,
-    generation: Generation,
-    failure: Failure | None,
-    text: str,
-) -> None:
-    kubelet = await start_kubelet(generation=generation)
-    plugin = await advertise(kubelet)
-
-    plugin.end(plugin.streams[0], failure)
-
-    assert await ended(kubelet) == text
-    view = kubelet.view()
-    assert (view.capacity(RESOURCE), view.allocatable(RESOURCE), view.streams(RESOURCE)) == (2, 0, 0)
-
-
-async def test_a_plugin_that_dies_ends_its_stream(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet)
-
-    await plugin.stop()
-
-    assert (await ended(kubelet)).startswith("rpc error: code = Unavailable desc = ")
-
-
-async def test_a_plugin_is_never_dialled_again(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet)
-    await plugin.stop()
-    await ended(kubelet)
-    await plugin.start()
-
-    await advertise(kubelet, resource=OTHER, socket="other.sock")
-
-    assert (plugin.options_calls, len(plugin.streams)) == (1, 1)
 
 
 async def test_within_the_grace_a_resource_waits_for_its_plugin(
@@ -171,8 +67,9 @@ async def test_after_the_grace_the_resource_stays_on_the_node_as_an_explicit_zer
     assert view.advertised(RESOURCE)
     assert kubelet.view().checkpoint_writes == writes + 1
     assert json.loads(kubelet.checkpoint_path.read_text())["Data"]["RegisteredDevices"] == {}
-    with pytest.raises(UnexpectedAdmissionError, match=f"cannot allocate unregistered device {RESOURCE},"):
+    with pytest.raises(OutOfResourceError) as caught:
         await kubelet.run_pod("pod-a", {RESOURCE: 1})
+    assert caught.value.reason == f"OutOf{RESOURCE}"
 
 
 async def test_a_message_above_the_limit_ends_the_stream(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
@@ -187,10 +84,6 @@ async def test_a_message_above_the_limit_ends_the_stream(start_kubelet: StartKub
         f"rpc error: code = ResourceExhausted desc = grpc: received message larger than max ({size} vs. 100)"
     )
     assert kubelet.view().allocatable(RESOURCE) == 0
-
-
-def test_the_limit_of_a_message_is_four_mebibytes(tmp_path: Path) -> None:
-    assert KubeletSettings(tmp_path).message_limit == 4194304
 
 
 @pytest.mark.parametrize(

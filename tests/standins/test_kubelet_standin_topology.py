@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from standins.kubelet import (
@@ -19,26 +17,6 @@ from standins.scripted_plugin import (
     StartPlugin,
     device,
 )
-
-
-async def test_devices_are_taken_from_one_numa_node_when_the_policy_wants_it(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet(topology_policy=TopologyPolicy.SINGLE_NUMA_NODE)
-    listed = [device(name, numa=[int(name[-1]) // 2]) for name in FOUR]
-    plugin = await advertise(kubelet, listed, PREFERS)
-
-    one = await kubelet.run_pod("pod-a", {RESOURCE: 1})
-    two = await kubelet.run_pod("pod-b", {RESOURCE: 2})
-
-    assert set(plugin.preferences[0].available_deviceIDs) == {"npu0", "npu1"}
-    assert one.device_ids < ("npu2",)
-    assert two.device_ids == ("npu2", "npu3")
-    # The second needed all that was aligned, so nobody was asked.
-    assert len(plugin.preferences) == 1
-    with pytest.raises(TopologyAffinityError, match=r"^Resources cannot be allocated with Topology locality$"):
-        await kubelet.run_pod("pod-c", {RESOURCE: 2})
-    assert kubelet.view().pod("pod-c").reason == "TopologyAffinityError"
 
 
 @pytest.mark.parametrize("numa", [[-1], []])
@@ -78,13 +56,3 @@ async def test_best_effort_aligns_what_it_can_and_asks_about_the_rest(
     # Nodes 0 and 1 hold the three, so the hint is theirs and the preference has no say.
     assert admitted.device_ids == ("npu0", "npu1", "npu2")
     assert plugin.preferences == []
-
-
-async def test_the_checkpoint_keeps_devices_by_numa_node(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet()
-    await advertise(kubelet, [device("npu0", numa=[1]), device("npu1")])
-
-    await kubelet.run_pod("pod-a", {RESOURCE: 2})
-
-    entry = json.loads(kubelet.checkpoint_path.read_text())["Data"]["PodDeviceEntries"][0]
-    assert entry["DeviceIDs"] == {"-1": ["npu1"], "1": ["npu0"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
@@ -14,6 +14,7 @@ from standins.kubelet.choice import Demand, Question, Rules, Stock, choose
 from standins.kubelet.device_manager import DeviceManager
 from standins.kubelet.errors import (
     KubeletPanickedError,
+    OutOfResourceError,
     RefusedError,
     RpcError,
     TopologyAffinityError,
@@ -43,6 +44,13 @@ class Desk:
     drop_ended: Callable[[], None]
     """Forgets pods that are over, if the kubelet knows its pods. Writes nothing."""
 
+    short_of: Callable[[Pod], str | None]
+    """A resource that only the node's status knows, if it has too few for a pod."""
+
+    def knows(self, resource: str) -> bool:
+        """Whether some plugin listed the resource, or some container has it."""
+        return resource in self.manager.listings or bool(self.holdings.in_use(resource))
+
     def in_any_order(self, ids: Iterable[str]) -> list[str]:
         """As Go lists a set: in random order."""
         listed = sorted(ids)
@@ -65,30 +73,46 @@ class Admission:
         self._panic: KubeletPanickedError | None = None
         self._rules = Rules(desk.settings.rechecks_held, f"{first_words} allocate unregistered device")
 
-    async def admit(self, pod: Pod) -> None:
+    async def admit(self, pod: Pod, running: Collection[str] = ()) -> None:
         """Allocate for every container of a pod, init containers first.
+
+        Args:
+            pod: The pod.
+            running: Containers that an earlier process started. They keep what they have, and nobody asks whether they
+                may.
 
         Raises:
             UnexpectedAdmissionError: A container gets no devices.
+            OutOfResourceError: The node's status has too few of a resource that the device manager does not know.
             TopologyAffinityError: The policy cannot be met.
             KubeletPanickedError: The process died of this pod, or of one before it.
         """
         async with self._turn:
             self._check_alive()
             for spec in pod.containers:
-                await self._container(pod, spec, self._affinity(pod, spec))
+                nodes = self._affinity(pod, spec)
+                if spec.name not in running:
+                    await self._container(pod, spec, nodes)
                 self._desk.holdings.pass_on(pod.uid, spec.name, ends=spec.ends)
+            if (resource := self._desk.short_of(pod)) is not None:
+                raise OutOfResourceError(pod.name, resource)
 
-    async def readmit(self, pod: Pod, spec: ContainerSpec) -> None:
-        """Before a container starts once more: it keeps what it has, if it may.
+    async def allocate_anew(self, pod: Pod, spec: ContainerSpec) -> bool:
+        """Before each start of a container: allocate once more if the books have lost what it had. Whether they had.
+
+        A container that is in the books keeps what it has, and nobody looks whether that is healthy.
 
         Raises:
-            UnexpectedAdmissionError: It may not.
+            UnexpectedAdmissionError: It gets no devices.
             KubeletPanickedError: The process died before.
         """
+        wanted = [demand for demand in demands(pod, spec) if self._desk.knows(demand.resource)]
+        if all(self._desk.holdings.get(one.pod_uid, one.container, one.resource) for one in wanted):
+            return False
         async with self._turn:
             self._check_alive()
             await self._container(pod, spec, None)
+        return True
 
     def hint(self, pod: Pod, resource: str) -> None:
         """Make the hints of a pod that was admitted by an earlier process, for one resource; nothing is allocated.
@@ -106,7 +130,8 @@ class Admission:
             raise self._panic
 
     async def _container(self, pod: Pod, spec: ContainerSpec, nodes: frozenset[int] | None) -> None:
-        wanted = demands(pod, spec)
+        # What no plugin ever listed is no device: the device manager gives nothing, and refuses nobody.
+        wanted = [demand for demand in demands(pod, spec) if self._desk.knows(demand.resource)]
         if wanted:
             self._desk.drop_ended()
         try:
@@ -216,8 +241,9 @@ class Admission:
             raise
         if response is None:
             # What was chosen stays marked as in use, and nobody holds it.
-            self._record(EventKind.ALLOCATE, resource, began, ids, "no containers return in allocation response")
-            raise RefusedError("no containers return in allocation response")
+            text = "no containers return in allocation response "
+            self._record(EventKind.ALLOCATE, resource, began, ids, text)
+            raise RefusedError(text)
         self._record(EventKind.ALLOCATE, resource, began, ids)
         return response
 

@@ -80,6 +80,10 @@ class DeviceManager:
             raise RefusedError(f"endpoint {endpoint.socket or resource} has been stopped")
         return endpoint
 
+    def serves(self, resource: str, socket: str) -> bool:
+        """Whether a plugin on this socket counts as connected."""
+        return any(one.socket == socket for one in self._running(resource))
+
     def is_current(self, endpoint: Endpoint) -> bool:
         """Whether this registration is the one in force."""
         current = self.endpoint(endpoint.resource)

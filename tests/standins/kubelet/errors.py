@@ -10,6 +10,7 @@ StandInError
 └── PodError                    what a pod's status says: `reason` and `message`
     ├── UnexpectedAdmissionError    the pod is Failed, the kubelet does not try again
     ├── TopologyAffinityError       likewise, by the topology manager
+    ├── OutOfResourceError          likewise, by the node's status
     └── ContainerStartError         the pod keeps its devices and its container is tried again
         ├── CreateContainerError        the runtime refused, for example a device file that is not there
         └── CreateContainerConfigError  the kubelet could not say how to run it, for example PreStartContainer failed
@@ -74,7 +75,7 @@ class PodError(StandInError):
         message: What the pod's status would show.
     """
 
-    reason: ClassVar[str]
+    reason: str
     template: ClassVar[str] = "{}"
 
     def __init__(self, pod: str, cause: str) -> None:
@@ -98,6 +99,16 @@ class TopologyAffinityError(PodError):
 
     def __init__(self, pod: str) -> None:
         super().__init__(pod, "Resources cannot be allocated with Topology locality")
+
+
+class OutOfResourceError(PodError):
+    """The node's status has too few of a resource that the device manager does not know."""
+
+    template = "Node didn't have enough resource: {}"
+
+    def __init__(self, pod: str, resource: str) -> None:
+        super().__init__(pod, resource)
+        self.reason = f"OutOf{resource}"
 
 
 class ContainerStartError(PodError):

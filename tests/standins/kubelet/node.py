@@ -127,12 +127,16 @@ class StandInKubelet:
         process = self._process = KubeletProcess(self._machine, lambda error: self._die(process, error))
         await process.start()
 
+    def configure(self, settings: KubeletSettings) -> None:
+        """Change settings; the next start is by these."""
+        self._machine.settings = settings
+
     async def stop(self) -> None:
-        """End the process in order: connections closed, sockets removed. Pods go on."""
-        await self._end(Cut.CLOSE, leave_socket=False, kind=EventKind.STOPPED)
+        """End the process in order: connections closed. The sockets' files stay, and nobody listens. Pods go on."""
+        await self._end(Cut.CLOSE, kind=EventKind.STOPPED)
 
     async def kill(self, how: Cut | None = None) -> None:
-        """End the process at once: its sockets' files stay, and nobody listens.
+        """End the process at once. The sockets' files stay, and nobody listens.
 
         Args:
             how: What the plugins see of it. By default nothing (FREEZE); on direct connections, CLOSE.
@@ -142,15 +146,15 @@ class StandInKubelet:
         """
         chosen = how or (Cut.FREEZE if self.settings.wire is Wire.RELAYED else Cut.CLOSE)
         check_possible(chosen, self.settings.wire)
-        await self._end(chosen, leave_socket=True, kind=EventKind.KILLED)
+        await self._end(chosen, kind=EventKind.KILLED)
 
-    async def _end(self, how: Cut, *, leave_socket: bool, kind: EventKind) -> None:
+    async def _end(self, how: Cut, *, kind: EventKind) -> None:
         await self._deaths.join()
         if self._process is None:
             return
         process, self._process = self._process, None
         process.refresh_status()
-        await process.stop(how, leave_socket=leave_socket)
+        await process.stop(how)
         self._machine.journal.record(Event(kind))
 
     def _die(self, process: KubeletProcess, error: KubeletPanickedError) -> None:
@@ -162,7 +166,7 @@ class StandInKubelet:
             self._deaths.spawn(self._bury(process, error))
 
     async def _bury(self, process: KubeletProcess, error: KubeletPanickedError) -> None:
-        await process.stop(self._reset, leave_socket=True)
+        await process.stop(self._reset)
         event = Event(EventKind.PANICKED, error.resource, ids=(error.device,), text=str(error))
         self._machine.journal.record(event)
 
@@ -186,7 +190,7 @@ class StandInKubelet:
         await self.stop()
         if not keep_checkpoint:
             self._machine.checkpoint.remove()
-        self._machine.settings = replace(self.settings, generation=generation or self.settings.generation)
+        self.configure(replace(self.settings, generation=generation or self.settings.generation))
         await self.start()
 
     async def reboot(self, *, keep_checkpoint: bool = True, readmit: bool = True) -> dict[str, Admitted | PodError]:
@@ -270,7 +274,7 @@ class StandInKubelet:
         process = self._process
         if process is None or process.knows_pods:
             return {}
-        process.learn_pods()
+        await process.learn_pods()
         return await self.readmit_pods() if readmit and self.running else {}
 
     def _check_api_server(self) -> None:
@@ -346,18 +350,14 @@ class StandInKubelet:
         async with self._surviving(process):
             return await process.workers.run(pod)
 
-    async def restart_container(
-        self, name: str, container: str = "main", *, resources: Mapping[str, int] | None = None
-    ) -> Admitted:
-        """Start a container once more, as after a crash of it.
+    async def restart_container(self, name: str, container: str = "main") -> Admitted:
+        """Start a container once more, as after a crash of it. It keeps what it was given, healthy or not.
 
         Args:
             name: The pod's.
             container: The container's.
-            resources: What it asks for, if that changed since it was admitted.
 
         Raises:
-            UnexpectedAdmissionError: It may not keep its devices. The pod is Failed.
             ContainerStartError: It could not be started, and is tried again.
             RuntimeError: There is no kubelet, or it does not know of the pod.
         """
@@ -365,7 +365,7 @@ class StandInKubelet:
         if not process.knows_pods:
             raise RuntimeError("the kubelet was started without the API server and knows no pods")
         async with self._surviving(process):
-            return await process.workers.restart(self._machine.pods[name], container, resources)
+            return await process.workers.restart(self._machine.pods[name], container)
 
     def finish_pod(self, name: str, phase: Phase = Phase.SUCCEEDED) -> None:
         """All containers of a pod ended for good; it stays known until it is deleted.

@@ -78,6 +78,10 @@ class DevicePlugins:
         self._on_message = on_message
         self._on_listed = on_listed
         self._links: dict[int, _Link] = {}
+        self._streams: set[int] = set()
+        """Serial numbers of the links whose stream is open."""
+        self._clients: dict[tuple[str, str], int] = {}
+        """Whose end is noticed, by what the generation tells plugins apart by."""
         self._serial = 0
         self._tasks = Tasks()
 
@@ -102,14 +106,16 @@ class DevicePlugins:
         if self._settings.generation is Generation.A:
             self._tasks.spawn(self._connect_later(request.resource_name, socket, options_of(request.options)))
             return
-        if self._settings.generation is Generation.C:
-            self._check_duplicate(request.resource_name, socket)
-        await self._connect(request.resource_name, socket)
+        try:
+            await self._connect(request.resource_name, socket)
+        except RegistrationError:
+            # As real ones do: not only the new client is forgotten, but the one before too, whose stream goes on. The
+            # end of that stream will not be noticed.
+            self._clients.pop(self._key(request.resource_name, socket), None)
+            raise
 
-    def _check_duplicate(self, resource: str, socket: str) -> None:
-        endpoints = [link.endpoint for link in self._links.values()]
-        if any((one.resource, one.socket) == (resource, socket) for one in endpoints):
-            raise RegistrationError(f"device plugin already connected: {socket}")
+    def _key(self, resource: str, socket: str) -> tuple[str, str]:
+        return resource, socket if self._settings.generation is Generation.C else ""
 
     async def _connect_later(self, resource: str, socket: str, options: PluginOptions) -> None:
         """Generation A has answered by now: whatever goes wrong is only logged."""
@@ -130,12 +136,17 @@ class DevicePlugins:
         except RpcError as error:
             await connection.close()
             raise RegistrationError(f"failed to get device plugin options: {error}") from error
+        if self._settings.generation is Generation.C and self._manager.serves(resource, socket):
+            await connection.close()
+            raise RegistrationError(f"device plugin already connected: {socket}")
         self._adopt(resource, connection, options)
 
     def _adopt(self, resource: str, connection: PluginConnection, options: PluginOptions) -> None:
         self._serial += 1
         link = _Link(Endpoint(resource, connection.socket, self._serial, options), connection)
         self._links[self._serial] = link
+        self._streams.add(self._serial)
+        self._clients[self._key(resource, connection.socket)] = self._serial
         self._manager.connect(link.endpoint)
         self._journal.record(Event(EventKind.REGISTERED, resource, socket=connection.socket))
         self._tasks.spawn(self._watch(link))
@@ -177,12 +188,24 @@ class DevicePlugins:
         self._on_listed(endpoint.resource)
 
     async def _end(self, link: _Link, text: str) -> None:
-        await link.connection.close()
-        self._links.pop(link.endpoint.serial, None)
-        self._conclude(link.endpoint)
+        self._streams.discard(link.endpoint.serial)
+        if self._noticed(link.endpoint) or link.connection.closed:
+            await link.connection.close()
+            self._links.pop(link.endpoint.serial, None)
         self._journal.record(
             Event(EventKind.STREAM_ENDED, link.endpoint.resource, socket=link.endpoint.socket, text=text)
         )
+
+    def _noticed(self, ended: Endpoint) -> bool:
+        """Whether the kubelet notices the end of a stream; draws the conclusions."""
+        if self._settings.generation is Generation.A:
+            if self._manager.is_current(ended):
+                self._manager.stop(ended, self._settings.clock())
+            return True
+        if self._clients.pop(self._key(ended.resource, ended.socket), None) is None:
+            return False
+        self._conclude(ended)
+        return True
 
     def _conclude(self, ended: Endpoint) -> None:
         """What the end of a stream means for its resource: here the generations differ most."""
@@ -202,7 +225,7 @@ class DevicePlugins:
 
     def connected(self, resource: str) -> int:
         """How many streams of a resource are open."""
-        return sum(link.endpoint.resource == resource for link in self._links.values())
+        return sum(self._links[serial].endpoint.resource == resource for serial in self._streams)
 
     async def cut(self, resource: str, how: Cut) -> None:
         """End the connections of a resource from the kubelet's side."""
@@ -219,3 +242,5 @@ class DevicePlugins:
         await self._tasks.cancel()
         await self._dialer.cut_all(how)
         self._links.clear()
+        self._streams.clear()
+        self._clients.clear()

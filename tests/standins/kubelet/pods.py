@@ -170,6 +170,11 @@ class Pod:
     starts: int = 0
     """How many times a container of it was started."""
 
+    def requests(self, resource: str) -> int:
+        """How many of a resource a node needs for the pod."""
+        lasting = sum(spec.resources.get(resource, 0) for spec in self.containers if not spec.ends)
+        return max([lasting, *(spec.resources.get(resource, 0) for spec in self.containers if spec.ends)])
+
     def view(self) -> PodView:
         """As it is now."""
         return PodView(

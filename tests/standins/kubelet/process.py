@@ -90,7 +90,7 @@ class KubeletProcess:
             on_message=self._save,
             on_listed=self._on_listed,
         )
-        desk = Desk(
+        self.desk = Desk(
             settings=settings,
             manager=self.manager,
             holdings=self.holdings,
@@ -99,8 +99,9 @@ class KubeletProcess:
             rng=machine.rng,
             save=self._save,
             drop_ended=self._drop_ended,
+            short_of=self._short_of,
         )
-        self.workers = PodWorkers(desk)
+        self.workers = PodWorkers(self.desk)
         self._registration = UnixServer(
             settings.plugin_dir / directory.KUBELET_SOCKET, Registration(self.plugins.register).add_to
         )
@@ -133,26 +134,27 @@ class KubeletProcess:
         if settings.status_interval:
             self._tasks.spawn(self._publish_in_turn())
         if self._knows_pods:
-            self._take_up_pods()
+            await self._take_up_pods()
 
-    def learn_pods(self) -> None:
+    async def learn_pods(self) -> None:
         """The API server is back, and tells of the node's pods."""
         if not self._knows_pods:
             self._knows_pods = True
-            self._take_up_pods()
+            await self._take_up_pods()
 
-    def _take_up_pods(self) -> None:
-        """Go on with the pods of the last process: the topology manager looks at them once more.
+    async def _take_up_pods(self) -> None:
+        """Go on with the pods of the last process: all are admitted once more.
 
-        Real kubelets do that at once, and whether a plugin has sent its list by then is a race. Here the list is
-        always there: hints are made as soon as both the pods and the list are known.
+        Real kubelets do that at once, and whether a plugin has sent its list by then is a race. Here the plugin loses
+        it either way: devices are not there yet, and hints are made as soon as both the pods and the list are known.
         """
         active = self._machine.active_pods()
-        for pod in active:
-            self.workers.resume(pod)
         self._inherited = tuple(pod for pod in active if pod.phase in (Phase.WAITING, Phase.RUNNING))
-        for resource in sorted(self._listed):
-            self._hint(resource)
+        try:
+            for pod in self._inherited:
+                await self.workers.take_up(pod)
+        except KubeletPanickedError as error:
+            self._on_panic(error)
 
     def _on_listed(self, resource: str) -> None:
         if resource not in self._listed:
@@ -178,20 +180,30 @@ class KubeletProcess:
             return frozenset()
         return self.holdings.pods_beside([pod.uid for pod in self._machine.active_pods()])
 
+    def _short_of(self, pod: Pod) -> str | None:
+        machine = self._machine
+        beside = [one for one in machine.active_pods() if one is not pod and one.admitted is not None]
+        for resource in {name for spec in pod.containers for name in spec.resources}:
+            if resource in machine.status and not self.desk.knows(resource):
+                asked = sum(one.requests(resource) for one in (pod, *beside))
+                if asked > machine.status[resource].allocatable:
+                    return resource
+        return None
+
     def sever(self, how: Cut) -> None:
         """Freeze or reset the connections to plugins at once."""
         self.plugins.sever(how)
 
-    async def stop(self, how: Cut, *, leave_socket: bool) -> None:
-        """End the process."""
+    async def stop(self, how: Cut) -> None:
+        """End the process. The sockets' files stay, and nobody listens."""
         # Ending a task that waits for a call cancels the call, which the plugin would be told of.
         self.sever(how)
         await self._tasks.cancel()
         await self.workers.shut()
         await self.plugins.shut(how)
-        await self._registration.stop(leave_socket=leave_socket)
+        await self._registration.stop(leave_socket=True)
         if self._pod_resources:
-            await self._pod_resources.stop(leave_socket=leave_socket)
+            await self._pod_resources.stop(leave_socket=True)
 
     async def apply_pod_resources(self) -> None:
         """Serve PodResources, or stop to, as the machine's wishes are now."""
@@ -218,12 +230,12 @@ class KubeletProcess:
             await asyncio.sleep(machine.settings.status_interval)
 
     def _publish(self) -> None:
-        """Reading the capacities is what ends a resource's grace."""
+        """Reading the capacities is what ends a resource's grace. What the manager does not know stays as it is."""
         machine = self._machine
         gone = self.manager.expire(machine.settings.clock())
         if gone:
             self._save()
-        machine.status = {**dict.fromkeys(machine.status, Capacity()), **self.manager.capacities()}
+        machine.status = {**machine.status, **self.manager.capacities()}
         for resource in gone:
             machine.status[resource] = Capacity()
             machine.journal.record(Event(EventKind.RESOURCE_REMOVED, resource))

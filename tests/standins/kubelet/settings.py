@@ -68,7 +68,8 @@ class KubeletSettings:
     old_stream_end: OldStreamEnd | None = None
     """A race in real kubelets of generation B; its default here is that the new plugin loses it."""
     rechecks_held_devices: bool | None = None
-    """Whether a container that already has devices is refused once one of them is not healthy (B, C)."""
+    """Whether a container that has devices and does not run is refused when its pod is admitted once more, and one of
+    the devices is not healthy (B, C)."""
     topology_policy: TopologyPolicy = TopologyPolicy.NONE
     dies_of_unlisted_holders: bool | None = None
     """Whether hints for a device that the plugin's list lacks are the kubelet's death (B from 1.34 on, and C)."""

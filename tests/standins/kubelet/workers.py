@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
 
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from standins.kubelet.admission import Admission, Desk, demands
 from standins.kubelet.errors import (
     ContainerStartError,
+    CreateContainerConfigError,
+    OutOfResourceError,
     PodError,
     TopologyAffinityError,
     UnexpectedAdmissionError,
@@ -19,6 +20,8 @@ from standins.kubelet.journal import Event, EventKind
 from standins.kubelet.pods import Admitted, ContainerGrant, ContainerSpec, Phase, Pod, merged
 from standins.kubelet.starter import Starter
 from standins.kubelet.tasks import Tasks
+
+_REFUSALS = (UnexpectedAdmissionError, TopologyAffinityError, OutOfResourceError)
 
 
 class PodWorkers:
@@ -42,36 +45,45 @@ class PodWorkers:
         """
         try:
             await self._admission.admit(pod)
-        except (UnexpectedAdmissionError, TopologyAffinityError) as error:
+        except _REFUSALS as error:
             self._fail(pod, error)
             raise
         admitted = pod.admitted = self._admitted(pod)
         self._desk.journal.record(Event(EventKind.POD_ADMITTED, pod=pod.name, ids=admitted.device_ids))
         await self._start_or_retry(pod)
-        return admitted
+        return pod.admitted
 
-    async def restart(self, pod: Pod, container: str, requests: Mapping[str, int] | None) -> Admitted:
-        """Start a container of an admitted pod once more.
+    async def restart(self, pod: Pod, container: str) -> Admitted:
+        """Start a container of an admitted pod once more. It gets the old answer, whatever became of its devices.
 
         Raises:
             KeyError: The pod has no such container.
-            UnexpectedAdmissionError: The pod is Failed now.
             ContainerStartError: The pod waits.
             KubeletPanickedError: The process died before; the pod stays as it is.
         """
-        spec = {one.name: one for one in pod.containers}[container]
-        try:
-            await self._admission.readmit(pod, spec if requests is None else replace(spec, resources=requests))
-        except UnexpectedAdmissionError as error:
-            self._fail(pod, error)
-            raise
-        admitted = pod.admitted = self._admitted(pod)
+        if container not in {spec.name for spec in pod.containers}:
+            raise KeyError(container)
         pod.started.discard(container)
+        pod.admitted = self._admitted(pod)
         await self._start_or_retry(pod)
-        return admitted
+        return pod.admitted
 
-    def resume(self, pod: Pod) -> None:
-        """Go on with a pod the last kubelet process could not start."""
+    async def take_up(self, pod: Pod) -> None:
+        """Go on with a pod of the last kubelet process, which is admitted once more.
+
+        Containers that run need nothing for that. One that does not run, because it has ended or could not start,
+        needs its devices to be healthy; else the whole pod is Failed.
+
+        Raises:
+            KubeletPanickedError: The process died of it.
+        """
+        running = {spec.name for spec in pod.containers if spec.name in pod.started and not spec.ends}
+        try:
+            await self._admission.admit(pod, running)
+        except _REFUSALS as error:
+            self._fail(pod, error)
+            return
+        pod.admitted = self._admitted(pod)
         if pod.phase is Phase.WAITING:
             self._retry(pod)
 
@@ -92,13 +104,18 @@ class PodWorkers:
 
     def _fail(self, pod: Pod, error: PodError) -> None:
         """What its containers were given before stays booked until the pod is dropped."""
-        pod.phase, pod.reason, pod.message = Phase.FAILED, error.reason, error.message
+        pod.phase, pod.reason, pod.message = Phase.FAILED, error.reason, f"Pod was rejected: {error.message}"
         self._desk.journal.record(Event(EventKind.POD_FAILED, pod=pod.name, text=error.message))
 
     def _admitted(self, pod: Pod) -> Admitted:
-        grants = {spec.name: self._grant(pod, spec) for spec in pod.containers}
+        grants = {spec.name: self._kept(pod, spec) or self._grant(pod, spec) for spec in pod.containers}
         main = next(spec.name for spec in pod.containers if not spec.init)
         return Admitted(pod.name, pod.uid, tuple(grants.values()), grants[main])
+
+    def _kept(self, pod: Pod, spec: ContainerSpec) -> ContainerGrant | None:
+        """What a container runs with, whatever the books say."""
+        runs = pod.admitted is not None and spec.name in pod.started and not spec.ends
+        return pod.admitted.container(spec.name) if runs and pod.admitted else None
 
     def _grant(self, pod: Pod, spec: ContainerSpec) -> ContainerGrant:
         """What the cached answers say: the plugin is not asked again."""
@@ -123,6 +140,7 @@ class PodWorkers:
 
     async def _start(self, pod: Pod) -> None:
         try:
+            await self._allocate_anew(pod)
             await self._starter.start(pod)
         except ContainerStartError as error:
             pod.phase, pod.reason, pod.message = Phase.WAITING, error.reason, error.message
@@ -130,6 +148,15 @@ class PodWorkers:
             raise
         pod.phase, pod.reason, pod.message = Phase.RUNNING, "", ""
         self._desk.journal.record(Event(EventKind.POD_RUNNING, pod=pod.name))
+
+    async def _allocate_anew(self, pod: Pod) -> None:
+        for spec in pod.containers:
+            if spec.name not in pod.started:
+                try:
+                    if await self._admission.allocate_anew(pod, spec):
+                        pod.admitted = self._admitted(pod)
+                except UnexpectedAdmissionError as error:
+                    raise CreateContainerConfigError(pod.name, error.cause) from error
 
     def _retry(self, pod: Pod) -> None:
         if pod.uid not in self._retried:
