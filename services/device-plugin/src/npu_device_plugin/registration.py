@@ -1,7 +1,7 @@
 """Introducing a resource to the kubelet."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 
@@ -18,10 +18,18 @@ _TIMEOUT = 15.0
 """Seconds. From 1.25 on the kubelet dials us before it answers, and gives that 10 s."""
 
 _ANSWER_SECONDS = 1.0
+_HELD = "device plugin already connected"
 
 
 class RegistrationError(Exception):
     """The kubelet could not be reached, or refused; the message is its own."""
+
+
+class HeldSocketError(RegistrationError):
+    """The kubelet counts our socket as connected, whether or not a stream is open.
+
+    Kubelets from 1.37 on do so for their whole life, once they have refused a socket whose stream was open.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,10 @@ class Registration:
     plugin_dir: str
     endpoint: str
     resource: str
+
+    def on_socket(self, number: int) -> "Registration":
+        """The same on another socket; 0 for the one that it has by its name."""
+        return replace(self, endpoint=f"{self.endpoint}-{number + 1}") if number else self
 
     @property
     def objection(self) -> str | None:
@@ -81,7 +93,8 @@ async def register(registration: Registration) -> None:
     """Introduce a resource. That the kubelet agrees is no proof that it will listen.
 
     Raises:
-        RegistrationError: if it could not be reached or did not agree.
+        HeldSocketError: if it holds on to an earlier registration of the socket.
+        RegistrationError: if it could not be reached or did not agree for another reason.
     """
     request = pb.RegisterRequest(
         version=API_VERSION,
@@ -95,4 +108,6 @@ async def register(registration: Registration) -> None:
         try:
             await RegistrationStub(channel).Register(request, timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
-            raise RegistrationError(f"{error.code().name}: {error.details()}") from error
+            text = f"{error.code().name}: {error.details()}"
+            # All refusals of a kubelet have one code; only the words tell them apart.
+            raise (HeldSocketError if _HELD in text else RegistrationError)(text) from error

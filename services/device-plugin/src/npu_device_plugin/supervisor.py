@@ -18,7 +18,14 @@ import grpc
 
 from npu_core.service.logs import EventLog
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import add_DevicePluginServicer_to_server
-from npu_device_plugin.registration import KUBELET_SOCKET, Registration, RegistrationError, answers, register
+from npu_device_plugin.registration import (
+    KUBELET_SOCKET,
+    HeldSocketError,
+    Registration,
+    RegistrationError,
+    answers,
+    register,
+)
 from npu_device_plugin.servicer import OfferServicer
 from npu_device_plugin.sockets import SocketIdentity, check_bindable, give_name, remove_if_ours, socket_identity
 from npu_device_plugin.telemetry import Telemetry
@@ -76,18 +83,23 @@ class Supervisor:
             scratch_name: file name that no other server in the directory uses, for the time of starting.
             telemetry: where registrations are counted.
         """
-        self._registration = registration
+        self._registration = self._by_name = registration
         self._telemetry = telemetry or Telemetry()
         self._cause = _START
         self._servicer = servicer
         self._kubelet_path = f"{registration.plugin_dir}/{KUBELET_SOCKET}"
-        self._own_path = f"{registration.plugin_dir}/{registration.endpoint}"
         self._scratch_path = f"{registration.plugin_dir}/{scratch_name}"
         self._server: grpc.aio.Server | None = None
         self._own: SocketIdentity | None = None
         self._registered_with: SocketIdentity | None = None
         self._streams_before = 0
         self._failures = 0
+        self._socket_number = 0
+        self._numbered_for: SocketIdentity | None = None
+
+    @property
+    def _own_path(self) -> str:
+        return f"{self._registration.plugin_dir}/{self._registration.endpoint}"
 
     @property
     def ready(self) -> bool:
@@ -136,15 +148,29 @@ class Supervisor:
         self._failures = self._failures + 1 if self._kubelet_now() == kubelet else 0
 
     async def _attempt(self, kubelet: SocketIdentity | None) -> None:
+        await self._choose_socket(kubelet)
         await self._serve()
         if kubelet is None:
             raise RegistrationError(f"{self._kubelet_path} does not exist or is no socket")
         # A kubelet that is quick listens before it has answered.
         self._streams_before = self._servicer.streams_opened
-        await self._unless_lost(register(self._registration), kubelet)
+        try:
+            await self._unless_lost(register(self._registration), kubelet)
+        except HeldSocketError:
+            self._socket_number += 1
+            raise
         self._registered_with = kubelet
         self._telemetry.registrations[self._registration.resource, self._cause] += 1
         _log.info("registered with the kubelet", resource=self._registration.resource)
+
+    async def _choose_socket(self, kubelet: SocketIdentity | None) -> None:
+        """Leave a socket that this kubelet holds on to; another kubelet has never heard of any."""
+        if kubelet != self._numbered_for:
+            self._socket_number, self._numbered_for = 0, kubelet
+        chosen = self._by_name.on_socket(self._socket_number)
+        if chosen != self._registration:
+            await self._stop()
+            self._registration = chosen
 
     async def _unless_lost(self, registering: Coroutine[None, None, None], kubelet: SocketIdentity) -> None:
         """Wait for the registration, but not for a kubelet that has gone or looks for a socket that has gone."""
