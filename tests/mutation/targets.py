@@ -54,6 +54,7 @@ TARGETS: tuple[Target, ...] = (
             "device": "device inventory identity_faults",
             "health": "health vitals",
             "identity": "identity",
+            "limits": "limits attributes",
             "partition": "partition",
             "sensors": "sensors readings",
         },

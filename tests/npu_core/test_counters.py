@@ -59,11 +59,39 @@ def test_utilization_is_task_time_over_all_time(
         (counters(1000, 900), counters(5, 3)),
         (counters(1), counters(0)),
         (counters(0), counters(WRAP, 10)),
+        (counters(1000, 10, None, 64), counters(2000, 9, None, 64)),
+        (counters(1000, 900, None, 64), counters(2000, 0, None, 64)),
+        (counters(0, 0, None, 64), counters(1000, 1100, None, 64)),
+        (counters(0, 900_000), counters(1_000_000, 100)),
+        (counters(0, 0), counters(1000, 1100)),
     ],
-    ids=["no time passed", "restarted", "one cycle back", "looked at too seldom"],
+    ids=[
+        "no time passed",
+        "restarted",
+        "one cycle back",
+        "looked at too seldom",
+        "64 bits, one task cycle back",
+        "64 bits, tasks counted anew",
+        "64 bits, more than all time",
+        "32 bits, counted anew: no wrap counts that much",
+        "32 bits, more than all time",
+    ],
 )
 def test_utilization_is_unknown_where_the_counters_cannot_tell(earlier: PeCounters, later: PeCounters) -> None:
     assert Utilization.between(earlier, later) is None
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        (counters(0, 0, 500_000), counters(1_000_000, 1000, 10)),
+        (counters(0, 0, 0), counters(1_000_000, 1000, 1100)),
+        (counters(0, 0, 500, 64), counters(1_000_000, 1000, 10, 64)),
+    ],
+    ids=["counted anew", "more than the tasks", "64 bits, counted anew"],
+)
+def test_a_tensor_counter_that_cannot_tell_costs_only_what_it_counts(earlier: PeCounters, later: PeCounters) -> None:
+    assert Utilization.between(earlier, later) == Utilization(PE, 0.001, None)
 
 
 def test_counters_are_32_bits_wide_unless_it_is_said() -> None:
@@ -73,12 +101,15 @@ def test_counters_are_32_bits_wide_unless_it_is_said() -> None:
 @given(pe_counters(), pe_counters())
 def test_shares_are_between_nothing_and_everything(earlier: PeCounters, later: PeCounters) -> None:
     work = Utilization.between(earlier, later)
+    cycles = later.cycles - earlier.cycles
+    task = (later.task_cycles - earlier.task_cycles) % WRAP
+    assert (work is not None) == (0 < cycles < WRAP and task <= 1.05 * cycles)
     if work is None:
-        assert not 0 < later.cycles - earlier.cycles < 1 << later.bits
         return
     assert 0.0 <= work.busy <= 1.0
     assert work.computing is None or 0.0 <= work.computing <= 1.0
-    assert (work.computing is None) == (None in {earlier.tensor_cycles, later.tensor_cycles})
+    if None in {earlier.tensor_cycles, later.tensor_cycles}:
+        assert work.computing is None
 
 
 @given(

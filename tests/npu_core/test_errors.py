@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from npu_core.errors import (
     FormatError,
     GoneError,
     HostError,
+    ImpossibleError,
     MissingError,
     NpuError,
     Problem,
@@ -60,9 +62,20 @@ def test_an_error_without_errno_is_still_an_error_of_the_host() -> None:
     assert str(error) == f"{ALIVE}: unknown error (odd)"
 
 
-def test_every_reason_belongs_to_exactly_one_leaf() -> None:
-    leaves = HostError.__subclasses__()
-    assert sorted(leaf.reason for leaf in leaves) == sorted(Reason)
+def kinds(of: type[HostError]) -> Iterator[type[HostError]]:
+    for kind in of.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+def test_every_reason_belongs_to_exactly_one_kind_of_error() -> None:
+    assert sorted(kind.reason for kind in kinds(HostError)) == sorted(Reason)
+
+
+def test_a_number_that_cannot_be_is_a_text_that_does_not_say_what_it_should() -> None:
+    """Who catches the one has the other as well."""
+    error: FormatError = ImpossibleError("511000", "a temperature from -55 to 150 °C").at(ALIVE)
+    assert (type(error), error.path, error.reason) == (ImpossibleError, ALIVE, Reason.IMPOSSIBLE)
 
 
 def test_callers_can_catch_by_whose_fault_it_is() -> None:

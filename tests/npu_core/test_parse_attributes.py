@@ -161,7 +161,7 @@ def test_occupancy_has_a_line_per_pe(text: str, occupied: tuple[bool, ...]) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "mask"), [("0\n", 0), ("10", 16), ("0x10\n", 16), ("0X1f", 31), ("ffffffffffffffff", 2**64 - 1)]
+    ("text", "mask"), [("0\n", 0), ("10", 16), ("0x10\n", 16), ("0X1f", 31), ("fffffffffffffffe", 2**64 - 2)]
 )
 def test_the_throttle_reason_is_hexadecimal(text: str, mask: int) -> None:
     assert mgmt.parse_throttle_reason(text) == mask

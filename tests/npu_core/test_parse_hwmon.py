@@ -25,6 +25,15 @@ def test_sensors_come_by_quantity_and_channel() -> None:
     )
 
 
+def test_the_file_that_says_whether_a_sensor_is_faulty_is_found_beside_its_value() -> None:
+    names = ["temp1_input", "temp1_fault", "temp2_fault", "in0_input", "in0_fault", "power1_average", "power1_fault"]
+    assert [(channel.value_file, channel.fault_file) for channel in channel_files(names)] == [
+        ("temp1_input", "temp1_fault"),
+        ("power1_average", "power1_fault"),
+        ("in0_input", "in0_fault"),
+    ]
+
+
 def test_channels_are_numbers_and_sort_as_numbers() -> None:
     found = channel_files(["temp10_input", "temp9_input", "temp9999_input", "temp100_input"])
     assert [channel.channel for channel in found] == [9, 10, 100, 9999]

@@ -35,11 +35,13 @@ if TYPE_CHECKING:
         FormatError,
         GoneError,
         HostError,
+        ImpossibleError,
         MissingError,
         NpuError,
         Problem,
         ReadFailedError,
         Reason,
+        SensorFaultError,
         SettingsError,
         StuckError,
         Unreadable,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from npu_core.host import Host
     from npu_core.hostfs import HostFS, RealFS
     from npu_core.identity import carried_over, doubles, is_another_card, is_same_card, is_same_hardware
+    from npu_core.limits import LIMITS, Measure, Span
     from npu_core.machine import Machine
     from npu_core.partition import FUSION, SINGLE, Partitioning, Unit, UnitId, units_of
     from npu_core.sensors import Quantity, Reading, Readings, Sensor, distinct_labels
@@ -60,6 +63,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ARCH_SPECS",
     "FUSION",
+    "LIMITS",
     "SINGLE",
     "AccessDeniedError",
     "Arch",
@@ -83,8 +87,10 @@ __all__ = [
     "Host",
     "HostError",
     "HostFS",
+    "ImpossibleError",
     "Inventory",
     "Machine",
+    "Measure",
     "MissingError",
     "NpuError",
     "Partitioning",
@@ -99,7 +105,9 @@ __all__ = [
     "Reason",
     "Rejected",
     "Sensor",
+    "SensorFaultError",
     "SettingsError",
+    "Span",
     "StuckError",
     "Unit",
     "UnitId",
@@ -125,13 +133,15 @@ _PARTS = {
     "cores": "CoreRange",
     "counters": "Clock ErrorCounter PeCounters Utilization",
     "device": "ComponentVersion Device DeviceFile FoundCard Inventory PciAddress Rejected",
-    "errors": "AccessDeniedError BusyError FormatError GoneError HostError MissingError NpuError Problem "
-    "ReadFailedError Reason SettingsError StuckError Unreadable UnsupportedDeviceError UsageError",
+    "errors": "AccessDeniedError BusyError FormatError GoneError HostError ImpossibleError MissingError NpuError "
+    "Problem ReadFailedError Reason SensorFaultError SettingsError StuckError Unreadable UnsupportedDeviceError "
+    "UsageError",
     "health": "HealthPolicy HealthReport HealthState HealthStatus Vitals judge",
     "holders": "Holder Holders find_holders",
     "host": "Host",
     "hostfs": "HostFS RealFS",
     "identity": "carried_over doubles is_another_card is_same_card is_same_hardware",
+    "limits": "LIMITS Measure Span",
     "machine": "Machine",
     "partition": "FUSION SINGLE Partitioning Unit UnitId units_of",
     "sensors": "Quantity Reading Readings Sensor distinct_labels",

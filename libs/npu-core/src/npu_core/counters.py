@@ -4,6 +4,12 @@ from dataclasses import dataclass
 
 from npu_core.cores import CoreRange
 
+NARROW_BITS = 32
+"""Width of a counter that is full after two seconds, so that two looks at it have to be close together."""
+
+_SKEW = 1.05
+"""How much of a span a part of it may seem to be, since the registers are not read at one moment."""
+
 
 @dataclass(frozen=True, slots=True)
 class ErrorCounter:
@@ -72,24 +78,40 @@ class Utilization:
     def between(cls, earlier: PeCounters, later: PeCounters) -> "Utilization | None":
         """The work done between two looks at the same cores.
 
-        Returns None where the counters cannot tell: no cycle passed, the cycle counter went back because the NPU was
-        restarted in between, or so many cycles passed that the other counters may have wrapped more than once: with
-        counters of 32 bits, look at least every two seconds (2^32 cycles at 2 GHz).
+        A counter of 32 bits that went back is taken to have been full once. One of 64 bits is never full (at 2 GHz that
+        takes 292 years), so it was reset, and what it counted since then says nothing of the whole span.
+
+        Returns None where the counters cannot tell: no cycle passed; the cycle counter went back because the NPU was
+        restarted in between; the task counter was reset; tasks ran for longer than time passed, as it seems after a
+        counter of 32 bits was reset; or so many cycles passed that the other counters may have been full more than
+        once: with counters of 32 bits, look at least every two seconds (2^32 cycles at 2 GHz).
         """
         cycles = later.cycles - earlier.cycles
         if not 0 < cycles < 1 << later.bits:
             return None
         task = _passed(earlier.task_cycles, later.task_cycles, later.bits)
-        return cls(later.cores, min(task / cycles, 1.0), _share_computing(earlier, later, task))
+        busy = None if task is None else _share(task, cycles)
+        if task is None or busy is None:
+            return None
+        return cls(later.cores, busy, _share_computing(earlier, later, task))
 
 
 def _share_computing(earlier: PeCounters, later: PeCounters, task: int) -> float | None:
     if earlier.tensor_cycles is None or later.tensor_cycles is None:
         return None
     tensor = _passed(earlier.tensor_cycles, later.tensor_cycles, later.bits)
-    return min(tensor / task, 1.0) if task else 0.0
+    if tensor is None:
+        return None
+    return _share(tensor, task) if task else 0.0
 
 
-def _passed(earlier: int, later: int, bits: int) -> int:
-    """What a counter that wraps has counted."""
-    return (later - earlier) % (1 << bits)
+def _passed(earlier: int, later: int, bits: int) -> int | None:
+    """What a counter has counted; None if it was reset."""
+    if later >= earlier:
+        return later - earlier
+    return None if bits > NARROW_BITS else later - earlier + (1 << bits)
+
+
+def _share(part: int, whole: int) -> float | None:
+    """0..1; None if it is more than all by more than reading one register after the other explains."""
+    return min(part / whole, 1.0) if part <= whole * _SKEW else None

@@ -11,9 +11,11 @@
         ├── BusyError               somebody else holds it (EBUSY, EAGAIN)
         ├── ReadFailedError         any other error of the operating system (EIO, ...)
         ├── FormatError             it could be read, but does not say what it should
+        │   └── ImpossibleError     it says a number that nothing of its kind can be
+        ├── SensorFaultError        the driver itself says that the value is not to be trusted
         └── StuckError              a read did not come back before its deadline
 
-Callers catch a branch; each leaf of :class:`HostError` has a :class:`Reason`, a closed set that is safe to use
+Callers catch a branch; each kind of :class:`HostError` has a :class:`Reason`, a closed set that is safe to use
 as a metric label.
 """
 
@@ -90,6 +92,8 @@ class Reason(StrEnum):
     BUSY = "busy"
     IO = "io"
     FORMAT = "format"
+    IMPOSSIBLE = "impossible"
+    FAULT = "fault"
     STUCK = "stuck"
 
 
@@ -162,6 +166,18 @@ class FormatError(HostError):
     def at(self, path: str) -> Self:
         """The same error, naming the file that held the text."""
         return type(self)(self.text, self.expected, path=path)
+
+
+class ImpossibleError(FormatError):
+    """A number was read that nothing of its kind can be: see :mod:`npu_core.limits`."""
+
+    reason = Reason.IMPOSSIBLE
+
+
+class SensorFaultError(HostError):
+    """The driver marks the sensor as faulty: whatever it reads is not to be trusted."""
+
+    reason = Reason.FAULT
 
 
 _BY_ERRNO: dict[int, type[HostError]] = {

@@ -24,6 +24,7 @@ from npu_core.errors import HostError, MissingError
 from npu_core.health import Vitals
 from npu_core.hostfs import HostFS, ListedOnce, RealFS
 from npu_core.hwmon import read_sensors
+from npu_core.limits import LIMITS, Limits, Measure, possible, possible_clocks
 from npu_core.machine import Machine
 from npu_core.parse import clocks, dmi, mgmt, perf_regs
 from npu_core.sensors import Readings
@@ -40,12 +41,16 @@ _COUNTER_PARSERS = {
 class Host:
     """The NPUs of one machine, read through ``/sys`` and ``/dev``."""
 
-    def __init__(self, sysfs: str = "/sys", devfs: str = "/dev", fs: HostFS | None = None) -> None:
+    def __init__(
+        self, sysfs: str = "/sys", devfs: str = "/dev", fs: HostFS | None = None, limits: Limits = LIMITS
+    ) -> None:
         """A host whose /sys and /dev this process sees at the given directories.
 
-        ``fs`` replaces the file system, for tests that put faults in between.
+        ``fs`` replaces the file system, for tests that put faults in between. What is beyond ``limits`` is no value but
+        an :class:`~npu_core.errors.ImpossibleError`.
         """
         self._tree = HostTree(sysfs, devfs, fs or RealFS())
+        self._limits = limits
 
     def __repr__(self) -> str:
         return f"Host(sysfs={self._tree.sysfs!r}, devfs={self._tree.devfs!r})"
@@ -55,7 +60,7 @@ class Host:
 
         Not to be kept: the next look needs the next glance.
         """
-        return Host(self._tree.sysfs, self._tree.devfs, ListedOnce(self._tree.fs))
+        return Host(self._tree.sysfs, self._tree.devfs, ListedOnce(self._tree.fs), self._limits)
 
     def inventory(self) -> Inventory:
         """Enumerate the cards.
@@ -145,7 +150,10 @@ class Host:
         Raises:
             HostError: if it could not be read.
         """
-        return self._attribute(device, "heartbeat", mgmt.parse_heartbeat)
+        return self._attribute(device, "heartbeat", self._uptime)
+
+    def _uptime(self, text: str) -> int:
+        return possible(mgmt.parse_heartbeat(text), Measure.UPTIME, self._limits[Measure.UPTIME])
 
     def errors(self, device: Device) -> tuple[ErrorCounter, ...]:
         """The card's error counters. Source: ``atr_error``.
@@ -162,9 +170,12 @@ class Host:
             HostError: if they could not be read.
         """
         try:
-            return self._attribute(device, "ne_clk_freq_info", clocks.parse_named_clocks)
+            return self._clocks(device, "ne_clk_freq_info", clocks.parse_named_clocks)
         except MissingError:
-            return self._attribute(device, "npu_clocks", clocks.parse_numbered_clocks)
+            return self._clocks(device, "npu_clocks", clocks.parse_numbered_clocks)
+
+    def _clocks(self, device: Device, name: str, parse: Callable[[str], tuple[Clock, ...]]) -> tuple[Clock, ...]:
+        return self._attribute(device, name, lambda text: possible_clocks(parse(text), self._limits))
 
     def performance_mode(self, device: Device) -> str:
         """The power policy, in the driver's words: ``4 (FULL 1)``.
@@ -216,7 +227,7 @@ class Host:
 
         Never raises: what could not be read is part of the answer. A card without hwmon has no readings.
         """
-        return read_sensors(self._tree, device)
+        return read_sensors(self._tree, device, self._limits)
 
     def machine(self) -> Machine:
         """Vendor and name of the machine, where its firmware gives them.

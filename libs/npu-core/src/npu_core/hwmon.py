@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from npu_core.device import Device
-from npu_core.errors import HostError, Unreadable
+from npu_core.errors import HostError, MissingError, SensorFaultError, Unreadable
+from npu_core.limits import LIMITS, Limits, possible_reading
 from npu_core.parse import hwmon as parse
 from npu_core.sensors import Reading, Readings, Sensor
 from npu_core.tree import HostTree
@@ -26,7 +27,7 @@ class _Silence(NamedTuple):
     sensor: Sensor | None = None
 
 
-def read_sensors(tree: HostTree, device: Device) -> Readings:
+def read_sensors(tree: HostTree, device: Device, limits: Limits = LIMITS) -> Readings:
     """Every sensor of the card; see :meth:`npu_core.host.Host.readings`. Never raises."""
     if device.pci is None:
         return Readings()
@@ -34,7 +35,7 @@ def read_sensors(tree: HostTree, device: Device) -> Readings:
         chips = _chips(tree, f"{tree.pci_dir(device.pci)}/hwmon")
     except HostError as error:
         return Readings(unreadable=(Unreadable.of(device.name, "hwmon", error),))
-    found = [reading for chip in chips for reading in _chip(tree, device.name, chip)]
+    found = [reading for chip in chips for reading in _chip(tree, device.name, chip, limits)]
     return Readings(
         tuple(reading for reading in found if isinstance(reading, Reading)),
         tuple(reading.why for reading in found if isinstance(reading, _Silence)),
@@ -69,22 +70,39 @@ def _distinct(names: Iterable[str]) -> Iterator[str]:
             yield name
 
 
-def _chip(tree: HostTree, card: str, chip: _Chip) -> Iterator[Reading | _Silence]:
+def _chip(tree: HostTree, card: str, chip: _Chip, limits: Limits) -> Iterator[Reading | _Silence]:
     try:
         channels = parse.channel_files(tree.fs.list_dir(chip.path))
     except HostError as error:
         yield _Silence(Unreadable.of(card, f"hwmon {chip.name}".rstrip(), error))
         return
     for channel in channels:
-        yield _sensor(tree, card, chip, channel)
+        yield _sensor(tree, card, chip, channel, limits)
 
 
-def _sensor(tree: HostTree, card: str, chip: _Chip, files: parse.ChannelFiles) -> Reading | _Silence:
+def _sensor(tree: HostTree, card: str, chip: _Chip, files: parse.ChannelFiles, limits: Limits) -> Reading | _Silence:
     label = tree.attempt(f"{chip.path}/{files.label_file}") if files.label_file else None
     name = parse.parse_label(label if isinstance(label, str) else None, files.channel)
     sensor = Sensor(card, files.quantity, files.channel, name, chip.name)
-    path = f"{chip.path}/{files.value_file}"
     try:
-        return Reading(sensor, tree.read(path, lambda text: parse.parse_sensor_value(text, files.quantity)))
+        _check_fault(tree, chip, files)
+        return Reading(sensor, tree.read(f"{chip.path}/{files.value_file}", lambda text: _value(text, files, limits)))
     except HostError as error:
         return _Silence(Unreadable.of(card, f"{chip.name}/{files.value_file}".lstrip("/"), error), sensor)
+
+
+def _value(text: str, files: parse.ChannelFiles, limits: Limits) -> int:
+    return possible_reading(parse.parse_sensor_value(text, files.quantity), files.quantity, limits)
+
+
+def _check_fault(tree: HostTree, chip: _Chip, files: parse.ChannelFiles) -> None:
+    """Raise if the driver calls the sensor faulty, or it cannot be told whether it does."""
+    if files.fault_file is None:
+        return
+    path = f"{chip.path}/{files.fault_file}"
+    try:
+        faulty = tree.read(path, parse.parse_fault)
+    except MissingError:
+        return  # it went since the directory was listed
+    if faulty:
+        raise SensorFaultError(f"the driver says that the sensor is faulty: {files.fault_file} is 1", path=path)

@@ -24,6 +24,11 @@ class Quantity(StrEnum):
     CURRENT = "current"
     """Milliamperes."""
 
+    @property
+    def per_base(self) -> int:
+        """How many of this unit are one degree Celsius, watt, volt or ampere."""
+        return 1_000_000 if self is Quantity.POWER else 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Sensor:

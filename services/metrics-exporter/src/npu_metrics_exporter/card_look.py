@@ -6,7 +6,7 @@ from functools import partial
 from typing import TypeVar
 
 from npu_core.cores import CoreRange
-from npu_core.counters import PeCounters, Utilization
+from npu_core.counters import NARROW_BITS, PeCounters, Utilization
 from npu_core.device import Device, FoundCard, Rejected
 from npu_core.errors import AccessDeniedError, HostError, MissingError, Unreadable
 from npu_core.health import Vitals
@@ -16,8 +16,6 @@ from npu_core.sensors import Readings
 from npu_metrics_exporter.snapshot import CardReport
 
 T = TypeVar("T")
-NARROW_BITS = 32
-"""Counters of this width are full after two seconds, so two looks at them have to be close together."""
 
 
 @dataclass(frozen=True, slots=True)

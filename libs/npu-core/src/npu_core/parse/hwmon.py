@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from npu_core.parse.text import parse_integer
+from npu_core.parse.text import parse_flag, parse_integer
 from npu_core.sensors import Quantity
 
-_FILE = re.compile(r"(temp|power|in|curr)(0|[1-9][0-9]{0,3})_(input|average|label)", re.ASCII)
+_FILE = re.compile(r"(temp|power|in|curr)(0|[1-9][0-9]{0,3})_(input|average|label|fault)", re.ASCII)
 _QUANTITIES = {
     "temp": Quantity.TEMPERATURE,
     "power": Quantity.POWER,
@@ -34,12 +34,14 @@ class ChannelFiles:
         channel: its number.
         value_file: the file with the value.
         label_file: the file with the label, or None.
+        fault_file: the file that says whether the value is not to be trusted, or None.
     """
 
     quantity: Quantity
     channel: int
     value_file: str
     label_file: str | None
+    fault_file: str | None = None
 
 
 def channel_files(names: Iterable[str]) -> tuple[ChannelFiles, ...]:
@@ -59,7 +61,9 @@ def channel_files(names: Iterable[str]) -> tuple[ChannelFiles, ...]:
 def _channel(quantity: Quantity, channel: int, files: dict[str, str]) -> ChannelFiles | None:
     wanted = ("average", "input") if quantity is Quantity.POWER else ("input",)
     value_file = next((files[item] for item in wanted if item in files), None)
-    return ChannelFiles(quantity, channel, value_file, files.get("label")) if value_file else None
+    if value_file is None:
+        return None
+    return ChannelFiles(quantity, channel, value_file, files.get("label"), files.get("fault"))
 
 
 def _order(channel: ChannelFiles) -> tuple[int, int]:
@@ -73,6 +77,15 @@ def parse_sensor_value(text: str, quantity: Quantity) -> int:
         FormatError: unless it is one number.
     """
     return parse_integer(text, f"a {quantity} in {_UNITS[quantity]}")
+
+
+def parse_fault(text: str) -> bool:
+    """Whether the driver marks a sensor as faulty. Source: ``<type><channel>_fault`` of the kernel's hwmon interface.
+
+    Raises:
+        FormatError: unless it is 0 or 1.
+    """
+    return parse_flag(text)
 
 
 def parse_label(text: str | None, channel: int) -> str:

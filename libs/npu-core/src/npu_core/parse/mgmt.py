@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from npu_core.arch import ArchSpec, spec_of_type
 from npu_core.counters import ErrorCounter
 from npu_core.device import ComponentVersion, PciAddress
-from npu_core.errors import FormatError, HostError, Reason, UnsupportedDeviceError
-from npu_core.parse.text import parse_count
+from npu_core.errors import FormatError, HostError, ImpossibleError, Reason, UnsupportedDeviceError
+from npu_core.limits import possible_count
+from npu_core.parse.text import parse_count, parse_flag
 
 IDENTITY_ATTRIBUTES = (
     "platform_type",
@@ -37,6 +38,7 @@ FIRST_CALENDAR_VERSION = 2024
 
 _SILENT_REVISION = "A0"
 _HEXADECIMAL = re.compile(r"(?:0x)?[0-9a-f]{1,16}", re.ASCII | re.IGNORECASE)
+_ALL_BITS = {(1 << bits) - 1 for bits in (32, 64)}
 
 Attributes = Mapping[str, str | HostError]
 """Name of an attribute to its text, or to why it could not be read."""
@@ -60,13 +62,7 @@ def parse_alive(text: str) -> bool:
     Raises:
         FormatError: on anything else.
     """
-    match text.strip():
-        case "1":
-            return True
-        case "0":
-            return False
-        case _:
-            raise FormatError(text, "0 or 1")
+    return parse_flag(text)
 
 
 def parse_device_state(text: str, driver: ComponentVersion | None) -> bool:
@@ -98,6 +94,7 @@ def parse_atr_error(text: str) -> tuple[ErrorCounter, ...]:
 
     Raises:
         FormatError: if a line is not a name, a colon and a count, a kind comes twice, or there is no line at all.
+        ImpossibleError: if a count is one of :data:`~npu_core.limits.NO_VALUES`.
     """
     counters = tuple(_error_counter(line) for line in text.splitlines() if line.strip())
     if not counters or len({counter.kind for counter in counters}) < len(counters):
@@ -110,7 +107,8 @@ def _error_counter(line: str) -> ErrorCounter:
     kind = "_".join(name.lower().split())
     if not (separator and kind):
         raise FormatError(line, "an error counter such as 'AXI Post Error: 0'")
-    return ErrorCounter(kind, parse_count(count, f"a count of {kind}"))
+    what = f"a count of {kind}"
+    return ErrorCounter(kind, possible_count(parse_count(count, what), what))
 
 
 def parse_occupancy(text: str) -> tuple[bool, ...]:
@@ -127,11 +125,15 @@ def parse_throttle_reason(text: str) -> int:
 
     Raises:
         FormatError: on anything else.
+        ImpossibleError: if all of 32 or 64 bits are set.
     """
     match = _HEXADECIMAL.fullmatch(text.strip())
     if match is None:
         raise FormatError(text, "a bit mask such as 0x10")
-    return int(match[0], 16)
+    mask = int(match[0], 16)
+    if mask in _ALL_BITS:
+        raise ImpossibleError(text, "a bit mask such as 0x10: with every bit set, nothing has answered")
+    return mask
 
 
 def product_code(device_type: str, soc_rev: str) -> str:

@@ -4,9 +4,12 @@ import re
 
 from npu_core.cores import CoreRange
 from npu_core.counters import PeCounters
-from npu_core.errors import FormatError
+from npu_core.errors import FormatError, ImpossibleError
 
 _LINE = re.compile(r"\s*(\w+)\s*:\s*0x([0-9a-f]{1,16})\s*", re.ASCII | re.IGNORECASE)
+_FULL = (1 << 32) - 1
+_WIDE_FULL = (1 << 64) - 1
+"""Registers with all bits set."""
 
 
 def parse_perf_regs(text: str, cores: CoreRange) -> PeCounters:
@@ -16,11 +19,16 @@ def parse_perf_regs(text: str, cores: CoreRange) -> PeCounters:
 
     Raises:
         FormatError: if a line is not a register, or one of the other three is missing.
+        ImpossibleError: if one of them has more than 32 bits, or all have all bits set: nothing answered.
     """
-    registers = _registers(text, "CycleCount", "TaskExecutionTime", "TensorExecutionTime")
+    names = "CycleCount", "TaskExecutionTime", "TensorExecutionTime"
+    registers = _registers(text, *names)
+    low, high = [registers[name] for name in names], registers.get("CycleCountHigh", 0)
+    if max(*low, high) > _FULL or min(low) == _FULL:
+        raise ImpossibleError(text, f"registers of 32 bits in {', '.join(names)}, not all of them full")
     return PeCounters(
         cores,
-        cycles=registers.get("CycleCountHigh", 0) << 32 | registers["CycleCount"],
+        cycles=high << 32 | registers["CycleCount"],
         task_cycles=registers["TaskExecutionTime"],
         tensor_cycles=registers["TensorExecutionTime"],
     )
@@ -31,9 +39,14 @@ def parse_pe_metrics(text: str, cores: CoreRange) -> PeCounters:
 
     Raises:
         FormatError: if a line is not a counter, or one of the two is missing.
+        ImpossibleError: if one of the two has all bits set.
     """
-    registers = _registers(text, "CycleCount", "TaskCycleCount")
-    return PeCounters(cores, registers["CycleCount"], registers["TaskCycleCount"], tensor_cycles=None, bits=64)
+    names = "CycleCount", "TaskCycleCount"
+    registers = _registers(text, *names)
+    cycles, task = (registers[name] for name in names)
+    if max(cycles, task) == _WIDE_FULL:
+        raise ImpossibleError(text, f"counters in {' and '.join(names)} of which none is full")
+    return PeCounters(cores, cycles, task, tensor_cycles=None, bits=64)
 
 
 def _registers(text: str, *needed: str) -> dict[str, int]:

@@ -2,10 +2,11 @@
 
 import re
 
-from npu_core.errors import FormatError
+from npu_core.errors import FormatError, ImpossibleError
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _LIMIT = 1 << 63
+_ALL_BITS = str((1 << 64) - 1)
 
 
 def parse_text(text: str) -> str:
@@ -25,11 +26,12 @@ def parse_integer(text: str, what: str) -> int:
 
     Raises:
         FormatError: on anything else; ``what`` says what was expected.
+        ImpossibleError: on 64 bits that are all set, which stand for no value.
     """
     trimmed = text.strip()
     if _INTEGER.fullmatch(trimmed) and -_LIMIT <= int(trimmed) < _LIMIT:
         return int(trimmed)
-    raise FormatError(text, what)
+    raise ImpossibleError(text, what) if trimmed == _ALL_BITS else FormatError(text, what)
 
 
 def parse_count(text: str, what: str) -> int:
@@ -38,3 +40,18 @@ def parse_count(text: str, what: str) -> int:
     if value < 0:
         raise FormatError(text, what)
     return value
+
+
+def parse_flag(text: str) -> bool:
+    """``1`` is yes, ``0`` is no.
+
+    Raises:
+        FormatError: on anything else.
+    """
+    match text.strip():
+        case "1":
+            return True
+        case "0":
+            return False
+        case _:
+            raise FormatError(text, "0 or 1")
