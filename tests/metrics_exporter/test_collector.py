@@ -13,8 +13,11 @@ from metrics_exporter.cards import text
 from npu_core.arch import Arch
 from npu_core.cores import CoreRange
 from npu_core.testing import CardPlan, FakeHost, rngd, warboy
-from npu_core.testing.faults import Blocked, FaultyFS, failing
+from npu_core.testing.faults import Blocked, FaultyFS, failing, garbage
 from npu_metrics_exporter.collector import Collector
+from npu_metrics_exporter.podmap import PodMap
+from npu_metrics_exporter.policy import ExportPolicy
+from npu_metrics_exporter.series import Budget, families
 from npu_metrics_exporter.snapshot import CardState, CardStatus
 from npu_metrics_exporter.telemetry import Telemetry
 
@@ -51,6 +54,17 @@ class Bench:
 def remove_files(host: FakeHost, names: str) -> None:
     for file in Path(host.devfs).glob(names):
         file.unlink()
+
+
+def samples(bench: Bench, family: str) -> set[tuple[str, ...]]:
+    """The labels of the family's series, those of cards that are exported now."""
+    made = families(bench.collector.snapshot, PodMap(), ExportPolicy(), Budget(10_000))
+    return {
+        tuple(map("=".join, sorted(sample.labels.items())))
+        for each in made
+        for sample in each.samples
+        if each.name == family
+    }
 
 
 @pytest.fixture
@@ -108,6 +122,43 @@ async def test_an_error_of_one_attribute_costs_that_one_and_is_counted(bench: Be
     assert whole.unreadable == ()
     # Nobody was ever told that it is alive.
     assert (bench.card().alive is False) == (attribute == "alive")
+
+
+@pytest.mark.parametrize(
+    ("family", "file", "text", "reason"),
+    [
+        ("hw_temperature", "temp1_input", "3892313987", "impossible"),
+        ("hw_power", "power1_average", "9223372036854775807", "impossible"),
+        ("hw_voltage", "in0_input", "4294967295", "impossible"),
+        ("hw_current", "curr1_input", "-1", "impossible"),
+        ("uptime", "heartbeat", "4294967295", "impossible"),
+        ("error", "atr_error", "Device Error: 4294967295", "impossible"),
+        ("clock_frequency_hertz", "ne_clk_freq_info", "ne tensor (MHz): 999999999", "impossible"),
+    ],
+)
+async def test_a_reading_that_cannot_be_is_counted_and_never_a_sample(
+    bench: Bench, family: str, file: str, text: str, reason: str
+) -> None:
+    await bench.collect()
+    before = samples(bench, f"furiosa_npu_{family}")
+    bench.faults.put(f"*/{file}", garbage(text))
+    await bench.collect()
+    after = samples(bench, f"furiosa_npu_{family}")
+    assert before > after
+    assert bench.telemetry.read_errors == {("npu0", "warboy", reason): 1, ("npu1", "warboy", reason): 1}
+
+
+async def test_a_64_bit_counter_that_was_reset_gives_no_utilization_of_that_span(tmp_path: Path) -> None:
+    bench = Bench(FakeHost(tmp_path, rngd(0)))
+    card, key, busy = bench.host.card(Arch.RENEGADE, 0), (Arch.RENEGADE, 0), []
+    for cycles, task in ((1000, 100), (2000, 200), (3000, 10), (4000, 110)):
+        card.set_perf_regs(CoreRange(0, 0), cycles * 1_000_000, task * 1_000_000)
+        await bench.collect()
+        report = bench.card(key).report
+        assert report is not None
+        busy.append([each.busy for each in report.utilization if each.cores == CoreRange(0, 0)])
+    assert busy == [[], [0.1], [], [0.1]]
+    assert bench.telemetry.read_errors == {}
 
 
 async def test_counters_that_the_driver_refuses_while_nobody_works_are_no_error(bench: Bench) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from npu_core.errors import SettingsError
+from npu_core.limits import LIMITS, Measure, Span
 from npu_core.service.logs import LogFormat, LogLevel
 from npu_core.service.settings import Address, environment_name
-from npu_metrics_exporter.policy import PodLabels, SensorLabels, Units
+from npu_metrics_exporter.policy import OWN_LABELS, PodLabels, SensorLabels, Units
 from npu_metrics_exporter.settings import LIVE, OPTIONS, SURROUNDINGS, WISHES, Settings, file_key, load
 
 SECONDS = "a number of seconds from 0.1 to 86400"
@@ -16,7 +17,9 @@ GRACE = "a number of seconds from 0 to 86400"
 ADDRESS = "HOST:PORT or :PORT with a port from 1 to 65535"
 NAME = "a label's name: letters, digits and underscores, not a digit first, nor two underscores"
 DROPPABLE = "a label other than device and label, which tell series apart"
-OURS = "a name that is none of our own labels"
+OURS = "a name other than those of the exporter's own labels"
+LIMIT = "MEASURE=LEAST..MOST with numbers of which one may be left out, such as temperature=-40..125"
+MEASURES = "one of temperature, power, voltage, current, frequency, transfers, uptime"
 EMPTY = "a text that is not empty"
 PATH = "an absolute path"
 
@@ -31,6 +34,16 @@ RIGHT: dict[str, tuple[str, str, object]] = {
     "include-sensors": ("Peak|Average", "include_sensors", ("Peak|Average",)),
     "exclude-sensors": ("NE.*", "exclude_sensors", ("NE.*",)),
     "static-labels": ("zone=b,rack=r1", "static_labels", (("rack", "r1"), ("zone", "b"))),
+    "limits": (
+        "power=0..2000,temperature=-40..125.5,frequency=..2e10,uptime=1..",
+        "limits",
+        (
+            (Measure.FREQUENCY, Span(0, 2e10)),
+            (Measure.POWER, Span(0, 2000)),
+            (Measure.TEMPERATURE, Span(-40, 125.5)),
+            (Measure.UPTIME, Span(1, 2e9)),
+        ),
+    ),
     "keep-labels": ("device,arch", "keep_labels", ("device", "arch")),
     "drop-labels": ("uuid,core", "drop_labels", ("uuid", "core")),
     "max-series": ("500", "max_series", 500),
@@ -76,7 +89,32 @@ WRONG: dict[str, tuple[tuple[str, str], ...]] = {
         ("1rack=a", NAME),
         ("__rack=a", NAME),
         *((f"{name}=a", OURS) for name in ("device", "label", "arch", "core", "uuid", "pci_bus_id", "pod", "serial")),
+        *((f"{name}=a", OURS) for name in sorted(OWN_LABELS - {"le"})),
+        *(
+            (f"{name}=a", f"a name other than {name}, which Prometheus {use}")
+            for name, use in (
+                ("instance", "gives every target"),
+                ("job", "gives every target"),
+                ("le", "takes for the bounds of histograms"),
+                ("quantile", "takes for the quantiles of summaries"),
+                ("alertname", "gives every alert"),
+                ("alertstate", "gives every alert"),
+            )
+        ),
+        ("exported_pod=a", "a name without exported_, which Prometheus puts before labels that it renames"),
+        ("__name__=a", NAME),
         ("rack=a,rack=b", "each name once"),
+    ),
+    "limits": (
+        *(
+            (text, LIMIT)
+            for text in ("power", "power=", "power=5", "power=..", "power=a..b", "power=0...5", "power=0..5W")
+        ),
+        *((text, LIMIT) for text in ("power=1e400..", "power=nan..inf", "power=0x1..5")),
+        ("heat=0..5", MEASURES),
+        ("power=5..5", "a first number below the second one"),
+        ("power=1000..", "a first number below the second one"),
+        ("power=0..5,power=0..6", "each name once"),
     ),
     "keep-labels": (("a-b", NAME), ("__a", NAME), ("arch,arch", "each one once")),
     "drop-labels": (("a-b", NAME), ("device", DROPPABLE), ("label", DROPPABLE), ("arch,arch", "each one once")),
@@ -173,12 +211,19 @@ def test_the_file_is_below_the_environment_and_that_below_the_command_line(tmp_p
 def test_lists_may_be_lists_in_the_file_and_labels_a_mapping(tmp_path: Path) -> None:
     content = (
         "include: [a, 'b,c']\nlistenAddress: [':1', '[::1]:2']\nstaticLabels: {zone: b, rack: 7}\npodLabels: off\n"
+        "limits: {power: 0..50, uptime: '1..'}\n"
     )
     settings = load({"config-file": write(tmp_path, content)}, {})
     assert settings.include == ("a", "b,c")
     assert settings.listen_address == (Address("", 1), Address("::1", 2))
     assert settings.static_labels == (("rack", "7"), ("zone", "b"))
+    assert settings.limits == ((Measure.POWER, Span(0, 50)), (Measure.UPTIME, Span(1, 2e9)))
     assert settings.pod_labels is PodLabels.OFF
+
+
+def test_limits_that_are_not_given_are_as_they_were() -> None:
+    assert load({}, {}).all_limits == LIMITS
+    assert load({"limits": "power=0..50"}, {}).all_limits == {**LIMITS, Measure.POWER: Span(0, 50)}
 
 
 def test_the_file_itself_may_be_named_by_its_variable_and_the_node_by_its_own(tmp_path: Path) -> None:
@@ -236,6 +281,10 @@ def test_a_wrong_key_is_told_with_its_line(tmp_path: Path, option: str, text: st
         *((key, form) for key in NUMBERS for form in ("[]", "{a: b}", "", "true", '"x"')),
         *((key, form) for key in LISTS for form in ("{a: b}", "true", "3", "[[a]]", "[{a: b}]", "[~]", "[3]")),
         *(("staticLabels", form) for form in ("3", "true", "[a]", "[[a=b]]", "{a: [b]}", "{a: {b: c}}", "{a: }")),
+        *(
+            ("limits", form)
+            for form in ("3", "true", "[power]", "[[power=0..5]]", "{power: [0, 5]}", "{power: 5}", "{power: }")
+        ),
         *(("listenAddress", form) for form in ("3", "true", "[]", "{a: b}", "[3]", "[[':1']]", "")),
     ],
 )

@@ -78,7 +78,9 @@ class Exporter:
         self._telemetry = telemetry
         self._clock = clock
         self._wall = wall
-        self._collector = Collector(Host(settings.sysfs, settings.devfs), telemetry, clock, wall)
+        self._collector = Collector(
+            Host(settings.sysfs, settings.devfs, limits=settings.all_limits), telemetry, clock, wall
+        )
         self._pods: _Pods | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: Server | None = None
@@ -186,7 +188,7 @@ class Exporter:
             renderer.add(family)
             await asyncio.sleep(0)  # scrapes go on meanwhile
         self._telemetry.dropped += budget.dropped
-        for own in own_families(self._moment()):
+        for own in own_families(self._moment(), policy.static_labels):
             renderer.add(own)
         now = self._wall()
         page = landing.page(

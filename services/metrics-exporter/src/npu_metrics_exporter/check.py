@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from npu_core.errors import Unreadable
 from npu_core.host import Host
-from npu_core.sensors import Quantity, Reading
+from npu_core.limits import Measure
+from npu_core.sensors import Reading
 from npu_metrics_exporter.collector import Collector
 from npu_metrics_exporter.overview import health_of
 from npu_metrics_exporter.pod_watch import Kubelet, PodWatch
@@ -22,12 +23,6 @@ from npu_metrics_exporter.telemetry import Telemetry
 
 _BETWEEN_LOOKS = 1.0
 """Seconds between two looks, where counters tell of work only by what they count in between."""
-_UNITS = {
-    Quantity.TEMPERATURE: (1000, "°C"),
-    Quantity.POWER: (1_000_000, "W"),
-    Quantity.VOLTAGE: (1000, "V"),
-    Quantity.CURRENT: (1000, "A"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +46,7 @@ def examine(settings: Settings) -> Finding:
     Raises:
         HostError: if it cannot be listed.
     """
-    host = Host(settings.sysfs, settings.devfs)
+    host = Host(settings.sysfs, settings.devfs, limits=settings.all_limits)
     host.find()
     return asyncio.run(_examine(settings, host))
 
@@ -142,8 +137,8 @@ def _lines(card: CardState, pods: PodMap) -> Iterator[str]:
 
 
 def _sensor(reading: Reading) -> str:
-    divisor, unit = _UNITS[reading.sensor.quantity]
-    return f"{reading.sensor.quantity} {reading.sensor.label}: {reading.value / divisor:g} {unit}"
+    quantity = reading.sensor.quantity
+    return f"{quantity} {reading.sensor.label}: {reading.value / quantity.per_base:g} {Measure(quantity.value).unit}"
 
 
 def _unreadable(item: Unreadable) -> str:

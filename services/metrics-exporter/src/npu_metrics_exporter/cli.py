@@ -68,7 +68,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
         _Text, _option("exclude-sensors", "REGEX,...", "labels of sensors not to export; default none")
     ] = None,
     static_labels: Annotated[
-        _Text, _option("static-labels", "NAME=VALUE,...", "for every series of a card; default none")
+        _Text, _option("static-labels", "NAME=VALUE,...", "for every series; default none")
     ] = None,
     keep_labels: Annotated[
         _Text, _option("keep-labels", "NAME,...", "labels to keep, and no others; default all")
@@ -96,6 +96,9 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
     ] = None,
     pod_logs_dir: Annotated[
         _Text, _option("pod-logs-dir", "DIR", "kubelet log directory of the pods; default /var/log/pods")
+    ] = None,
+    limits: Annotated[
+        _Text, _option("limits", "MEASURE=LEAST..MOST,...", "beyond which a reading is an error; default as documented")
     ] = None,
     config_file: Annotated[
         _Text, _option("config-file", "FILE", "for what is neither an option nor in the environment")
@@ -133,6 +136,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
         pod_resources_socket,
         plugin_dir,
         pod_logs_dir,
+        limits,
         config_file,
         sysfs,
         devfs,

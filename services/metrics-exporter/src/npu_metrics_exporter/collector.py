@@ -14,7 +14,7 @@ from npu_core.service.device_threads import DeviceThreads, Sweep
 from npu_core.service.logs import EventLog, without_numbers
 from npu_metrics_exporter.card_look import CounterLook, look_at_card, look_at_counters
 from npu_metrics_exporter.snapshot import CardReport, CardStatus, Snapshot
-from npu_metrics_exporter.telemetry import Telemetry
+from npu_metrics_exporter.telemetry import READ_FAILURES, Telemetry
 
 T = TypeVar("T")
 
@@ -149,7 +149,7 @@ class Collector:
     def _fail(self, key: CardKey, error: Exception, *, stuck: bool) -> None:
         self.snapshot = self.snapshot.with_failure(key, stuck=stuck, now=self._clock(), reason=str(error))
         self._before.pop(key, None)
-        reason = str(error.reason) if isinstance(error, HostError) else "unforeseen"
+        reason = str(error.reason) if isinstance(error, HostError) else READ_FAILURES[-1]
         self._telemetry.read_errors[_name(key), key[0], reason] += 1
 
     def _count_unreadable(self, key: CardKey, report: CardReport) -> None:

@@ -75,10 +75,10 @@ def _info(name: str, text: str, read: Read, source: str, labels: tuple[str, ...]
     return (Family(name, Kind.GAUGE, f"{text}, in the labels; always 1.", read, source, labels),)
 
 
-def _sensors(name: str, text: str, quantity: Quantity, units: tuple[str, str], base: int) -> tuple[Family, ...]:
-    """Both names of what one kind of sensor measures; ``base`` of the specification's units are one base unit."""
+def _sensors(name: str, text: str, quantity: Quantity, units: tuple[str, str]) -> tuple[Family, ...]:
+    """Both names of what one kind of sensor measures, in the specification's unit and the base unit."""
     spec, unit = units
-    raw, whole = partial(values.sensors, quantity, None), partial(values.sensors, quantity, base)
+    raw, whole = partial(values.sensors, quantity, None), partial(values.sensors, quantity, quantity.per_base)
     short = unit.removeprefix("degrees ").lower()
     return (
         Family(name, Kind.GAUGE, f"{text} by sensor, in {spec}.", raw, "hwmon", _LABEL, Units.SPEC),
@@ -152,11 +152,10 @@ _HARDWARE = (
         "Temperature",
         Quantity.TEMPERATURE,
         ("thousandths of a degree Celsius", "degrees Celsius"),
-        1000,
     ),
-    *_sensors("furiosa_npu_hw_power", "Power", Quantity.POWER, ("microwatts", "watts"), 1_000_000),
-    *_sensors("furiosa_npu_hw_voltage", "Voltage", Quantity.VOLTAGE, ("millivolts", "volts"), 1000),
-    *_sensors("furiosa_npu_hw_current", "Current", Quantity.CURRENT, ("milliamperes", "amperes"), 1000),
+    *_sensors("furiosa_npu_hw_power", "Power", Quantity.POWER, ("microwatts", "watts")),
+    *_sensors("furiosa_npu_hw_voltage", "Voltage", Quantity.VOLTAGE, ("millivolts", "volts")),
+    *_sensors("furiosa_npu_hw_current", "Current", Quantity.CURRENT, ("milliamperes", "amperes")),
 )
 
 _WORK = (

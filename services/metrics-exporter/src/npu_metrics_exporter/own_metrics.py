@@ -17,7 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 from npu_metrics_exporter import __version__
 from npu_metrics_exporter.render import Exposition
 from npu_metrics_exporter.snapshot import CardState, CardStatus, Snapshot
-from npu_metrics_exporter.telemetry import COLLECT_BOUNDS, Telemetry
+from npu_metrics_exporter.telemetry import COLLECT_BOUNDS, QUESTION_FAILURES, READ_FAILURES, SCRAPE_STATUSES, Telemetry
 
 _PREFIX = "furiosa_npu_exporter_"
 _CARD = ("device", "arch")
@@ -87,8 +87,24 @@ class Own(NamedTuple):
         return f"{_PREFIX}{self.name}{'_total' if self.counter else ''}"
 
 
-def _counter(name: str, text: str, labels: tuple[str, ...], values: Callable[[Moment], Samples]) -> Own:
-    return Own(name, counter=True, help=text, labels=labels, values=values)
+def _counter(
+    name: str,
+    text: str,
+    labels: tuple[str, ...],
+    values: Callable[[Moment], Samples],
+    always: Callable[[Moment], Iterable[tuple[str, ...]]],
+) -> Own:
+    """A counter. The series of ``always`` are there as 0 before they count: ``increase()`` does not see a first 1."""
+
+    def all_values(moment: Moment) -> Samples:
+        return sorted((dict.fromkeys(always(moment), 0.0) | dict(values(moment))).items())
+
+    return Own(name, counter=True, help=text, labels=labels, values=all_values)
+
+
+def _plain_counter(name: str, text: str, values: Callable[[Moment], Samples]) -> Own:
+    """A counter that is one series."""
+    return Own(name, counter=True, help=text, labels=(), values=values)
 
 
 def _gauge(name: str, text: str, labels: tuple[str, ...], values: Callable[[Moment], Samples]) -> Own:
@@ -120,9 +136,22 @@ def _sizes(moment: Moment) -> Samples:
             yield (name,), len(getattr(moment.last, name))
 
 
+def _read_failures(moment: Moment) -> Iterator[tuple[str, ...]]:
+    for card in moment.snapshot.cards:
+        if card.is_exported:
+            yield from ((card.name, str(card.key[0]), reason) for reason in READ_FAILURES)
+
+
+def _scrapes(moment: Moment) -> Samples:
+    return [((str(code),), count) for code, count in moment.telemetry.scrapes.items()]
+
+
 def _pod_errors(moment: Moment) -> Samples:
-    if moment.questions is not None:
-        yield from (((code,), count) for code, count in sorted(moment.questions.errors.items()))
+    return [] if moment.questions is None else [((code,), count) for code, count in moment.questions.errors.items()]
+
+
+def _question_failures(moment: Moment) -> Iterator[tuple[str, ...]]:
+    return iter(()) if moment.questions is None else ((code,) for code in QUESTION_FAILURES)
 
 
 def _of_pods(value: Callable[[PodQuestions], int]) -> Callable[[Moment], Samples]:
@@ -157,7 +186,8 @@ TABLE: tuple[Own, ...] = (
         "read_errors",
         "Values that exist and could not be read, by why.",
         (*_CARD, "reason"),
-        lambda moment: sorted(moment.telemetry.read_errors.items()),
+        lambda moment: moment.telemetry.read_errors.items(),
+        _read_failures,
     ),
     _gauge(
         "devices",
@@ -172,7 +202,8 @@ TABLE: tuple[Own, ...] = (
         "scrapes",
         "Answers to scrapes, by HTTP status, as of the last collection.",
         ("code",),
-        lambda moment: [((str(code),), count) for code, count in sorted(moment.telemetry.scrapes.items())],
+        _scrapes,
+        lambda _: ((str(status.value),) for status in SCRAPE_STATUSES),
     ),
     _gauge(
         "scrape_inflight",
@@ -181,10 +212,9 @@ TABLE: tuple[Own, ...] = (
         _one(lambda moment: moment.telemetry.in_flight),
     ),
     _gauge("render_bytes", "Size of the exposition before this one, by format.", ("format",), _sizes),
-    _counter(
+    _plain_counter(
         "series_dropped",
         "Series left out because there were too many, or two of one name and labels.",
-        (),
         _one(lambda moment: moment.telemetry.dropped),
     ),
     _gauge(
@@ -193,11 +223,16 @@ TABLE: tuple[Own, ...] = (
         (),
         _of_pods(lambda questions: int(questions.up)),
     ),
-    _counter("podresources_errors", "Failed questions to the kubelet, by gRPC's code.", ("code",), _pod_errors),
     _counter(
+        "podresources_errors",
+        "Failed questions to the kubelet, by gRPC's code.",
+        ("code",),
+        _pod_errors,
+        _question_failures,
+    ),
+    _plain_counter(
         "podresources_conflicts",
         "How often a card came to have a core that two pods hold.",
-        (),
         _of_pods(lambda questions: questions.conflicts),
     ),
     _gauge(
@@ -243,8 +278,16 @@ COLLECT_DURATION = f"{_PREFIX}collect_duration_seconds"
 """A histogram: how long a collection took."""
 
 
-def own_families(moment: Moment) -> Iterator[Metric]:
-    """All of them; a family without a series is left out."""
+def own_families(moment: Moment, static_labels: Iterable[tuple[str, str]] = ()) -> Iterator[Metric]:
+    """All of them; a family without a series is left out. Each series has the static labels, as those of cards have."""
+    static = dict(static_labels)
+    for family in _families(moment):
+        if static:
+            family.samples = [sample._replace(labels=static | sample.labels) for sample in family.samples]
+        yield family
+
+
+def _families(moment: Moment) -> Iterator[Metric]:
     for row in TABLE:
         family = _family(row, moment)
         if family.samples:

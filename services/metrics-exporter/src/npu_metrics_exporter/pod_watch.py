@@ -21,15 +21,12 @@ from npu_core.service.logs import EventLog, without_numbers
 from npu_metrics_exporter.pod_names import PodName, holders_of, pods_in, pods_shown
 from npu_metrics_exporter.podmap import PodMap, may_be_npu, npus_of
 from npu_metrics_exporter.settings import Settings
+from npu_metrics_exporter.telemetry import NO_SOCKET, UNFORESEEN
 
 if TYPE_CHECKING:
     from npu_core.kubelet import PodListing
 
 _log = EventLog(__name__)
-NO_SOCKET = "NO_SOCKET"
-"""Code of a question that could not be asked because the kubelet has no socket."""
-UNFORESEEN = "UNFORESEEN"
-"""Code of a question that failed as none should. All other codes are gRPC's."""
 _CLIENT = "npu_core.kubelet"
 _DEADLINE = 10.0
 """Seconds for the kubelet to answer. Nobody waits, and a slow answer is better than none."""
@@ -65,7 +62,7 @@ class PodCounts:
 
     Attributes:
         is_answered: whether the last one was answered.
-        errors: questions that failed, by code: :data:`NO_SOCKET`, :data:`UNFORESEEN` or gRPC's name of a status.
+        errors: questions that failed, by code: one of :data:`~npu_metrics_exporter.telemetry.QUESTION_FAILURES`.
         conflicts: how often a card came to have a core that two pods hold.
         unconfirmed: pods that only an earlier answer or the checkpoint names.
         unnamed: containers with NPUs of pods whose name is not known.

@@ -8,6 +8,9 @@ from enum import StrEnum
 IDENTITY_LABELS = ("device", "label")
 """Labels that no policy can take away: dashboards of the first generation know cards and sensors by them."""
 
+OWN_LABELS = frozenset({"version", "python", "reason", "state", "code", "format", "le"})
+"""Labels of the exporter's own series, beside those that series of cards have too."""
+
 
 class Units(StrEnum):
     """Which of the two names a measured value is exported under."""

@@ -7,16 +7,29 @@ for several. A list is written with commas on a command line, and either way in 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from math import isinf
+from operator import itemgetter
 from typing import TypeVar
 
 from npu_core.errors import FormatError, Problem, SettingsError
-from npu_core.service.settings import Address, Given, Kind, address, text_of
+from npu_core.limits import LIMITS, Measure, Span
+from npu_core.service.settings import Address, Given, Kind, address, one_of, text_of
 from npu_metrics_exporter.families import LABELS
-from npu_metrics_exporter.policy import IDENTITY_LABELS
+from npu_metrics_exporter.policy import IDENTITY_LABELS, OWN_LABELS
 
 T = TypeVar("T")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_SPAN = re.compile(r"(-?{0})?\.\.(-?{0})?".format(r"[0-9]+(?:\.[0-9]+)?(?:e[0-9]{1,3})?"), re.ASCII)
+_RENAMED = "exported_"
+_USES_OF_PROMETHEUS = {
+    **dict.fromkeys(("instance", "job"), "gives every target"),
+    **dict.fromkeys(("alertname", "alertstate"), "gives every alert"),
+    "le": "takes for the bounds of histograms",
+    "quantile": "takes for the quantiles of summaries",
+}
+"""Labels that Prometheus sets or reads itself. With ``honor_labels`` those of the exporter would replace them."""
 _EXPECTED_ADDRESS = "HOST:PORT or :PORT with a port from 1 to 65535"
+_EXPECTED_LIMIT = "MEASURE=LEAST..MOST with numbers of which one may be left out, such as temperature=-40..125"
 _EXPECTED_NAME = "a label's name: letters, digits and underscores, not a digit first, nor two underscores"
 
 
@@ -124,13 +137,25 @@ def droppable_label(given: Given) -> str:
 
 def static_labels(given: Given) -> tuple[tuple[str, str], ...]:
     """``name=value`` with commas, or in the file a mapping; sorted by name."""
+    return _by_name(given, _static_label)
+
+
+def limits(given: Given) -> tuple[tuple[Measure, Span], ...]:
+    """``measure=least..most`` with commas, or in the file a mapping; sorted. A number left out is the default."""
+    return _by_name(given, _limit)
+
+
+Name = TypeVar("Name", bound=str)
+
+
+def _by_name(given: Given, parse: Callable[[Given], tuple[Name, T]]) -> tuple[tuple[Name, T], ...]:
     items = tuple(_pairs(given))
-    pairs = list_of(_static_label)(replace(given, items=items, kind=Kind.LIST))
+    pairs = list_of(parse)(replace(given, items=items, kind=Kind.LIST))
     names = [name for name, _ in pairs]
     twice = [item for item, name in zip(items, names, strict=True) if names.count(name) > 1]
     if twice:
         raise SettingsError(item.problem("each name once") for item in twice[1:])
-    return tuple(sorted(pairs))
+    return tuple(sorted(pairs, key=itemgetter(0)))
 
 
 def _pairs(given: Given) -> Iterator[Given]:
@@ -152,6 +177,26 @@ def _static_label(given: Given) -> tuple[str, str]:
     if not separator or not value:
         raise FormatError(given.text, "name=value")
     named = label_name(replace(given, text=name))
-    if named in LABELS:
-        raise FormatError(named, "a name that is none of our own labels")
+    if use := _USES_OF_PROMETHEUS.get(named):
+        raise FormatError(named, f"a name other than {named}, which Prometheus {use}")
+    if named.startswith(_RENAMED):
+        raise FormatError(named, f"a name without {_RENAMED}, which Prometheus puts before labels that it renames")
+    if named in LABELS | OWN_LABELS:
+        raise FormatError(named, "a name other than those of the exporter's own labels")
     return named, value
+
+
+def _limit(given: Given) -> tuple[Measure, Span]:
+    name, _, text = text_of(given).partition("=")
+    match = _SPAN.fullmatch(text)
+    if match is None or not (match[1] or match[2]):
+        raise FormatError(given.text, _EXPECTED_LIMIT)
+    measure = one_of(Measure)(replace(given, text=name))
+    least, most = (float(part) if part else None for part in match.groups())
+    default = LIMITS[measure]
+    span = Span(default.least if least is None else least, default.most if most is None else most)
+    if isinf(span.least) or isinf(span.most):
+        raise FormatError(given.text, _EXPECTED_LIMIT)
+    if span.least >= span.most:
+        raise FormatError(given.text, "a first number below the second one")
+    return measure, span

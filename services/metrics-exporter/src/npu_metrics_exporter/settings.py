@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from npu_core.errors import FormatError, Problem, SettingsError
+from npu_core.limits import LIMITS, Limits, Measure, Span
 from npu_core.service.logs import LogFormat, LogLevel
 from npu_core.service.settings import Address, Given, Kind, Reader, absolute_path, gather, one_of, seconds
 from npu_metrics_exporter.policy import ExportPolicy, PodLabels, SensorLabels, Units
@@ -14,6 +15,7 @@ from npu_metrics_exporter.setting_values import (
     event_loop,
     expression,
     label_name,
+    limits,
     list_of,
     listen_addresses,
     static_labels,
@@ -29,7 +31,7 @@ _MAX_SOCKET_PATH = 107
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set. Each has an option; all down to ``pod_logs_dir`` may also stand in the file."""
+    """Everything that can be set. Each has an option; all down to ``limits`` may also stand in the file."""
 
     listen_address: tuple[Address, ...] = (DEFAULT_ADDRESS,)
     """``--listen-address``, ``listenAddress``: where scrapes are answered. Needs a restart."""
@@ -59,7 +61,7 @@ class Settings:
     """``--exclude-sensors``, ``excludeSensors``: the same for the labels of sensors."""
 
     static_labels: tuple[tuple[str, str], ...] = ()
-    """``--static-labels``, ``staticLabels``: put on every series of a card."""
+    """``--static-labels``, ``staticLabels``: put on every series."""
 
     keep_labels: tuple[str, ...] = ()
     """``--keep-labels``, ``keepLabels``: keep these labels only; none means all."""
@@ -95,6 +97,10 @@ class Settings:
     pod_logs_dir: str = "/var/log/pods"
     """``--pod-logs-dir``, ``podLogsDir``: the kubelet's log directory, whose entries name pods. Needs a restart."""
 
+    limits: tuple[tuple[Measure, Span], ...] = ()
+    """``--limits``, ``limits``: beyond what a reading is an error and no value, where not as
+    :data:`npu_core.limits.LIMITS` has it. Needs a restart."""
+
     sysfs: str = "/sys"
     """``--sysfs``: where the host's /sys is."""
 
@@ -120,6 +126,11 @@ class Settings:
     def max_age(self) -> float:
         """Seconds after which a value is too old to be told."""
         return 3 * self.interval
+
+    @property
+    def all_limits(self) -> Limits:
+        """Beyond what each measure is an error and no value."""
+        return {**LIMITS, **dict(self.limits)}
 
     @property
     def policy(self) -> ExportPolicy:
@@ -187,6 +198,7 @@ WISHES = (
     "pod-resources-socket",
     "plugin-dir",
     "pod-logs-dir",
+    "limits",
 )
 """Options that may also stand in the file; see :func:`file_key`."""
 
@@ -265,6 +277,7 @@ def _read(sources: _Sources, path: str | None, node_name: str | None, problems: 
         pod_resources_socket=sources.take("pod-resources-socket", _socket_path, default.pod_resources_socket),
         plugin_dir=sources.take("plugin-dir", absolute_path, default.plugin_dir),
         pod_logs_dir=sources.take("pod-logs-dir", absolute_path, default.pod_logs_dir),
+        limits=sources.take("limits", limits, default.limits),
         sysfs=around.take("sysfs", absolute_path, default.sysfs),
         devfs=around.take("devfs", absolute_path, default.devfs),
         log_level=around.take("log-level", one_of(LogLevel), default.log_level),

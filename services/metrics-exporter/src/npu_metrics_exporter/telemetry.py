@@ -2,11 +2,36 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from npu_core.config.reload import ConfigState
+from npu_core.errors import Reason
+from npu_core.service.grpc_codes import GRPC_CODES
 
 COLLECT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds: upper bounds of the buckets that collections are counted in. A stuck card makes one last two."""
+
+READ_FAILURES = (*map(str, Reason), "unforeseen")
+"""Why a value could not be read; the last one is a fault of this program."""
+
+SCRAPE_STATUSES = (
+    HTTPStatus.OK,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+"""What a scrape can be answered with."""
+
+NO_SOCKET = "NO_SOCKET"
+"""Code of a question that could not be asked because the kubelet has no socket."""
+
+UNFORESEEN = "UNFORESEEN"
+"""Code of a question that failed as none should."""
+
+QUESTION_FAILURES = (NO_SOCKET, UNFORESEEN, *GRPC_CODES)
+"""Codes of questions to the kubelet that fail."""
 
 
 @dataclass(slots=True)
