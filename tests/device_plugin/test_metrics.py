@@ -7,9 +7,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from device_plugin.conditions import NOTHING_YET, RESOURCE, condition
 from npu_core.config.reload import ConfigState
+from npu_core.service.grpc_codes import GRPC_CODES
 from npu_device_plugin import __version__
 from npu_device_plugin.condition import Condition
 from npu_device_plugin.metrics import CONTENT_TYPE, exposition
+from npu_device_plugin.supervisor import Loss
 from npu_device_plugin.telemetry import LATENCY_BOUNDS, Latency, Telemetry
 
 PREFIX = "npu_device_plugin_"
@@ -40,12 +42,14 @@ FAMILIES = {
     "config_last_reload_failed": ("gauge", []),
 }
 
+COUNTERS = {name for name, (kind, _) in FAMILIES.items() if kind == "counter"}
+
 
 def busy(resource: str = RESOURCE) -> Telemetry:
     """Everything happened once or more."""
     telemetry = Telemetry(config=ConfigState(generation=3, digest="abc", error="wrong"))
     telemetry.registrations[resource, "start"] += 1
-    telemetry.registrations[resource, "stream ended"] += 2
+    telemetry.registrations[resource, "stream_ended"] += 2
     telemetry.failed_registrations[resource] += 3
     telemetry.streams[resource] += 4
     telemetry.sends[resource] += 5
@@ -93,7 +97,7 @@ def test_everything_counted_is_told() -> None:
     told = samples(condition(), busy())
     expected: Samples = {
         ("registrations_total", (("cause", "start"), resource)): 1,
-        ("registrations_total", (("cause", "stream ended"), resource)): 2,
+        ("registrations_total", (("cause", "stream_ended"), resource)): 2,
         ("registration_failures_total", (resource,)): 3,
         ("streams_total", (resource,)): 4,
         ("sends_total", (resource,)): 5,
@@ -134,8 +138,33 @@ def test_the_present_is_told() -> None:
     assert samples(condition(listening=False), busy())["registered", (("resource", RESOURCE),)] == 0
 
 
+def test_a_counter_is_there_as_0_before_it_counts() -> None:
+    """``increase()`` does not see a counter go from nothing to 1."""
+    told = samples(condition(), Telemetry())
+    counted = {key for key in samples(condition(), busy()) if key[0].endswith(("_total", "_count", "_sum", "_bucket"))}
+    assert counted - told.keys() == set()
+    assert {told[key] for key in told if key[0].endswith(("_total", "_count", "_sum", "_bucket"))} == {0}
+
+
+def test_every_value_that_a_label_of_a_counter_can_have_is_there() -> None:
+    found: dict[tuple[str, str], set[str]] = {}
+    for name, labels in samples(condition(), Telemetry()):
+        for label, value in labels if name.endswith("_total") else ():
+            found.setdefault((name, label), set()).add(value)
+    assert found["registrations_total", "cause"] == {"start", *(loss.name.lower() for loss in Loss)}
+    assert found["allocations_total", "result"] == {"granted", "refused"}
+    assert found["health_changes_total", "card"] == {"npu0", "npu1", "npu2"}
+    assert found["health_changes_total", "status"] == {"healthy", "unhealthy"}
+    assert found["podresources_errors_total", "code"] == set(GRPC_CODES)
+    assert {name for name, label in found if label == "resource"} == {
+        f"{name}_total" for name, (_, labels) in FAMILIES.items() if name in COUNTERS and "resource" in labels
+    }
+
+
 def test_a_plugin_that_has_seen_nothing_tells_that() -> None:
+    not_failed: Samples = {("podresources_errors_total", (("code", code),)): 0 for code in GRPC_CODES}
     assert samples(NOTHING_YET, Telemetry()) == {
+        **not_failed,
         ("build_info", (("version", __version__),)): 1,
         ("cards_pending", ()): 0,
         ("cards_stuck", ()): 0,

@@ -1,14 +1,17 @@
 """The plugin's metrics, ``npu_device_plugin_*``: numbers it kept anyway, in Prometheus' words."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from npu_core.health import HealthStatus
 from npu_core.service.exposition import CONTENT_TYPE, Family, Kind, Sample, histogram_samples
 from npu_core.service.exposition import exposition as exposition_of
+from npu_core.service.grpc_codes import GRPC_CODES
 from npu_device_plugin import __version__
 from npu_device_plugin.condition import Condition
-from npu_device_plugin.telemetry import LATENCY_BOUNDS, Telemetry
+from npu_device_plugin.supervisor import CAUSES
+from npu_device_plugin.telemetry import LATENCY_BOUNDS, Latency, Telemetry
 
 __all__ = ["CONTENT_TYPE", "exposition"]
 _PREFIX = "npu_device_plugin_"
@@ -16,19 +19,23 @@ _PREFIX = "npu_device_plugin_"
 
 def exposition(condition: Condition, telemetry: Telemetry, now: float) -> str:
     """Everything, in Prometheus' text format; ``now`` is seconds since the epoch."""
-    counters = [_counter(row, row.counts(telemetry)) for row in _COUNTERS]
+    counters = [_counter(row, dict.fromkeys(row.always(condition), 0.0) | row.counts(telemetry)) for row in _COUNTERS]
     gauges = [_gauge(row, row.values(condition, telemetry, now)) for row in _GAUGES]
-    return exposition_of([*counters, _latency(telemetry), *gauges])
+    return exposition_of([*counters, _latency(condition, telemetry), *gauges])
 
 
-Samples = Mapping[tuple[str, ...], float]
+Key = tuple[str, ...]
+Samples = dict[Key, float]
 
 
 class _CounterRow(NamedTuple):
+    """A counter. The series of ``always`` are there as 0 before they count: ``increase()`` does not see a first 1."""
+
     name: str
     help: str
     labels: tuple[str, ...]
     counts: Callable[[Telemetry], Samples]
+    always: Callable[[Condition], Iterable[Key]]
 
 
 class _GaugeRow(NamedTuple):
@@ -46,40 +53,65 @@ def _by_many(counts: Counter[Any]) -> Samples:
     return dict(counts)
 
 
+def _resources(condition: Condition) -> Iterator[Key]:
+    return ((name,) for name, _, _ in condition.resources)
+
+
+def _resources_with(values: Iterable[str]) -> Callable[[Condition], Iterable[Key]]:
+    return lambda condition: ((*resource, value) for resource in _resources(condition) for value in values)
+
+
+def _changes(condition: Condition) -> Iterator[Key]:
+    for card in condition.fleet.cards:
+        for status in (HealthStatus.HEALTHY, HealthStatus.UNHEALTHY):
+            yield card.device.name, card.device.arch, status
+
+
 _COUNTERS = (
     _CounterRow(
         "registrations",
         "Registrations, by what made them necessary.",
         ("resource", "cause"),
         lambda telemetry: _by_many(telemetry.registrations),
+        _resources_with(CAUSES),
     ),
     _CounterRow(
         "registration_failures",
         "Attempts to register that failed.",
         ("resource",),
         lambda telemetry: _by_one(telemetry.failed_registrations),
+        _resources,
     ),
     _CounterRow(
-        "streams", "Streams that the kubelet opened.", ("resource",), lambda telemetry: _by_one(telemetry.streams)
+        "streams",
+        "Streams that the kubelet opened.",
+        ("resource",),
+        lambda telemetry: _by_one(telemetry.streams),
+        _resources,
     ),
-    _CounterRow("sends", "Messages sent to the kubelet.", ("resource",), lambda telemetry: _by_one(telemetry.sends)),
+    _CounterRow(
+        "sends", "Messages sent to the kubelet.", ("resource",), lambda telemetry: _by_one(telemetry.sends), _resources
+    ),
     _CounterRow(
         "allocations",
         "Containers answered for, and requests refused.",
         ("resource", "result"),
         lambda telemetry: _by_many(telemetry.allocations),
+        _resources_with(("granted", "refused")),
     ),
     _CounterRow(
         "health_changes",
         "Changes of a card's health, by what it became.",
         ("card", "family", "status"),
         lambda telemetry: _by_many(telemetry.health_changes),
+        _changes,
     ),
     _CounterRow(
         "podresources_errors",
         "Failed questions to the kubelet about who holds what.",
         ("code",),
         lambda telemetry: _by_one(telemetry.holdings_errors),
+        lambda _: ((code,) for code in GRPC_CODES),
     ),
 )
 
@@ -160,10 +192,11 @@ def _units(condition: Condition) -> Iterator[tuple[tuple[str, ...], float]]:
             yield (name, offer.arch, word), sum(unit.healthy is healthy for unit in offer.units)
 
 
-def _latency(telemetry: Telemetry) -> Family:
+def _latency(condition: Condition, telemetry: Telemetry) -> Family:
+    latencies = {name: Latency() for name, _, _ in condition.resources} | telemetry.latency
     samples = tuple(
         sample
-        for resource, latency in sorted(telemetry.latency.items())
+        for resource, latency in sorted(latencies.items())
         for sample in histogram_samples({"resource": resource}, LATENCY_BOUNDS, latency.cumulated(), latency.total)
     )
     return Family(f"{_PREFIX}allocate_duration_seconds", Kind.HISTOGRAM, "Time to answer Allocate.", samples)

@@ -55,6 +55,10 @@ class Loss(StrEnum):
     OWN_SOCKET = "our socket was removed or replaced"
 
 
+CAUSES = (_START, *(loss.name.lower() for loss in Loss))
+"""What makes a registration necessary, as it is counted."""
+
+
 def back_off(attempt: int, jitter: float) -> float:
     """Seconds to wait after failed attempt number ``attempt`` (from 0), with ``jitter`` from 0 to 1.
 

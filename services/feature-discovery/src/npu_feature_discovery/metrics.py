@@ -1,15 +1,20 @@
 """The discovery's metrics, ``npu_feature_discovery_*``: numbers it kept anyway, in Prometheus' words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from npu_core.service.exposition import CONTENT_TYPE, Family, Kind, Sample
 from npu_core.service.exposition import exposition as exposition_of
 from npu_feature_discovery import __version__
 from npu_feature_discovery.condition import Condition
+from npu_feature_discovery.sinks import FailureReason, Outcome
 from npu_feature_discovery.telemetry import Telemetry
 
 __all__ = ["CONTENT_TYPE", "exposition"]
 _PREFIX = "npu_feature_discovery_"
+_OUTCOMES = tuple(map(str, (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED)))
+"""What publishing can have done; the others are of removing."""
+_FAILURES = ("look", *map(str, FailureReason))
+"""Why a look or a publication can fail."""
 
 
 def exposition(condition: Condition, telemetry: Telemetry, now: float) -> str:
@@ -19,10 +24,16 @@ def exposition(condition: Condition, telemetry: Telemetry, now: float) -> str:
 
 def _counters(telemetry: Telemetry) -> Iterator[Family]:
     yield _counter("changes", "Changes of what is published, the first time included.", Sample({}, telemetry.changes))
-    publishes = (Sample({"outcome": outcome}, count) for outcome, count in sorted(telemetry.publishes.items()))
+    publishes = _by("outcome", _OUTCOMES, telemetry.publishes)
     yield _counter("publishes", "Times the labels were published, by what that did.", *publishes)
-    failures = (Sample({"reason": reason}, count) for reason, count in sorted(telemetry.failures.items()))
+    failures = _by("reason", _FAILURES, telemetry.failures)
     yield _counter("failures", "Looks and publications that failed.", *failures)
+
+
+def _by(label: str, always: Iterable[str], counts: Mapping[str, int]) -> Iterator[Sample]:
+    """A sample for each value. Those of ``always`` are there as 0 before they count: ``increase()`` sees no first 1."""
+    for value, count in sorted((dict.fromkeys(always, 0) | dict(counts)).items()):
+        yield Sample({label: value}, count)
 
 
 def _counter(name: str, text: str, *samples: Sample) -> Family:
