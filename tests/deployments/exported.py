@@ -11,8 +11,8 @@ from npu_feature_discovery.telemetry import Telemetry
 from npu_metrics_exporter import families, own_metrics
 from npu_metrics_exporter.policy import Units
 
-TARGET = frozenset({"job", "instance", "node"})
-"""Labels that every series has of its target, as it is scraped with what is in deployments/monitoring."""
+TARGET = frozenset({"job", "instance", "node", "cluster"})
+"""Labels that every series may have of its target; ``cluster`` where Prometheus has several."""
 
 Labels = dict[str, frozenset[str]]
 _OF_A_HISTOGRAM = {"bucket": ("le",), "sum": (), "count": ()}

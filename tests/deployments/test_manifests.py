@@ -1,15 +1,13 @@
 """The manifests, and the overlays as rendered: valid, named as specified, given no more rights than they need."""
 
 import copy
-import os
-import shutil
-import subprocess
 from functools import cache
 
 import kubernetes_validate  # type: ignore[import-untyped]  # it has none
 import pytest
 from kubernetes_validate.utils import all_versions, major_minor  # type: ignore[import-untyped]  # it has none
 
+from deployments.kustomize import needs_kubectl, rendered_text
 from deployments.manifests import ALL, GOLDEN, MANIFESTS, OVERLAYS, PLACE, RENDERED, VERSIONS, Deployed, deployed
 from deployments.monitoring import Json, document, documents
 
@@ -75,20 +73,11 @@ def test_every_overlay_is_rendered_and_nothing_else() -> None:
     assert sorted(path.stem for path in GOLDEN.glob("*.yaml")) == list(OVERLAYS)
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl: what is committed is not rendered anew")
+@needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_is_rendered_as_committed(overlay: str) -> None:
     """`make manifests` renews what is committed."""
-    done = subprocess.run(
-        [shutil.which("kubectl") or "", "kustomize", str(PLACE / "overlays" / overlay)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=dict(os.environ),
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == (GOLDEN / f"{overlay}.yaml").read_text(encoding="utf-8")
+    assert rendered_text(PLACE / "overlays" / overlay) == (GOLDEN / f"{overlay}.yaml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from itertools import combinations
 
 from deployments.monitoring import PLACE, Json, dashboard, document, panels, variables
+from deployments.promql import Matcher, names
 
 UNITS = {"celsius", "watt", "volt", "amp", "hertz", "percentunit", "s", "short"}
 """Grafana's names for base units; ``short`` is a number."""
@@ -53,8 +54,8 @@ def test_every_query_asks_the_chosen_data_source() -> None:
     assert all(source == OURS for source in asked)
 
 
-def test_nodes_and_cards_can_be_chosen_and_at_first_are_all() -> None:
-    assert [variable["name"] for variable in variables()] == ["node", "device"]
+def test_clusters_nodes_and_cards_can_be_chosen_and_at_first_are_all() -> None:
+    assert [variable["name"] for variable in variables()] == ["cluster", "node", "device"]
     for variable in variables():
         assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".*")
 
@@ -65,6 +66,27 @@ def test_what_is_of_a_card_follows_the_choice() -> None:
             if "furiosa_npu_hw_" in target["expr"]:
                 assert 'device=~"$device"' in target["expr"], panel["title"]
                 assert 'node=~"$node"' in target["expr"], panel["title"]
+
+
+def test_every_query_is_of_the_chosen_clusters() -> None:
+    """Whether it adds up or not: a number of all clusters is the number of none of them."""
+    chosen = Matcher("cluster", "=~", "$cluster")
+    asked = [(panel["title"], target["expr"]) for panel in panels() for target in panel["targets"]]
+    asked += [(each["name"], each["query"]["query"]) for each in variables() if each["name"] != "cluster"]
+    for where, expression in asked:
+        text = expression.replace("$__rate_interval", "1m").replace("label_values", "max")
+        for selector in names(text).selectors:
+            if selector.metric not in {"node", "device"}:  # what a variable asks for
+                assert chosen in selector.matchers, (where, selector)
+
+
+def test_series_of_two_clusters_are_told_apart() -> None:
+    for panel in panels():
+        for target in panel["targets"]:
+            if "{{" in target["legendFormat"]:
+                assert target["legendFormat"].startswith("{{cluster}} "), panel["title"]
+        for each in panel.get("transformations", ()):
+            assert each["options"]["indexByName"]["cluster"] == 0
 
 
 def test_series_of_two_families_are_told_apart() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from deployments.exported import TARGET, exported, in_other_units
 from deployments.monitoring import Expression, expressions, rules
-from deployments.promql import names
+from deployments.promql import Grouping, Matcher, Selector, names
 
 EXPRESSIONS = tuple(expressions())
 PROMETHEUS = {"up": frozenset[str](), "ALERTS": frozenset({"alertname", "alertstate"})}
@@ -17,7 +17,7 @@ _SHOWN = re.compile(r"{{ *(\w+) *}}|\$labels\.(\w+)")
 
 def recorded() -> dict[str, frozenset[str]]:
     """What the recording rules make: their outermost aggregation says which labels are left."""
-    return {rule["record"]: frozenset(names(rule["expr"]).groupings[0]) for rule in rules() if "record" in rule}
+    return {rule["record"]: frozenset(names(rule["expr"]).groupings[0].labels) for rule in rules() if "record" in rule}
 
 
 KNOWN = {**exported(), **PROMETHEUS, **recorded()}
@@ -33,17 +33,32 @@ def test_an_expression_names_metrics_that_exist(expression: Expression) -> None:
 
 @EACH
 def test_an_expression_matches_labels_that_the_metric_has(expression: Expression) -> None:
-    for metric, matched in names(expression.text).selectors:
-        assert matched - KNOWN[metric] - TARGET - RENAMED.get(metric, frozenset()) == set(), metric
+    for selector in names(expression.text).selectors:
+        metric = selector.metric
+        assert selector.labels - KNOWN[metric] - TARGET - RENAMED.get(metric, frozenset()) == set(), metric
 
 
 @EACH
 def test_what_is_grouped_by_and_shown_is_a_label_of_some_metric_of_the_expression(expression: Expression) -> None:
     read = names(expression.text)
     there = TARGET.union(*(KNOWN[metric] for metric in read.metrics))
-    grouped = {label for grouping in read.groupings for label in grouping}
+    grouped = {label for grouping in read.groupings for label in grouping.labels}
     shown = {one or other for text in expression.shown for one, other in _SHOWN.findall(text)}
     assert (grouped | shown) - there == set()
+
+
+@EACH
+def test_clusters_are_kept_apart(expression: Expression) -> None:
+    """Nodes and addresses of two clusters may be called alike."""
+    if expression.where.startswith("$"):
+        return  # the values of one label, of clusters that were chosen
+    for grouping in names(expression.text).groupings:
+        assert grouping.word not in {"by", "on"} or "cluster" in grouping.labels, grouping
+        assert grouping.word not in {"without", "ignoring"} or "cluster" not in grouping.labels, grouping
+
+
+def test_a_rule_adds_nothing_up_over_all_clusters() -> None:
+    assert [rule["expr"] for rule in rules() if names(rule["expr"]).bare] == []
 
 
 @EACH
@@ -59,8 +74,15 @@ def test_of_every_service_something_is_said() -> None:
 
 def test_the_reader_of_expressions_tells_metrics_labels_and_functions_apart() -> None:
     read = names('sum by (a, b) (rate(x_total{c=~"d", e!="f}"}[5m])) / on (g) group_left () max(y:z) or vector(1) > 2')
-    assert read.selectors == (("x_total", frozenset({"c", "e"})), ("y:z", frozenset()))
-    assert read.groupings == (("a", "b"), ("g",), ())
+    matchers = (Matcher("c", "=~", "d"), Matcher("e", "!=", "f}"))
+    assert read.selectors == (Selector("x_total", matchers), Selector("y:z"))
+    assert read.groupings == (Grouping("by", ("a", "b")), Grouping("on", ("g",)), Grouping("group_left", ()))
+    assert read.bare == 1
+    assert Matcher("c", "=~", "d|e").holds({"c": "e"})
+    assert not Matcher("c", "=~", "d|e").holds({"c": "de"})
+    assert Matcher("c", "!=", "").holds({"c": "d"})
+    assert not Matcher("c", "!=", "").holds({})
+    assert names('x{a="b\\"c\\\\d"}').selectors == (Selector("x", (Matcher("a", "=", 'b"c\\d'),)),)
     with pytest.raises(ValueError, match="without a metric"):
         names('{__name__="x"}')
     with pytest.raises(ValueError, match="what is"):

@@ -1,7 +1,9 @@
 """What tells Prometheus where to scrape, and the rules in the form of its operator, beside what is deployed."""
 
+import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -31,6 +33,11 @@ def _ports(application: str) -> list[str]:
     return [port["name"] for container in _template(application)["spec"]["containers"] for port in container["ports"]]
 
 
+def _monitoring_rules(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [str(ROOT / "scripts" / "monitoring-rules"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(("file", "kind"), OBJECTS.items())
 def test_an_object_is_what_the_operator_of_prometheus_looks_for(file: str, kind: str) -> None:
     found = document(PLACE / file)
@@ -44,7 +51,7 @@ def test_all_of_them_are_applied_together() -> None:
 
 
 def test_the_rules_for_the_operator_are_those_for_prometheus() -> None:
-    made = subprocess.run([ROOT / "scripts/monitoring-rules", "--check"], capture_output=True, text=True, check=False)
+    made = _monitoring_rules("--check")
     assert (made.returncode, made.stdout + made.stderr) == (0, "")
     assert document(PLACE / "prometheus-rule.yaml")["spec"] == document(RULES)
 
@@ -52,7 +59,8 @@ def test_the_rules_for_the_operator_are_those_for_prometheus() -> None:
 def test_the_service_monitor_selects_the_exporter_s_service() -> None:
     monitor, service = document(PLACE / "service-monitor.yaml")["spec"], deployed(EXPORTER, "Service")
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-    assert monitor["namespaceSelector"]["matchNames"] == [service["metadata"]["namespace"]]
+    assert "namespaceSelector" not in monitor  # which means: the monitor's own
+    assert document(PLACE / "service-monitor.yaml")["metadata"]["namespace"] == service["metadata"]["namespace"]
     [endpoint] = monitor["endpoints"]
     [port] = service["spec"]["ports"]
     assert endpoint["port"] == port["name"]
@@ -101,10 +109,45 @@ def test_without_the_operator_the_same_is_scraped_under_the_same_names() -> None
     assert (name["target_label"], node["target_label"]) == ("job", "node")
 
 
-def test_the_alert_about_targets_knows_every_job() -> None:
-    [rule] = [rule for rule in rules() if rule.get("alert") == "FuriosaNpuTargetDown"]
-    [known] = re.findall(r'job=~"([^"]+)"', rule["expr"])
-    assert set(known.split("|")) == services().keys()
+@pytest.mark.parametrize("alert", ["FuriosaNpuTargetDown", "FuriosaNpuNotScraped"])
+def test_an_alert_about_targets_knows_every_job(alert: str) -> None:
+    [rule] = [rule for rule in rules() if rule.get("alert") == alert]
+    known = [set(jobs.split("|")) for jobs in re.findall(r'job=~"([^"]+)"', rule["expr"])]
+    assert known
+    assert all(jobs == services().keys() for jobs in known)
+    absent = re.findall(r'absent\(up\{job="([^"]+)"\}\)', rule["expr"])
+    assert set(absent) == (services().keys() if alert == "FuriosaNpuNotScraped" else set())
+
+
+def test_the_label_of_the_cluster_can_have_another_name(tmp_path: Path) -> None:
+    done = _monitoring_rules("--cluster-label=k8s_cluster", f"--into={tmp_path}")
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    for name in ("rules.yaml", "prometheus-rule.yaml"):
+        (made,) = yaml.safe_load_all((tmp_path / name).read_text(encoding="utf-8"))
+        groups, shipped = made.get("spec", made)["groups"], document(RULES)["groups"]
+        for group, before in zip(groups, shipped, strict=True):
+            for rule, as_it_was in zip(group["rules"], before["rules"], strict=True):
+                assert rule == as_it_was | {"expr": re.sub(r"\bcluster\b", "k8s_cluster", as_it_was["expr"])}
+    text = (tmp_path / "dashboard.json").read_text(encoding="utf-8")
+    assert json.loads(text)["templating"]["list"][1]["name"] == "k8s_cluster"
+    assert not re.search(r"\bcluster\b", text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--cluster-label=a-b", "--into=/tmp"), "the name of a label"),
+        (("--cluster-label=__a", "--into=/tmp"), "the name of a label"),
+        (("--cluster-label=a", "--into=/does/not/exist"), "a directory that exists"),
+        (("--cluster-label=a",), "usage:"),
+        (("--into=/tmp",), "usage:"),
+        (("--what",), "unknown argument --what"),
+    ],
+)
+def test_arguments_that_make_no_rules_are_told(arguments: tuple[str, ...], expected: str) -> None:
+    done = _monitoring_rules(*arguments)
+    assert done.returncode == 2
+    assert expected in done.stderr
 
 
 def test_the_exporter_knows_the_name_of_its_node() -> None:

@@ -16,7 +16,7 @@ import yaml
 from contract.configured import ConfiguredNode
 from contract.exporter import ScrapedNode
 from contract.node import RESOURCE, Node
-from deployments.monitoring import RULES, document, rules
+from deployments.monitoring import RULES, document, rules, services
 from npu_core.arch import Arch
 from npu_core.testing import CardPlan, FakeCard, rngd, warboy
 from prometheus.tools import Prometheus
@@ -24,6 +24,7 @@ from standins.pod_teller import pod
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.asyncio(loop_scope="module")]
 
+EXPORTER, PLUGIN = "furiosa-npu-metrics-exporter", "furiosa-device-plugin"
 DIES, COMPLETES, ERRS, LEAVES, HANGS = ((Arch.WARBOY, index) for index in range(5))
 HEATS = (Arch.RENEGADE, 0)
 NODE = ("", "")
@@ -71,6 +72,16 @@ async def _fires(prometheus: Prometheus, name: str) -> dict[str, str]:
     return alert.labels
 
 
+async def _calm(prometheus: Prometheus) -> None:
+    """Until nothing is wrong. Before the first scrape no target is there, which is an alert of its own."""
+    await prometheus.until("ALERTS", lambda found: not found)
+
+
+def _prometheus(port: int, rules: Path, job: str) -> Prometheus:
+    """A server that scrapes the port as one of the services, and has a target of each of the others."""
+    return Prometheus(port, rules, job=job, beside=services().keys() - {job})
+
+
 @asynccontextmanager
 async def _scene(hasty: Path, *cards: CardPlan, half: int) -> AsyncIterator[Scene]:
     """A node of these cards; vision holds npu0, text half of another Warboy, nobody the others."""
@@ -81,9 +92,9 @@ async def _scene(hasty: Path, *cards: CardPlan, half: int) -> AsyncIterator[Scen
         await node.kubelet.start()
         await node.up()
         await node.until(lambda scrape: len(scrape.rows("furiosa_npu_pod_info")) == 2)
-        async with Prometheus(node.port, hasty) as prometheus:
+        async with _prometheus(node.port, hasty, EXPORTER) as prometheus:
             await prometheus.until("namespace:furiosa_npu_power_watts:sum", lambda found: len(found) == 2)
-            assert await prometheus.alerts() == set()
+            await _calm(prometheus)
             yield Scene(node, prometheus)
 
 
@@ -106,6 +117,17 @@ async def trouble(hasty: Path) -> AsyncIterator[Scene]:
         scene.card(HANGS).hang("alive")
         scene.card(HEATS).set_temperature(88_000, "PEAK")
         yield scene
+
+
+async def test_a_service_that_nobody_scrapes_is_told(hasty: Path) -> None:
+    async with ScrapedNode(warboy(0)) as node:
+        await node.up()
+        async with Prometheus(node.port, hasty, job=EXPORTER, beside=[PLUGIN]) as prometheus:
+            lacking = await prometheus.until(
+                'ALERTS{alertname="FuriosaNpuNotScraped", alertstate="firing"}',
+                lambda found: [each.labels["job"] for each in found] == ["furiosa-npu-feature-discovery"],
+            )
+            assert lacking[0].labels["severity"] == "critical"
 
 
 async def test_every_rule_can_be_evaluated_and_nothing_is_wrong_with_healthy_cards(healthy: Scene) -> None:
@@ -175,8 +197,8 @@ async def test_a_kubelet_that_does_not_listen_any_more_is_told(hasty: Path) -> N
     async with Node(warboy(0)) as node:
         configured = ConfiguredNode(node, endpoint=True)
         await configured.up()
-        async with Prometheus(configured.port, hasty) as prometheus:
+        async with _prometheus(configured.port, hasty, PLUGIN) as prometheus:
             await prometheus.until(f'npu_device_plugin_registered{{resource="{RESOURCE}"}} == 1', bool)
-            assert await prometheus.alerts() == set()
+            await _calm(prometheus)
             await node.kubelet.aclose()
             assert (await _fires(prometheus, "FuriosaNpuNotRegistered"))["resource"] == RESOURCE

@@ -8,7 +8,7 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -28,13 +28,18 @@ global:
   evaluation_interval: 1s
 rule_files: {rules}
 scrape_configs:
-  - job_name: npu
+  - job_name: {job}
     honor_labels: true
     static_configs:
       - targets: ["127.0.0.1:{port}"]
         labels: {{node: here}}
 """
 """As the documentation has it: with ``honor_labels``, so that ``pod`` is the pod that holds a card."""
+_BESIDE = """\
+  - job_name: {job}
+    static_configs:
+      - targets: ["127.0.0.1:{port}"]
+"""
 
 
 def missing() -> str | None:
@@ -59,14 +64,22 @@ class Sample:
 class Prometheus:
     """A server in a directory of its own. Used as ``async with Prometheus(port) as prometheus:``."""
 
-    def __init__(self, target: int, *rules: Path) -> None:
-        """A server that scrapes this port of the loopback, and evaluates these files every second."""
+    def __init__(self, target: int, *rules: Path, job: str = "npu", beside: Iterable[str] = ()) -> None:
+        """A server that scrapes this port of the loopback, and evaluates these files every second.
+
+        Args:
+            target: the port.
+            rules: the files.
+            job: what scraping the port is called.
+            beside: jobs that scrape the server itself, so that there is a target of each that answers.
+        """
         self._home = Path(tempfile.mkdtemp(prefix="prometheus-"))
         self._port = free_port()
         self._process: asyncio.subprocess.Process | None = None
-        (self._home / "prometheus.yml").write_text(
-            _CONFIG.format(port=target, rules=json.dumps([str(path) for path in rules]))
-        )
+        others = [_BESIDE.format(job=each, port=self._port) for each in beside]
+        self._targets = 1 + len(others)
+        config = _CONFIG.format(job=job, port=target, rules=json.dumps([str(path) for path in rules]))
+        (self._home / "prometheus.yml").write_text("".join([config, *others]))
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
@@ -76,7 +89,7 @@ class Prometheus:
             f"--web.listen-address=127.0.0.1:{self._port}",
             "--log.level=warn",
         )
-        await self.until("up", lambda found: [sample.value for sample in found] == [1.0])
+        await self.until("up", lambda found: [sample.value for sample in found] == [1.0] * self._targets)
         return self
 
     async def __aexit__(self, *_: object) -> None:
