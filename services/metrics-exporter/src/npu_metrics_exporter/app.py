@@ -190,6 +190,7 @@ class Exporter:
         self._telemetry.dropped += budget.dropped
         for own in own_families(self._moment(), policy.static_labels):
             renderer.add(own)
+            await asyncio.sleep(0)
         now = self._wall()
         page = landing.page(
             landing.Page(
