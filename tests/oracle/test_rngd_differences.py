@@ -218,8 +218,11 @@ def test_the_case_of_a_temperature_label_matters_to_the_library_alone(rngds: Fam
     }
 
 
-def test_a_power_over_32_bits_is_refused_by_the_library_alone(rngds: Family[RngdCard], directory: Path) -> None:
+@pytest.mark.parametrize(("microwatts", "theirs"), [(2**31, None), (2**31 - 1, 2**31 - 1), (1_000_000_001,) * 2])
+def test_a_power_that_no_card_can_draw_is_none_to_npu_core(
+    rngds: Family[RngdCard], directory: Path, microwatts: int, theirs: int | None
+) -> None:
     host = FakeHost(directory, rngd(0))
-    rngds.card(host).set_sensor(Quantity.POWER, 1, 2**31)
+    rngds.card(host).set_sensor(Quantity.POWER, 1, microwatts)
 
-    assert rngds.differences(host) == {"microwatts": (None, 2**31)}
+    assert rngds.differences(host) == ({} if theirs is None else {"microwatts": (theirs, None)})

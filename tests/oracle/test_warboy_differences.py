@@ -145,12 +145,42 @@ def test_a_sensor_that_cannot_be_read_costs_the_library_the_quantity_and_npu_cor
     assert warboys.differences(host) == {"temperatures": (None, whole[1:])}
 
 
-def test_a_value_over_32_bits_costs_the_library_the_quantity_and_npu_core_nothing(
+def test_a_value_over_32_bits_costs_the_library_the_quantity_and_npu_core_that_sensor(
     warboys: Family[WarboyCard], directory: Path
 ) -> None:
-    host = FakeHost(directory, warboy(0, sensors=(SensorPlan(Quantity.POWER, 1, "Total", 2**31),)))
+    sensors = (SensorPlan(Quantity.POWER, 1, "Total", 2**31), SensorPlan(Quantity.POWER, 2, "Core", 7))
+    host = FakeHost(directory, warboy(0, sensors=sensors))
 
-    assert warboys.differences(host) == {"powers": (None, (("Total", 2**31),))}
+    assert warboys.differences(host) == {"powers": (None, (("Core", 7),))}
+
+
+@pytest.mark.parametrize("millidegrees", [-1, -55_001, 150_001, 511_000, 2**31 - 1])
+def test_a_temperature_that_cannot_be_is_a_value_to_the_library_alone(
+    warboys: Family[WarboyCard], directory: Path, millidegrees: int
+) -> None:
+    host = FakeHost(directory, warboy(0, sensors=(SensorPlan(Quantity.TEMPERATURE, 1, "Peak", millidegrees),)))
+
+    assert warboys.differences(host) == {"temperatures": ((("Peak", millidegrees),), ())}
+
+
+def test_an_error_count_with_all_bits_set_is_one_to_the_library_alone(
+    warboys: Family[WarboyCard], directory: Path
+) -> None:
+    host = FakeHost(directory, warboy(0))
+    warboys.card(host).set_error("device_error", 2**32 - 1)
+    [errors] = warboys.differences(host).values()
+
+    assert errors[0] is not None
+    assert errors[1] is None
+
+
+def test_registers_that_are_all_full_are_counters_to_the_library_alone(
+    warboys: Family[WarboyCard], directory: Path
+) -> None:
+    host = FakeHost(directory, warboy(0))
+    warboys.card(host).set_perf_regs(CoreRange(1, 1), 2**64 - 1, 2**32 - 1, 2**32 - 1)
+
+    assert warboys.differences(host).keys() == {"counters"}
 
 
 def test_a_sensor_with_an_empty_label_has_none_in_the_library_and_its_number_in_npu_core(
@@ -224,8 +254,11 @@ def test_a_line_that_is_no_clock_is_dropped_by_the_library_and_refused_by_npu_co
     assert warboys.differences(host) == {"clocks": ((), None)}
 
 
-def test_a_heartbeat_over_32_bits_is_refused_by_the_library_alone(warboys: Family[WarboyCard], directory: Path) -> None:
+@pytest.mark.parametrize(("seconds", "theirs"), [(2**32, None), (2**32 - 1, 2**32 - 1), (2**31 + 1, 2**31 + 1)])
+def test_a_heartbeat_of_many_years_is_none_to_npu_core(
+    warboys: Family[WarboyCard], directory: Path, seconds: int, theirs: int | None
+) -> None:
     host = FakeHost(directory, warboy(0))
-    warboys.card(host).set_uptime(2**32)
+    warboys.card(host).set_uptime(seconds)
 
-    assert warboys.differences(host) == {"uptime": (None, 2**32)}
+    assert warboys.differences(host) == ({} if theirs is None else {"uptime": (theirs, None)})
