@@ -1,6 +1,7 @@
 """Numbers that are no measurement: what no such sensor can read, and what hardware says that has no answer."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from npu_core import Host
 from npu_core.arch import Arch
 from npu_core.cores import CoreRange
+from npu_core.counters import Clock
 from npu_core.device import Device
 from npu_core.errors import ImpossibleError, Reason
-from npu_core.limits import LIMITS, NO_VALUES, Measure, Span, possible
+from npu_core.limits import LIMITS, NO_VALUES, Measure, Span, possible, possible_clocks
 from npu_core.parse.perf_regs import parse_perf_regs
 from npu_core.sensors import Quantity, Readings
 from npu_core.testing import EACCES, EIO, FakeHost, FaultyFS, garbage, rngd, warboy
@@ -50,6 +52,38 @@ def just_within(measure: Measure) -> tuple[float, float]:
 def test_there_is_a_limit_for_every_measure_and_for_every_quantity_of_sensors() -> None:
     assert LIMITS.keys() == set(Measure)
     assert {quantity.value for quantity in Quantity} <= {measure.value for measure in Measure}
+
+
+def test_the_limits_are_what_the_documentation_says() -> None:
+    """docs/host-contract.md has them for people; whoever changes one changes what everybody's exporter believes."""
+    assert {measure: (span.least, span.most, measure.unit) for measure, span in LIMITS.items()} == {
+        Measure.TEMPERATURE: (-55, 150, "°C"),
+        Measure.POWER: (-1, 1000, "W"),
+        Measure.VOLTAGE: (-1, 60, "V"),
+        Measure.CURRENT: (-1, 1000, "A"),
+        Measure.FREQUENCY: (0, 10_000_000_000, "Hz"),
+        Measure.TRANSFERS: (0, 100_000_000_000, "T/s"),
+        Measure.UPTIME: (0, 2_000_000_000, "s"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("clock", "most"),
+    [
+        (Clock("pe0", 10_000_000_001, "Hz"), "a frequency from 0 to 10000000000 Hz"),
+        (Clock("ne", 10_001, "MHz"), "a frequency from 0 to 10000000000 Hz (0 to 10000 as the driver counts)"),
+        (
+            Clock("dram", 100_001, "MT/s"),
+            "a rate of transfers from 0 to 100000000000 T/s (0 to 100000 as the driver counts)",
+        ),
+    ],
+)
+def test_a_clock_may_go_as_far_as_the_limit_of_its_unit_and_not_beyond(clock: Clock, most: str) -> None:
+    slower = replace(clock, frequency=clock.frequency - 1)
+    assert possible_clocks((slower,), LIMITS) == (slower,)
+    with pytest.raises(ImpossibleError) as caught:
+        possible_clocks((slower, clock), LIMITS)
+    assert caught.value.expected == most
 
 
 @pytest.mark.parametrize("quantity", list(Quantity))
@@ -179,6 +213,14 @@ def test_what_no_attribute_can_mean_is_an_error_that_names_the_file(
     with pytest.raises(ImpossibleError) as caught:
         attribute(host.open(), card(host, family))
     assert (caught.value.path or "").endswith(f"/{name}")
+
+
+def test_an_uptime_that_cannot_be_says_what_it_may_be(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    host.cards[0].set_uptime(2_000_000_001)
+    with pytest.raises(ImpossibleError) as caught:
+        host.open().uptime(card(host))
+    assert caught.value.expected == "an uptime from 0 to 2000000000 s"
 
 
 def test_a_clock_in_a_unit_that_nobody_knows_is_not_judged(tmp_path: Path) -> None:

@@ -167,7 +167,9 @@ def test_warboy_sensors_come_in_the_order_of_their_channels(warboys: Family[Warb
 
 
 @pytest.mark.parametrize("millidegrees", [-55_000, -2, 0, 125_000, 150_000])
-def test_a_temperature_may_be_anything_that_silicon_can_have(family: Family[Card], directory: Path, millidegrees: int) -> None:
+def test_a_temperature_may_be_anything_that_silicon_can_have(
+    family: Family[Card], directory: Path, millidegrees: int
+) -> None:
     host = FakeHost(directory, family.plan(0))
     family.card(host).set_temperature(millidegrees)
 

@@ -55,6 +55,10 @@ _SIGNS = {
 }
 
 
+_NAMES = {Measure.TRANSFERS: "a rate of transfers", Measure.UPTIME: "an uptime"}
+"""What is expected, where an article and the measure do not say it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """From where to where a measure can be, both included.
@@ -132,7 +136,8 @@ def possible(value: int, measure: Measure, span: Span, scale: float = 1) -> int:
 
 
 def _expected(measure: Measure, span: Span, scale: float) -> str:
-    within = f"a {measure} from {span} {measure.unit}"
+    what = _NAMES.get(measure, f"a {measure}")
+    within = f"{what} from {span} {measure.unit}"
     if scale == 1:
         return within
     return f"{within} ({Span(span.least * scale, span.most * scale)} as the driver counts)"
