@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from npu_core.errors import MissingError
+from npu_core.errors import MissingError, StuckError
 from npu_core.holders import Holder, Holders, find_holders
-from npu_core.testing import EACCES, EIO, FakeHost, FaultyFS, failing, warboy
+from npu_core.testing import EACCES, EIO, Blocked, FakeHost, Fault, FaultyFS, failing, warboy
 
 PE0, PE1, FUSED = "/dev/npu0pe0", "/dev/npu0pe1", "/dev/npu0pe0-1"
 FILES = frozenset({PE0, PE1, FUSED, "/dev/npu0ch0"})
@@ -78,8 +78,78 @@ def test_a_process_that_may_not_be_looked_into_is_counted(host: FakeHost, patter
 def test_a_process_that_ends_meanwhile_is_left_out(host: FakeHost, pattern: str, code: int) -> None:
     fs = FaultyFS()
     fs.put(pattern, failing(code))
+    fs.put("*/12", failing(errno.ENOENT))
     found = look(host, fs)
     assert ([holder.pid for holder in found.holders], found.hidden) == ([7], 0)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM, errno.EIO], ids=errno.errorcode.get)
+def test_a_process_that_is_there_and_cannot_be_looked_into_may_hold_anything(host: FakeHost, code: int) -> None:
+    fs = FaultyFS()
+    fs.put("*/12/fd", failing(code))
+    found = look(host, fs)
+    assert (found.hidden, found.complete) == (1, False)
+
+
+def test_a_holder_that_hangs_is_shown_by_its_name_and_others_as_ever(host: FakeHost) -> None:
+    host.hang_process(7)
+    found = find_holders(FILES, host.procfs, deadline=5.0)
+    host.end_process(7)
+    assert found.holders == (
+        Holder(7, "[python]", ("/dev/npu0ch0", PE0), hung=True),
+        Holder(12, "/usr/bin/bench --all", (PE1,)),
+    )
+    assert found.complete
+
+
+def test_many_processes_may_hang_and_each_is_named(host: FakeHost) -> None:
+    fs, blocked = FaultyFS(), Blocked()
+    pids = range(500, 512)
+    for pid in pids:
+        host.run_process(pid, ["stuck", str(pid)], [FUSED])
+        fs.put(f"*/{pid}/fd", blocked)
+    try:
+        found = find_holders(FILES, host.procfs, fs, deadline=5.0)
+    finally:
+        blocked.release()
+    assert [holder.pid for holder in found.holders] == [7, 12]
+    assert found.silent == tuple(Holder(pid, "[stuck]", (), hung=True) for pid in pids)
+    assert not found.complete
+
+
+def test_a_process_directory_that_hangs_is_an_error(host: FakeHost) -> None:
+    fs, blocked = FaultyFS(), Blocked()
+    fs.put(host.procfs, blocked)
+    try:
+        with pytest.raises(StuckError) as caught:
+            find_holders(FILES, host.procfs, fs, deadline=0.0)
+    finally:
+        blocked.release()
+    assert caught.value.path == host.procfs
+
+
+def test_the_processes_of_one_container_are_not_those_of_the_host(host: FakeHost) -> None:
+    assert look(host).complete
+    host.show_processes_of([12])
+    found = look(host)
+    assert "PID namespace" in found.partial
+    assert ([holder.pid for holder in found.holders], found.complete) == ([12], False)
+
+
+def test_a_second_process_is_not_taken_for_the_kernels(host: FakeHost) -> None:
+    host.show_processes_of([])
+    host.run_process(2, ["kthreadd) S 0 0 0 0 -1 2129984"], [])
+    assert "PID namespace" in look(host).partial
+
+
+@pytest.mark.parametrize("fault", [failing(errno.ENOENT), EACCES], ids=["invisible", "noaccess"])
+def test_processes_that_are_hidden_from_other_users_may_hold_anything(host: FakeHost, fault: Fault) -> None:
+    fs = FaultyFS()
+    for pid in (1, 2):
+        fs.put(f"*/{pid}/stat", fault)
+    found = look(host, fs)
+    assert "hidepid" in found.partial
+    assert not found.complete
 
 
 def test_a_process_without_a_command_line_is_called_by_its_name(host: FakeHost) -> None:

@@ -46,7 +46,7 @@ def test_json_and_yaml_say_the_same(host: FakeHost, npuctl: Npuctl, command: tup
         (("info",), INFO),
         (("info", "--full"), FULL),
         (("list",), [*IDENTITY, "pes", "device_files", "unreadable"]),
-        (("ps",), ["pid", *IDENTITY, "device_files", "command"]),
+        (("ps",), ["pid", *IDENTITY, "device_files", "command", "unreadable"]),
         (
             ("top", "--once", "--interval", "0.1"),
             [*IDENTITY, "temperature_millicelsius", "power_microwatts", "loads", "unreadable"],

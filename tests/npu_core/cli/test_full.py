@@ -156,8 +156,8 @@ def test_cards_that_are_not_given_out_are_noted_with_the_reason(tmp_path: Path, 
     virtual = warboy(2, pci="0000:17:00.1", physical_function=warboy(0).pci)
     host = FakeHost(tmp_path, warboy(0), second_entry(warboy(0), 1), virtual, rngd(0))
     host.card(Arch.RENEGADE, 0).remove_files()
-    full = npuctl(host, "info", "--full")
-    for answer in (npuctl(host, "info"), full):
+    full = npuctl(host, "info", "--full", "--all")
+    for answer in (npuctl(host, "info", "--all"), full):
         assert answer.returncode == 0
         assert answer.stderr.splitlines() == [
             "npuctl: warboy npu1 is the same hardware as npu0",

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,30 @@ def test_cards_of_two_families_with_one_name_are_told_apart(tmp_path: Path, npuc
         [" npu0 ", " FuriosaAI Warboy "],
         [" npu0 ", " FuriosaAI RNGD   "],
     ]
+
+
+@pytest.mark.parametrize("command", [("info",), ("info", "--full"), ("list",), ("top", "--once", "--interval", "0.1")])
+def test_a_container_is_shown_the_cards_whose_device_files_it_has(
+    tmp_path: Path, npuctl: Npuctl, command: tuple[str, ...]
+) -> None:
+    """The /sys of a container is its host's; its /dev has what the container was given."""
+    host = FakeHost(tmp_path, warboy(0), warboy(1), rngd(0))
+    for file in (*Path(host.devfs).glob("npu0*"), *Path(host.devfs).glob("rngd/npu0*")):
+        file.unlink()
+    answer = npuctl(host, *command, "-o", "json")
+    assert [(card["arch"], card["npu"]) for card in json.loads(answer.stdout)] == [("warboy", "npu1")]
+    assert "warboy npu0, renegade npu0; --all shows them" in answer.stderr
+    assert answer.returncode == 0
+    everything = npuctl(host, *command, "--all", "-o", "json")
+    assert len(json.loads(everything.stdout)) == 3
+    assert "--all" not in everything.stderr
+
+
+def test_a_container_without_cards_is_not_told_that_the_host_has_none(tmp_path: Path, npuctl: Npuctl) -> None:
+    host = FakeHost(tmp_path, warboy(0), warboy(1))
+    for file in Path(host.devfs).iterdir():
+        file.unlink()
+    assert npuctl(host, "info").stdout == "There are no device files here of the 2 NPUs of this host.\n"
 
 
 def test_twelve_cards_with_holes_come_in_the_order_of_their_numbers(tmp_path: Path, npuctl: Npuctl) -> None:

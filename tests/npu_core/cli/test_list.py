@@ -147,7 +147,7 @@ def test_a_card_without_device_files_has_pes_without_files(tmp_path: Path, npuct
     host = FakeHost(tmp_path, warboy(0))
     for file in tuple(Path(host.devfs).iterdir()):
         file.unlink()
-    lines = npuctl(host, "list").stdout.splitlines()[3:-1]
+    lines = npuctl(host, "list", "--all").stdout.splitlines()[3:-1]
     assert [line.split("|")[-2].strip() for line in lines] == ["-", "-", "-"]
 
 

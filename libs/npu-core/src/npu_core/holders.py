@@ -1,11 +1,33 @@
-"""Which processes hold device files open, through /proc."""
+"""Which processes hold device files open, through /proc.
 
+A process that hangs in a driver may keep whoever asks about it waiting for ever: the kernel locks its memory map, and
+its command line is read through that. So every question is asked on a thread that may be lost.
+"""
+
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-from npu_core.errors import AccessDeniedError, HostError
+from npu_core.errors import AccessDeniedError, HostError, MissingError, StuckError
 from npu_core.hostfs import HostFS, RealFS
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+
+DEADLINE = 1.0
+"""Seconds that processes are given to answer, after the last one was asked."""
+
+_PATIENCE = 0.1
+"""Seconds after which a question that has no answer yet is left on its thread, and the next one is asked on another."""
+
 _DELETED = " (deleted)"
+_INIT, _KERNEL_THREADS = "1", "2"
+_FLAGS_AFTER_COMMAND = 6
+_PF_KTHREAD = 0x00200000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -16,11 +38,14 @@ class Holder:
         pid: process id, as this /proc numbers it.
         command: its command line, or its name in brackets where it has none; empty if unreadable.
         paths: absolute paths of the device files, as the process opened them, sorted, each once.
+        hung: whether the command line could not be read in time, so that ``command`` is the name. Such a process
+            usually hangs in a driver.
     """
 
     pid: int
     command: str
     paths: tuple[str, ...]
+    hung: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,50 +54,141 @@ class Holders:
 
     Attributes:
         holders: by process id.
-        hidden: processes whose open files may not be seen (another user's, without privileges). While there are
-            any, a device file without a holder may still be held.
+        hidden: number of processes whose open files may not be seen (another user's, without privileges).
+        silent: processes whose open files could not be listed in time, without paths.
+        partial: why this /proc does not show every process of the host; empty if every process is shown.
     """
 
     holders: tuple[Holder, ...] = ()
     hidden: int = 0
+    silent: tuple[Holder, ...] = ()
+    partial: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every process of the host was looked into. If not, a device file without a holder may be held."""
+        return not (self.hidden or self.silent or self.partial)
 
     def of(self, path: str) -> tuple[Holder, ...]:
         """Those that hold the device file with this path."""
         return tuple(holder for holder in self.holders if path in holder.paths)
 
 
-def find_holders(paths: frozenset[str], procfs: str = "/proc", fs: HostFS | None = None) -> Holders:
+def find_holders(
+    paths: frozenset[str], procfs: str = "/proc", fs: HostFS | None = None, deadline: float = DEADLINE
+) -> Holders:
     """The processes that have one of the device files open.
 
     A process that ends while it is looked at is left out. Paths are compared as the processes wrote them, so a
     container that renamed a device file inside goes unseen.
 
+    Args:
+        paths: absolute paths of device files.
+        procfs: where the host's /proc is.
+        fs: the file system; by default this machine's.
+        deadline: seconds that processes are given to answer, after the last one was asked.
+
     Raises:
         HostError: if the process directory itself cannot be read.
     """
     files = fs or RealFS()
-    holders: list[Holder] = []
-    hidden = 0
-    for name in files.list_dir(procfs):
-        if not name.isdecimal():
-            continue
-        process = f"{procfs}/{name}"
+    names = _listed(files, procfs, deadline)
+    if not paths:
+        return Holders()
+    looks = _ask({name: partial(_held, files, f"{procfs}/{name}", paths) for name in names}, deadline)
+    held = {name: look for name, look in looks.items() if isinstance(look, tuple) and look}
+    silent = [name for name, look in looks.items() if isinstance(look, StuckError)]
+    hidden = sum(isinstance(look, HostError) for look in looks.values()) - len(silent)
+    commands = _ask({name: partial(_command, files, f"{procfs}/{name}") for name in held}, deadline)
+    late = [*silent, *(name for name, command in commands.items() if isinstance(command, HostError))]
+    called = _ask({name: partial(_name, files, f"{procfs}/{name}") for name in late}, deadline)
+
+    def holder(name: str, files_held: tuple[str, ...]) -> Holder:
+        command = commands.get(name)
+        if isinstance(command, str):
+            return Holder(int(name), command, files_held)
+        answer = called[name]
+        return Holder(int(name), answer if isinstance(answer, str) else "", files_held, hung=True)
+
+    return Holders(
+        tuple(sorted(holder(name, found) for name, found in held.items())),
+        hidden,
+        tuple(sorted(holder(name, ()) for name in silent)),
+        _partial(files, procfs, deadline),
+    )
+
+
+def _ask(questions: Mapping[str, Callable[[], T]], deadline: float) -> dict[str, T | HostError]:
+    """The answer to every question; a :class:`StuckError` for one that has none in time.
+
+    They are asked one after another on one thread. A question that keeps the thread waiting is left there.
+    """
+    from npu_core.service.device_threads import DeviceThreads  # noqa: PLC0415  # loads much, for this question alone
+
+    threads = DeviceThreads()
+    asked: dict[str, Future[T]] = {}
+    answers: dict[str, T | HostError] = {}
+    thread = 0
+    for name, question in questions.items():
         try:
-            held = _held(files, process, paths)
-        except AccessDeniedError:
-            hidden += 1
-            continue
-        if held:
-            holders.append(Holder(int(name), _command(files, process), held))
-    return Holders(tuple(sorted(holders)), hidden)
+            asked[name] = threads.start(thread, question)
+            asked[name].exception(_PATIENCE)
+        except TimeoutError:
+            threads.forget(thread)
+            thread += 1
+        except HostError as error:  # the system refuses a thread
+            answers[name] = error
+    threads.forget(thread)
+    end = time.monotonic() + deadline
+    for name, future in asked.items():
+        try:
+            answers[name] = future.result(max(0.0, end - time.monotonic()))
+        except TimeoutError:
+            answers[name] = StuckError(f"no answer within {deadline:g} s")
+        except HostError as error:
+            answers[name] = error
+    return answers
+
+
+def _listed(fs: HostFS, procfs: str, deadline: float) -> list[str]:
+    """The names of the process directories."""
+    names = _ask({procfs: partial(fs.list_dir, procfs)}, deadline)[procfs]
+    if isinstance(names, HostError):
+        raise names if names.path else StuckError(names.detail, path=procfs)
+    return [name for name in names if name.isdecimal()]
+
+
+def _partial(fs: HostFS, procfs: str, deadline: float) -> str:
+    """Why this /proc does not show every process of the host; empty if every process is shown.
+
+    Process 2 of a host is the kernel's, and the parent of all kernel threads. Another PID namespace has no kernel
+    threads. Where ``hidepid`` hides the processes of others, process 2 is hidden from whoever has not all rights.
+    """
+    questions = {pid: partial(fs.read_text, f"{procfs}/{pid}/stat") for pid in (_INIT, _KERNEL_THREADS)}
+    answers = _ask(questions, deadline)
+    init, kernel = answers[_INIT], answers[_KERNEL_THREADS]
+    if isinstance(kernel, str) and _is_kernel_thread(kernel):
+        return ""
+    if isinstance(init, HostError):
+        return f"{procfs} hides the processes of other users from this one (the mount option hidepid)"
+    return f"{procfs} shows the processes of one PID namespace (a container's), not those of the host"
+
+
+def _is_kernel_thread(stat: str) -> bool:
+    """Whether the text of a process's ``stat`` file has the flag of kernel threads (proc(5), field 9)."""
+    fields = stat.rpartition(")")[2].split()
+    flags = fields[_FLAGS_AFTER_COMMAND] if len(fields) > _FLAGS_AFTER_COMMAND else ""
+    return flags.isdecimal() and bool(int(flags) & _PF_KTHREAD)
 
 
 def _held(fs: HostFS, process: str, paths: frozenset[str]) -> tuple[str, ...]:
     try:
         descriptors = fs.list_dir(f"{process}/fd")
-    except AccessDeniedError:
-        raise
+    except MissingError:
+        return ()  # ended meanwhile
     except HostError:
+        if _is_there(fs, process):
+            raise  # not even this program's own want of memory or descriptors makes a process one without files
         return ()  # ended meanwhile
     targets = {_target(fs, f"{process}/fd/{descriptor}") for descriptor in descriptors}
     return tuple(sorted(targets & paths))
@@ -87,12 +203,24 @@ def _target(fs: HostFS, descriptor: str) -> str:
         return ""  # closed meanwhile
 
 
+def _is_there(fs: HostFS, process: str) -> bool:
+    try:
+        return "fd" in fs.list_dir(process)
+    except HostError:
+        return False
+
+
 def _command(fs: HostFS, process: str) -> str:
-    for file, form in (("cmdline", "{}"), ("comm", "[{}]")):
-        try:
-            text = fs.read_text(f"{process}/{file}").replace("\0", " ").strip()
-        except HostError:
-            text = ""  # ended meanwhile, or not ours to read
-        if text:
-            return form.format(text)
-    return ""
+    try:
+        text = fs.read_text(f"{process}/cmdline").replace("\0", " ").strip()
+    except HostError:
+        text = ""  # ended meanwhile, or this user may not read the file
+    return text or _name(fs, process)
+
+
+def _name(fs: HostFS, process: str) -> str:
+    try:
+        name = fs.read_text(f"{process}/comm").strip()
+    except HostError:
+        return ""  # ended meanwhile, or this user may not read the file
+    return f"[{name}]" if name else ""

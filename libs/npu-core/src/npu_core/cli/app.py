@@ -11,6 +11,7 @@ from npu_core.cli import details, holding, info, load, processes, sheet, top, ve
 from npu_core.cli.answer import answer, complain
 from npu_core.cli.documents import Json
 from npu_core.cli.options import (
+    AllOption,
     DevfsOption,
     Given,
     OutputOption,
@@ -19,7 +20,7 @@ from npu_core.cli.options import (
     SysfsOption,
     with_session,
 )
-from npu_core.cli.survey import Sighting, Survey, Surveyor, attempt, identify, notes, unidentified
+from npu_core.cli.survey import Sighting, Survey, Surveyor, attempt, identify, notes, nothing_here, unidentified
 from npu_core.cli.table import Table
 from npu_core.errors import HostError, Unreadable
 from npu_core.holders import Holders, find_holders
@@ -27,6 +28,8 @@ from npu_core.holders import Holders, find_holders
 T = TypeVar("T")
 
 _MIN_INTERVAL, _MAX_INTERVAL = 0.1, 3600.0
+_PARTLY = 3
+"""Exit status of an answer that not every process of the host was looked into for."""
 _CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 app = typer.Typer(
@@ -56,19 +59,22 @@ def npuctl(
 @app.command(name="info")
 @with_session
 def show_info(
-    session: Session, *, full: Annotated[bool, typer.Option("--full", help="Everything about every card.")] = False
+    session: Session,
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Everything about every card.")] = False,
+    everything: AllOption = False,
 ) -> None:
     """List the cards with temperature, power and address."""
     if full:
-        _show_details(session)
+        _show_details(session, everything=everything)
         return
-    found = info.look(Surveyor(session.host()))
+    found = _chosen(info.look(Surveyor(session.host())), everything=everything)
     _show(session, found, info.unreadable, info.document(found.cards), info.table(found.cards))
 
 
-def _show_details(session: Session) -> None:
+def _show_details(session: Session, *, everything: bool) -> None:
     host = session.host()
-    found = details.look(Surveyor(host))
+    found = _chosen(details.look(Surveyor(host)), everything=everything)
     machine = attempt(host.machine)
     document = [details.document(card, machine) for card in found.cards]
     blocks: list[Table | str] = [sheet.machine_line(machine)]
@@ -79,13 +85,13 @@ def _show_details(session: Session) -> None:
 
 @app.command(name="list")
 @with_session
-def show_list(session: Session) -> None:
+def show_list(session: Session, *, everything: AllOption = False) -> None:
     """List the device files, and which PEs are in use by whom."""
-    found = holding.look(Surveyor(session.host()))
+    found = _chosen(holding.look(Surveyor(session.host())), everything=everything)
     holders = _holders(session, found)
     document = holding.document(found.cards, holders)
     _show(session, found, holding.unreadable, document, holding.table(found.cards, holders))
-    complain(processes.hidden_note(holders))
+    _end_of_processes(holders)
 
 
 @app.command(name="ps")
@@ -95,14 +101,21 @@ def show_processes(session: Session) -> None:
     found = identify(Surveyor(session.host()))
     holders = _holders(session, found)
     held = processes.holdings((card.device for card in found.cards), holders)
-    table = processes.table(held) if held else processes.nobody(len(found.cards), holders.hidden)
-    _show(session, found, unidentified, processes.document(held), table)
-    complain(processes.hidden_note(holders))
+    table = processes.table(held) if held else processes.nobody(len(found.cards), complete=holders.complete)
+    _show(session, found, unidentified, processes.document(held, holders), table)
+    _end_of_processes(holders)
 
 
 def _holders(session: Session, found: Survey[T]) -> Holders:
     paths = frozenset(file.path for card in found.cards for file in card.device.files)
     return find_holders(paths, session.procfs)
+
+
+def _end_of_processes(holders: Holders) -> None:
+    """Say what is not known of the processes; end with a status of its own if a holder may be missing."""
+    complain(processes.gap_notes(holders))
+    if not holders.complete:
+        raise typer.Exit(_PARTLY)
 
 
 def _seconds(text: str) -> float:
@@ -125,11 +138,16 @@ def show_top(
         float, typer.Option(parser=_seconds, metavar="SECONDS", help="Time to measure over, and between tables.")
     ] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Print one table and end.")] = False,
+    everything: AllOption = False,
 ) -> None:
     """Show how busy the PEs are, until interrupted."""
     surveyor = Surveyor(session.host())
+
+    def measured() -> Survey[load.CardLoad]:
+        return _chosen(load.measure(surveyor, interval, time.sleep), everything=everything)
+
     try:
-        while _show_load(session, load.measure(surveyor, interval, time.sleep), live=not once) and not once:
+        while _show_load(session, measured(), live=not once) and not once:
             pass
     except KeyboardInterrupt:
         return  # the ordinary way to end it
@@ -156,6 +174,10 @@ def show_version(session: Session) -> None:
     complain(notes(found, unidentified))
 
 
+def _chosen(found: Survey[T], *, everything: bool) -> Survey[T]:
+    return found if everything else found.here()
+
+
 def _show(
     session: Session,
     found: Survey[T],
@@ -167,5 +189,5 @@ def _show(
     if found.cards:
         answer(session.output, document, *blocks, stream=stream)
     else:
-        answer(session.output, document, session.nothing_found, stream=stream)
+        answer(session.output, document, nothing_here(found) or session.nothing_found, stream=stream)
     complain(notes(found, unreadable))

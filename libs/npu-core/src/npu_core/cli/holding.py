@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from npu_core.cli import processes
 from npu_core.cli.documents import Json, identity, unreadable_list
 from npu_core.cli.survey import Sighting, Survey, Surveyor, attempt
 from npu_core.cli.table import Cell, Column, Row, Style, Table, row
@@ -28,7 +29,7 @@ class Use(StrEnum):
     IN_USE = "in use"
     FREE = "free"
     UNKNOWN = "unknown"
-    """No holder was seen, but some processes could not be looked into and the driver does not say."""
+    """No holder was seen, but not every process of the host could be looked into, and the driver does not say."""
 
 
 _STYLES = {Use.IN_USE: Style.DOUBTFUL, Use.FREE: Style.GOOD, Use.UNKNOWN: Style.BAD}
@@ -83,13 +84,13 @@ def _pe_use(device: Device, pe: int, holders: Holders, occupied: bool | None) ->
     files = tuple(file for file in device.files if file.cores is not None and pe in file.cores)
     paths = {file.path for file in files}
     users = tuple(holder for holder in holders.holders if paths.intersection(holder.paths))
-    return PeUse(pe, _answer(users, occupied, holders.hidden), users, occupied, files)
+    return PeUse(pe, _answer(users, occupied, complete=holders.complete), users, occupied, files)
 
 
-def _answer(users: tuple[Holder, ...], occupied: bool | None, hidden: int) -> Use:
+def _answer(users: tuple[Holder, ...], occupied: bool | None, *, complete: bool) -> Use:
     if users or occupied:
         return Use.IN_USE
-    return Use.UNKNOWN if hidden and occupied is None else Use.FREE
+    return Use.FREE if complete or occupied is not None else Use.UNKNOWN
 
 
 def table(cards: Iterable[Sighting[Occupancy]], holders: Holders) -> Table:
@@ -120,7 +121,7 @@ def document(cards: Iterable[Sighting[Occupancy]], holders: Holders) -> list[Jso
         | {
             "pes": [_pe_document(pe) for pe in pe_uses(card, holders)],
             "device_files": [file.path for file in card.device.files],
-            "unreadable": unreadable_list(unreadable(card)),
+            "unreadable": unreadable_list((*unreadable(card), *processes.unseen(card.device, holders))),
         }
         for card in cards
     ]

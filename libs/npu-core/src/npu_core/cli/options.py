@@ -33,6 +33,7 @@ DevfsOption = Annotated[
 ProcfsOption = Annotated[
     str | None, typer.Option(metavar="DIR", help="Where the host's /proc is [env: NPU_PROCFS; default: /proc].")
 ]
+AllOption = Annotated[bool, typer.Option("--all", help="Also cards that have no device files here.")]
 
 _SHARED = {"output": OutputOption, "sysfs": SysfsOption, "devfs": DevfsOption, "procfs": ProcfsOption}
 

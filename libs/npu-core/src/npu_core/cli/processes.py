@@ -3,14 +3,17 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from npu_core.cli.documents import Json, identity
+from npu_core.cli.documents import Json, identity, unreadable_list
 from npu_core.cli.table import Column, Table, row
 from npu_core.cli.words import NOTHING, count, file_list, short
 from npu_core.device import Device, DeviceFile
+from npu_core.errors import Reason, Unreadable
 from npu_core.holders import Holder, Holders
 
 _COLUMNS = (Column("PID", right=True), Column("NPU"), Column("Name"), Column("Device files"), Column("Command"))
 _COMMAND_LIMIT = 100
+PROCESSES = "processes"
+"""Subject of what could not be told about the processes of the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def table(found: Iterable[Holding]) -> Table:
     )
 
 
-def document(found: Iterable[Holding]) -> list[Json]:
+def document(found: Iterable[Holding], holders: Holders) -> list[Json]:
     """The same for machines, with whole command lines."""
     return [
         {
@@ -60,18 +63,42 @@ def document(found: Iterable[Holding]) -> list[Json]:
             **identity(holding.device),
             "device_files": [file.path for file in holding.files],
             "command": holding.holder.command,
+            "unreadable": unreadable_list(unseen(holding.device, holders)),
         }
         for holding in found
     ]
 
 
-def nobody(cards: int, hidden: int) -> str:
+def nobody(cards: int, *, complete: bool) -> str:
     """What to say when no process was found."""
-    which = "No process that can be inspected" if hidden else "No process"
+    which = "No process" if complete else "No process that can be inspected"
     return f"{which} holds a device file of the {count(cards, 'NPU')} of this host."
 
 
-def hidden_note(holders: Holders) -> Iterator[str]:
-    """What the operator should know of the processes that were not seen."""
+def unseen(device: Device, holders: Holders) -> Iterator[Unreadable]:
+    """What could not be told about the processes of the host, for the documents of a card."""
+    for reason, detail in _gaps(holders):
+        yield Unreadable(device.name, PROCESSES, reason, detail)
+
+
+def gap_notes(holders: Holders) -> Iterator[str]:
+    """What the operator should know of the processes that were not seen, or not seen whole."""
+    yield from (detail for _, detail in _gaps(holders))
+    for holder in holders.holders:
+        if holder.hung:
+            yield f"{_called(holder)} holds device files and did not tell its command line in time: it seems to hang"
+
+
+def _gaps(holders: Holders) -> Iterator[tuple[Reason, str]]:
+    """Why a device file without a holder may be held all the same."""
+    if holders.partial:
+        yield Reason.ACCESS, holders.partial
     if holders.hidden:
-        yield f"{count(holders.hidden, 'process', 'processes')} could not be inspected; run as root to see all of them"
+        which = count(holders.hidden, "process", "processes")
+        yield Reason.ACCESS, f"{which} could not be inspected: this needs root with the capability SYS_PTRACE"
+    for holder in holders.silent:
+        yield Reason.STUCK, f"{_called(holder)} did not tell in time which files it has open"
+
+
+def _called(holder: Holder) -> str:
+    return f"process {holder.pid} {holder.command}".rstrip()

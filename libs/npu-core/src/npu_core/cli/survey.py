@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from npu_core.device import Device, FoundCard, Rejected
@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 DEADLINE = 5.0
 """Seconds that all cards together are given to answer. A read of a hung card would otherwise last for ever."""
+
+_LISTING = "the list of cards"
 
 CARD = "card"
 """Subject of the note that a card as a whole did not answer."""
@@ -37,10 +39,20 @@ class Survey(Generic[T]):
     Attributes:
         cards: by family, then index; one that hangs is among them, without attributes.
         rejected: what looked like a card and is none.
+        elsewhere: cards that are not shown, since they have no device files here.
     """
 
     cards: tuple[Sighting[T], ...]
     rejected: tuple[Rejected, ...]
+    elsewhere: tuple[Sighting[T], ...] = ()
+
+    def here(self) -> "Survey[T]":
+        """The same without cards that have no device file here.
+
+        A container sees the whole /sys of its host, and device files only of the cards that it was given.
+        """
+        with_files = tuple(card for card in self.cards if card.device.files)
+        return replace(self, cards=with_files, elsewhere=tuple(card for card in self.cards if not card.device.files))
 
 
 class Surveyor:
@@ -61,12 +73,18 @@ class Surveyor:
             HostError: if the cards cannot be listed.
         """
         end = time.monotonic() + self._deadline
-        started = [(card, self._start(card, read)) for card in self.host.find()]
+        started = [(card, self._start(card, read)) for card in self._find()]
         found = [self._finish(card, future, end, unanswered) for card, future in started]
         return Survey(
             tuple(each for each in found if isinstance(each, Sighting)),
             tuple(each for each in found if isinstance(each, Rejected)),
         )
+
+    def _find(self) -> tuple[FoundCard, ...]:
+        try:
+            return tuple(self._threads.start(_LISTING, self.host.find).result(self._deadline))
+        except TimeoutError:
+            raise StuckError(f"the cards could not be listed within {self._deadline:g} s") from None
 
     def _start(self, card: FoundCard, read: Callable[[Device], T]) -> "Future[Sighting[T] | Rejected] | None":
         try:
@@ -102,6 +120,14 @@ def attempt(read: Callable[[], T]) -> T | HostError:
         return error
 
 
+def nothing_here(survey: Survey[T]) -> str:
+    """What to say if no card is shown because none has device files here; empty if that is not so."""
+    number = len(survey.elsewhere)
+    if survey.cards or not number:
+        return ""
+    return f"There are no device files here of {'the NPU' if number == 1 else f'the {number} NPUs'} of this host."
+
+
 def notes(survey: Survey[T], unreadable: Callable[[Sighting[T]], Iterable[Unreadable]]) -> Iterator[str]:
     """A line for the operator for everything that was not as it should be.
 
@@ -111,6 +137,9 @@ def notes(survey: Survey[T], unreadable: Callable[[Sighting[T]], Iterable[Unread
         for item in unreadable(sighting):
             yield f"{sighting.device.arch} {item}"
     yield from _unusable([sighting.device for sighting in survey.cards])
+    if survey.elsewhere:
+        names = ", ".join(f"{card.device.arch} {card.device.name}" for card in survey.elsewhere)
+        yield f"not shown, because there are no device files of them here: {names}; --all shows them"
     for rejected in survey.rejected:
         yield f"{rejected.arch} {rejected.name} is left out: {rejected.reason}"
 

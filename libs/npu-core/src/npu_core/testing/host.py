@@ -13,6 +13,9 @@ from npu_core.testing.card import FakeCard
 from npu_core.testing.plan import CardPlan, check_together
 from npu_core.testing.tree import TreeWriter
 
+_KERNEL_THREADS = 2
+_PF_KTHREAD = 0x00200000
+
 
 class FakeHost:
     """Writes a host into a directory and changes it while it is read.
@@ -64,6 +67,8 @@ class FakeHost:
         for directory in ("sys/class", "sys/bus/pci/devices", "dev", "proc"):
             self._tree.make_dir(directory)
         self.set_machine(vendor, machine)
+        self.run_process(1, ["init"], ())
+        self._run_kernel_threads()
         for plan in cards:
             self._add(plan, with_files=True)
 
@@ -142,11 +147,30 @@ class FakeHost:
             holding: absolute paths of device files, ``/dev/npu0pe0``.
         """
         words = list(command)
-        self._tree.write(f"proc/{pid}/cmdline", "\0".join(words) + "\0")
-        self._tree.write(f"proc/{pid}/comm", Path(words[0]).name[:15] + "\n")
-        self._tree.make_dir(f"proc/{pid}/fd")
+        self._write_process(pid, "\0".join(words) + "\0", Path(words[0]).name[:15])
         for descriptor, path in enumerate(holding, 3):
             self._tree.raw_link(f"proc/{pid}/fd/{descriptor}", path)
+
+    def _run_kernel_threads(self) -> None:
+        """The parent of all kernel threads. Only the processes of a whole host have such a one."""
+        self._write_process(_KERNEL_THREADS, "", "kthreadd", flags=_PF_KTHREAD)
+
+    def _write_process(self, pid: int, command: str, name: str, flags: int = 0) -> None:
+        self._tree.write(f"proc/{pid}/cmdline", command)
+        self._tree.write(f"proc/{pid}/comm", name + "\n")
+        self._tree.write(f"proc/{pid}/stat", f"{pid} ({name}) S 0 0 0 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 1 0 26\n")
+        self._tree.make_dir(f"proc/{pid}/fd")
+
+    def hang_process(self, pid: int) -> None:
+        """Let a running process hang in a driver: whoever reads its command line waits until the process has ended."""
+        self._tree.pipe(f"proc/{pid}/cmdline")
+
+    def show_processes_of(self, pids: Iterable[int]) -> None:
+        """Show the processes of one PID namespace only, as the /proc of a container does; 1 is always among them."""
+        shown = {"1", *map(str, pids)}
+        for directory in tuple((self.root / "proc").iterdir()):
+            if directory.name not in shown:
+                self._tree.remove(f"proc/{directory.name}")
 
     def end_process(self, pid: int) -> None:
         """Let a process be gone."""
