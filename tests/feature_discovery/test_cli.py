@@ -228,6 +228,16 @@ def test_check_tells_programs_the_same(tmp_path: Path) -> None:
     assert document["unreadable"] == []
 
 
+def test_check_tells_which_strings_of_the_firmware_name_no_machine(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path)
+    host.set_machine("Default string", "R750", board_vendor="ASUSTeK COMPUTER INC.")
+    text = run("check", **seeing(host)).stdout
+    assert re.search(r"machine\.vendor=ASUSTeK-COMPUTER-INC +\S+/class/dmi/id/board_vendor\n", text)
+    assert text.endswith("not used: sys_vendor says 'Default string', which names no machine\n")
+    document = json.loads(run("check", "--output", "json", **seeing(host)).stdout)
+    assert document["placeholders"] == [{"item": "sys_vendor", "text": "Default string"}]
+
+
 def test_check_tells_which_cards_do_not_count_and_why(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0), second_entry(warboy(0), 1), warboy(2))
     host.card(Arch.WARBOY, 2).remove_files()

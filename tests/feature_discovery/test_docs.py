@@ -16,7 +16,7 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def row(spec: LabelSpec, example: str) -> list[str]:
-    source = spec.source.format(card="CARD", sysfs="/sys")
+    source = spec.source.format(card="CARD", sysfs="/sys", vendor_from="sys_vendor", name_from="product_name")
     group = [] if spec.group is None else [f"`{spec.group}`"]
     return [f"`{spec.name}`", spec.meaning, ", ".join(f"`{file}`" for file in source.split(", ")), example, *group]
 

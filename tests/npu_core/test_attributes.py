@@ -11,7 +11,7 @@ from npu_core.counters import Clock, ErrorCounter, PeCounters
 from npu_core.device import Device
 from npu_core.errors import AccessDeniedError, FormatError, GoneError, HostError, MissingError, ReadFailedError
 from npu_core.host import Host
-from npu_core.machine import Machine
+from npu_core.machine import Machine, Placeholder
 from npu_core.testing import EACCES, EIO, ENODEV, FakeCard, FakeHost, Fault, FaultyFS, garbage, rngd, warboy
 
 Attribute = Callable[[Host, Device], object]
@@ -161,7 +161,7 @@ def test_a_machine_has_a_vendor_and_a_name(tmp_path: Path) -> None:
         ("", " ", Machine()),
         (None, "R750", Machine(None, "R750")),
         ("Dell\x01 Inc.\t", "R 750  ", Machine("Dell Inc.", "R 750")),
-        ("System manufacturer", "급", Machine("System manufacturer", "급")),
+        ("삼성전자", "급", Machine("삼성전자", "급")),
     ],
 )
 def test_a_machine_may_say_little_or_odd_things_of_itself(
@@ -170,6 +170,39 @@ def test_a_machine_may_say_little_or_odd_things_of_itself(
     host = FakeHost(tmp_path)
     host.set_machine(vendor, name)
     assert host.open().machine() == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("System manufacturer", "System Product Name", "Default string", "default  STRING", "To Be Filled By O.E.M."),
+        *("To be filled by OEM", "INVALID", "0", "0000", "None", "N/A", "n/a", "OEM", "O.E.M.", "Not Specified", "..."),
+    ],
+)
+def test_a_string_that_nobody_filled_in_names_no_machine(tmp_path: Path, text: str) -> None:
+    host = FakeHost(tmp_path)
+    host.set_machine(text, text, board_vendor="ASUSTeK COMPUTER INC.", board_name="Z12PP-D32")
+    machine = host.open().machine()
+    assert (machine.vendor, machine.name) == ("ASUSTeK COMPUTER INC.", "Z12PP-D32")
+    assert (machine.vendor_from, machine.name_from) == ("board_vendor", "board_name")
+    assert machine.placeholders == (Placeholder("sys_vendor", text), Placeholder("product_name", text))
+    host.set_machine(text, text, board_vendor=text)
+    machine = host.open().machine()
+    assert (machine.vendor, machine.name) == (None, None)
+    assert len(machine.placeholders) == 3
+
+
+@pytest.mark.parametrize("text", ["Supermicro", "SYS-420GP", "X10", "OEM Systems Ltd", "Nutanix", "100", "0xide"])
+def test_a_name_is_not_taken_for_a_placeholder(tmp_path: Path, text: str) -> None:
+    host = FakeHost(tmp_path)
+    host.set_machine(text, text, board_vendor="board", board_name="board")
+    assert host.open().machine() == Machine(text, text)
+
+
+def test_each_string_that_is_missing_is_taken_from_the_board(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path)
+    host.set_machine("Dell Inc.", None, board_vendor="Other", board_name="0H1J2K")
+    assert host.open().machine() == Machine("Dell Inc.", "0H1J2K", name_from="board_name")
 
 
 def test_a_machine_without_dmi_has_neither_vendor_nor_name(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from npu_core.health import Vitals
 from npu_core.hostfs import HostFS, ListedOnce, RealFS
 from npu_core.hwmon import read_sensors
 from npu_core.limits import LIMITS, Limits, Measure, possible, possible_clocks
-from npu_core.machine import Machine
+from npu_core.machine import Machine, Placeholder
 from npu_core.parse import clocks, dmi, mgmt, perf_regs
 from npu_core.sensors import Readings
 from npu_core.tree import HostTree
@@ -232,12 +232,29 @@ class Host:
     def machine(self) -> Machine:
         """Vendor and name of the machine, where its firmware gives them.
 
-        Source: ``sys_vendor`` and ``product_name`` of ``class/dmi/id``.
+        A text that names no machine (``Default string``) counts as none. Then the mainboard is asked.
+
+        Source: ``sys_vendor`` and ``product_name`` of ``class/dmi/id``; ``board_vendor`` and ``board_name`` where
+        those say nothing.
 
         Raises:
             HostError: if one of them is there but could not be read.
         """
-        return Machine(self._dmi("sys_vendor"), self._dmi("product_name"))
+        vendor, vendor_from, no_vendor = self._first_dmi("sys_vendor", "board_vendor")
+        name, name_from, no_name = self._first_dmi("product_name", "board_name")
+        return Machine(vendor, name, vendor_from, name_from, (*no_vendor, *no_name))
+
+    def _first_dmi(self, *items: str) -> tuple[str | None, str, tuple[Placeholder, ...]]:
+        """The first of the strings that says something, its name, and the placeholders before it."""
+        placeholders: list[Placeholder] = []
+        for item in items:
+            text = self._dmi(item)
+            if text is None:
+                continue
+            if not dmi.is_placeholder(text):
+                return text, item, tuple(placeholders)
+            placeholders.append(Placeholder(item, text))
+        return None, items[0], tuple(placeholders)
 
     def _dmi(self, item: str) -> str | None:
         try:

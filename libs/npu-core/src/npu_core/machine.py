@@ -4,13 +4,35 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Placeholder:
+    """A DMI string that the maker of the machine never filled in.
+
+    Attributes:
+        item: ``sys_vendor``, ``product_name``, ``board_vendor`` or ``board_name``.
+        text: what the string says: ``Default string``.
+    """
+
+    item: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.item} says {self.text!r}, which names no machine"
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """What the firmware says of the machine (DMI), as it says it.
 
     Attributes:
         vendor: ``Dell Inc.``; None where it says nothing.
         name: ``PowerEdge R750``; None where it says nothing.
+        vendor_from: the DMI string that ``vendor`` is: ``sys_vendor``, or ``board_vendor`` if the former says nothing.
+        name_from: the DMI string that ``name`` is: ``product_name``, or ``board_name`` if the former says nothing.
+        placeholders: the DMI strings that were read and say nothing, though they have a text.
     """
 
     vendor: str | None = None
     name: str | None = None
+    vendor_from: str = "sys_vendor"
+    name_from: str = "product_name"
+    placeholders: tuple[Placeholder, ...] = ()

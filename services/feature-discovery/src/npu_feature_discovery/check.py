@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from npu_core.device import Rejected
 from npu_core.errors import Unreadable
 from npu_core.host import Host
+from npu_core.machine import Placeholder
 from npu_feature_discovery.decision import counted
 from npu_feature_discovery.labels import LabelOrigin, describe
 from npu_feature_discovery.looking import Looker
@@ -25,6 +26,7 @@ class Finding:
         dropped: what that version would not publish.
         rejected: what looks like a card and is not counted.
         unreadable: attributes of cards that could not be read.
+        placeholders: strings of the machine's firmware that name no machine.
     """
 
     labels: tuple[LabelOrigin, ...]
@@ -32,6 +34,7 @@ class Finding:
     dropped: tuple[Dropped, ...]
     rejected: tuple[Rejected, ...]
     unreadable: tuple[Unreadable, ...]
+    placeholders: tuple[Placeholder, ...]
 
 
 def examine(settings: Settings, version: NfdVersion, extra_label_ns: Collection[str] = ()) -> Finding:
@@ -57,6 +60,7 @@ def examine(settings: Settings, version: NfdVersion, extra_label_ns: Collection[
         dropped=dropped(said, version, extra_label_ns=extra_label_ns, expires=expires) if by_nfd else (),
         rejected=(*look.rejected, *not_counted),
         unreadable=tuple(item for device in look.facts.devices for item in device.unreadable),
+        placeholders=look.facts.machine.placeholders if look.facts.machine else (),
     )
 
 
@@ -74,6 +78,7 @@ def as_json(finding: Finding) -> str:
                 {"card": item.card, "attribute": item.subject, "reason": item.reason, "detail": item.detail}
                 for item in finding.unreadable
             ],
+            "placeholders": [{"item": each.item, "text": each.text} for each in finding.placeholders],
         },
         indent=2,
     )
@@ -90,4 +95,5 @@ def as_text(finding: Finding) -> str:
         lines.extend(f"  {each.key}: {each.reason}" for each in finding.dropped)
     lines.extend(f"not counted: {card.name} ({card.arch}): {card.reason}" for card in finding.rejected)
     lines.extend(f"unreadable: {item}" for item in finding.unreadable)
+    lines.extend(f"not used: {each}" for each in finding.placeholders)
     return "\n".join(lines)

@@ -51,8 +51,8 @@ class LabelSource(StrEnum):
     PRODUCT = "{card}/device_type, {card}/soc_rev"
     DRIVER = "{card}/version"
     FIRMWARE = "{card}/fw_version"
-    MACHINE_VENDOR = "{sysfs}/class/dmi/id/sys_vendor"
-    MACHINE_NAME = "{sysfs}/class/dmi/id/product_name"
+    MACHINE_VENDOR = "{sysfs}/class/dmi/id/{vendor_from}"
+    MACHINE_NAME = "{sysfs}/class/dmi/id/{name_from}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ class LabelSpec:
 
     Attributes:
         name: the key after :data:`PREFIX`.
-        source: the file that says it; ``{sysfs}`` is the root, ``{card}`` a card's management directory.
+        source: the file that says it; ``{sysfs}`` is the root, ``{card}`` a card's management directory,
+            ``{vendor_from}`` and ``{name_from}`` as in :class:`~npu_core.machine.Machine`.
         meaning: a phrase for people.
         group: which extra it belongs to; None for those of the specification, which are always on.
     """
@@ -149,7 +150,7 @@ def describe(
     """The labels of :func:`labels_of`, in the same order, each with the files below ``sysfs`` that say it."""
     families = sorted({device.arch for device in facts.devices})
     return tuple(
-        LabelOrigin(key, value, _source(_spec_of(key.removeprefix(PREFIX)), families, sysfs))
+        LabelOrigin(key, value, _source(_spec_of(key.removeprefix(PREFIX)), families, facts.machine, sysfs))
         for key, value in labels_of(facts, mixed, extras).items()
     )
 
@@ -220,9 +221,10 @@ def _spec_of(name: str) -> LabelSpec:
     return _SPECS.get(name) or _SPECS[_product_count(_PRODUCT)]
 
 
-def _source(spec: LabelSpec, families: list[Arch], sysfs: str) -> str:
+def _source(spec: LabelSpec, families: list[Arch], machine: Machine | None, sysfs: str) -> str:
     if "{card}" not in spec.source:
-        return spec.source.format(sysfs=sysfs)
+        machine = machine or Machine()
+        return spec.source.format(sysfs=sysfs, vendor_from=machine.vendor_from, name_from=machine.name_from)
     rows = map(arch_spec, families or Arch)
     cards = (f"{sysfs}/class/{row.sysfs_class}/{row.sysfs_prefix}npu*{row.mgmt_suffix}" for row in rows)
     return ", ".join(spec.source.format(card=card) for card in cards)

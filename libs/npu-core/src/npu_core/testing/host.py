@@ -128,9 +128,17 @@ class FakeHost:
         """The library's view of this host, optionally through a faulty file system."""
         return Host(self.sysfs, self.devfs, fs)
 
-    def set_machine(self, vendor: str | None, name: str | None) -> None:
-        """Let the firmware say this of the machine; None removes the string."""
-        for item, text in (("sys_vendor", vendor), ("product_name", name)):
+    def set_machine(
+        self, vendor: str | None, name: str | None, *, board_vendor: str | None = None, board_name: str | None = None
+    ) -> None:
+        """Let the firmware say this of the machine and its mainboard; None removes the string."""
+        items = {
+            "sys_vendor": vendor,
+            "product_name": name,
+            "board_vendor": board_vendor,
+            "board_name": board_name,
+        }
+        for item, text in items.items():
             path = f"sys/devices/virtual/dmi/id/{item}"
             if text is None:
                 self._tree.remove(path)
