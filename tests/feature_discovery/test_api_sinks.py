@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -161,6 +162,49 @@ def test_a_node_feature_needs_get_create_update_and_delete_and_no_more(
     assert node_feature.remove() is Outcome.REMOVED
 
 
+def test_a_node_feature_in_the_namespace_of_an_earlier_setting_is_removed(
+    api_server: StandInApiServer, access: ApiAccess
+) -> None:
+    """NFD merges all NodeFeatures of a node, whatever namespace they are in."""
+    api_server.store.namespaces |= {"new"}
+    NodeFeatureSink(access, "node-1", "npu").publish(ONE)
+    NodeFeatureSink(access, "node-2", "npu").publish(ONE)
+    assert NodeFeatureSink(access, "node-1", "new").publish(NONE) is Outcome.CREATED
+    assert api_server.node_feature("npu", FEATURE) is None
+    assert api_server.node_feature("npu", "furiosa-npu-features-for-node-2") is not None
+    found = api_server.node_feature("new", FEATURE)
+    assert found is not None
+    assert found["spec"]["labels"] == NONE
+
+
+@pytest.mark.parametrize("missing", ["list", "delete"])
+def test_a_node_feature_that_may_not_be_removed_is_told_of(
+    api_server: StandInApiServer, access: ApiAccess, missing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    resource = "nodefeatures.nfd.k8s-sigs.io"
+    api_server.store.namespaces |= {"new"}
+    NodeFeatureSink(access, "node-1", "npu").publish(ONE)
+    api_server.allowed = {(verb, resource) for verb in {"get", "create", "update", "list", "delete"} - {missing}}
+    caplog.clear()
+    caplog.set_level(logging.INFO)
+    assert NodeFeatureSink(access, "node-1", "new").publish(NONE) is Outcome.CREATED
+    assert api_server.node_feature("npu", FEATURE) is not None
+    (said,) = caplog.records
+    assert said.levelno == (logging.WARNING if missing == "delete" else logging.INFO)
+    assert FEATURE in said.npu_fields["detail"]  # type: ignore[attr-defined]
+
+
+def test_other_namespaces_are_looked_into_only_where_an_object_was_created(
+    api_server: StandInApiServer, node_feature: NodeFeatureSink
+) -> None:
+    node_feature.publish(ONE)
+    api_server.asked.clear()
+    node_feature.publish(NONE)
+    node_feature.forget()
+    node_feature.publish(NONE)
+    assert not [asked for asked in api_server.asked if asked.path.endswith("/nodefeatures")]
+
+
 def test_what_others_wrote_into_our_node_feature_goes_and_their_metadata_stays(
     api_server: StandInApiServer, node_feature: NodeFeatureSink
 ) -> None:
@@ -197,7 +241,7 @@ def test_somebody_creating_it_meanwhile_makes_it_read_again(
 ) -> None:
     api_server.fail(Fault(method="POST", status=409))
     assert node_feature.publish(ONE) is Outcome.CREATED
-    assert _methods(api_server) == ["GET", "POST", "GET", "POST"]
+    assert _methods(api_server) == ["GET", "POST", "GET", "POST", "GET"]
 
 
 def test_an_answer_lost_on_its_way_is_found_done_the_next_time(

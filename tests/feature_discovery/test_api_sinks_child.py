@@ -18,6 +18,8 @@ from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.child import (
     Action,
     ApiAccess,
+    Done,
+    Note,
     Request,
     Target,
     decode_answer,
@@ -189,7 +191,11 @@ def test_the_sinks_do_not_load_the_client() -> None:
 def test_requests_and_answers_come_out_as_they_went_in() -> None:
     request = Request(Action.REMOVE, ApiAccess("k", "s", 1.5), Target("node-feature", "n", "npu"), {"a/b": "ü"})
     assert decode_request(encode_request(request)) == request
-    assert decode_answer(encode_answer(Outcome.REMOVED)) is Outcome.REMOVED
+    for done in (
+        Done(Outcome.REMOVED),
+        Done(Outcome.CREATED, (Note("one", is_warning=True), Note("two", is_warning=False))),
+    ):
+        assert decode_answer(encode_answer(done)) == done
     failed = decode_answer(encode_answer(SinkError(FailureReason.THROTTLED, "slow down", retry_after=3.0)))
     assert isinstance(failed, SinkError)
     assert (failed.reason, failed.message, failed.retry_after) == (FailureReason.THROTTLED, "slow down", 3.0)

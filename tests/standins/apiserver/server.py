@@ -17,12 +17,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from standins.apiserver import refusals
 from standins.apiserver.certificates import Authority
 from standins.apiserver.faults import Fault, Faults
-from standins.apiserver.store import NODE_FEATURES, NODES, Key, Store
+from standins.apiserver.store import NODE_FEATURES, NODES, Key, Resource, Store
 
 _PATHS = (
     (re.compile(r"/api/v1/nodes(?:/([^/]+))?"), NODES),
     (re.compile(r"/apis/nfd\.k8s-sigs\.io/v1alpha1/namespaces/([^/]+)/nodefeatures(?:/([^/]+))?"), NODE_FEATURES),
 )
+_EVERYWHERE = {"/apis/nfd.k8s-sigs.io/v1alpha1/nodefeatures": NODE_FEATURES}
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _APPLY = "application/apply-patch+yaml"
 _MERGE = ("application/merge-patch+json", "application/strategic-merge-patch+json")
@@ -147,11 +148,31 @@ class StandInApiServer:
             scheme, _, token = headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or token not in self.tokens:
                 raise refusals.unauthorized()
-            key = self._key(urlsplit(target).path)
             query = {name: values[-1] for name, values in parse_qs(urlsplit(target).query).items()}
+            resource = _EVERYWHERE.get(urlsplit(target).path) if method == "GET" else None
+            if resource is not None and self.installed:
+                self._authorize("list", Key(resource, "", ""))
+                return self._list(resource, query)
+            key = self._key(urlsplit(target).path)
             if key.name:
                 self._authorize(_VERBS[method], key)
             return self._change(method, key, query, headers, body)
+
+    def _list(self, resource: Resource, query: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        """All objects of one kind, in every namespace. Custom objects can be selected by name and namespace only."""
+        wanted = dict(term.split("=", 1) for term in query.get("fieldSelector", "").split(",") if term)
+        if strange := wanted.keys() - {"metadata.name", "metadata.namespace"}:
+            raise refusals.bad_request(f"field label not supported: {min(strange)}")
+        found = [
+            self.store.get(key).document()
+            for key in self.store.keys()  # noqa: SIM118  # no mapping
+            if key.resource == resource
+            and wanted.get("metadata.name", key.name) == key.name
+            and wanted.get("metadata.namespace", key.namespace) == key.namespace
+        ]
+        metadata = {"resourceVersion": "1000"}
+        kind = f"{resource.kind}List"
+        return 200, {"apiVersion": resource.api_version, "kind": kind, "metadata": metadata, "items": found}
 
     def _key(self, path: str) -> Key:
         for pattern, resource in _PATHS:

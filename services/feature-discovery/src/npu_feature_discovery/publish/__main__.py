@@ -6,8 +6,8 @@ from typing import NoReturn
 
 from npu_feature_discovery.publish import node_feature, node_labels
 from npu_feature_discovery.publish.api import Api
-from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
-from npu_feature_discovery.sinks.child import START_ALLOWANCE, Request, decode_request, encode_answer
+from npu_feature_discovery.sinks import FailureReason, SinkError
+from npu_feature_discovery.sinks.child import START_ALLOWANCE, Done, Request, decode_request, encode_answer
 from npu_feature_discovery.sinks.node_feature import NAME as NODE_FEATURE
 
 _LATER = 0.3
@@ -17,7 +17,7 @@ _LATER = 0.3
 def main() -> None:
     """Do what is asked, and say what became of it. Anything unforeseen is a traceback and no answer."""
     request = decode_request(sys.stdin.buffer.read())
-    answer: Outcome | SinkError
+    answer: Done | SinkError
     try:
         _raise_after(request.access.timeout + START_ALLOWANCE)
         answer = _perform(request)
@@ -26,12 +26,12 @@ def main() -> None:
     sys.stdout.buffer.write(encode_answer(answer))
 
 
-def _perform(request: Request) -> Outcome:
+def _perform(request: Request) -> Done:
     api = Api(request.access)
     _raise_after(request.access.timeout + _LATER)
     if request.target.sink == NODE_FEATURE:
         return node_feature.perform(api, request)
-    return node_labels.perform(api, request)
+    return Done(node_labels.perform(api, request))
 
 
 def _raise_after(seconds: float) -> None:

@@ -7,10 +7,15 @@ is written. Server-side apply would leave what another manager put there. What o
 It has no owner: an owner that ends, as a pod does at each rollout, would take the labels along. NFD itself collects
 NodeFeatures of nodes that are gone.
 
-RBAC: get, create, update and delete on nodefeatures.nfd.k8s-sigs.io, in the one namespace.
+NFD merges all NodeFeatures of a node, in every namespace. So an object that this service wrote while ``--namespace``
+had another value would keep its labels on the node. Such an object is looked for when a new one is created, because
+only then can there be one.
+
+RBAC: get, create, update and delete on nodefeatures.nfd.k8s-sigs.io, in the one namespace. Removing what is left in
+other namespaces needs list and delete in all of them; without these rights the log says that nobody looked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from npu_feature_discovery.label_value import MAX_LENGTH
@@ -18,7 +23,7 @@ from npu_feature_discovery.labels import Labels
 from npu_feature_discovery.publish.answer import Answer, Call
 from npu_feature_discovery.publish.api import Api, Exchange
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
-from npu_feature_discovery.sinks.child import Action, Request
+from npu_feature_discovery.sinks.child import Action, Done, Note, Request
 
 GROUP = "nfd.k8s-sigs.io"
 VERSION = "v1alpha1"
@@ -27,6 +32,7 @@ NODE_NAME_LABEL = "nfd.node.kubernetes.io/node-name"
 
 _ATTEMPTS = 3
 _COLLECTION = f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{RESOURCE}"
+_EVERYWHERE = f"/apis/{GROUP}/{VERSION}/{RESOURCE}"
 _OBJECT = f"{_COLLECTION}/{{name}}"
 
 
@@ -35,14 +41,17 @@ def object_name(node: str) -> str:
     return f"furiosa-npu-features-for-{node}"
 
 
-def perform(api: Api, request: Request) -> Outcome:
+def perform(api: Api, request: Request) -> Done:
     """Publish or remove.
 
     Raises:
         SinkError: if it was not possible.
     """
     feature = NodeFeature(api, request.target.node, request.target.namespace or "")
-    return feature.publish(request.labels) if request.action is Action.PUBLISH else feature.remove()
+    if request.action is Action.REMOVE:
+        return Done(feature.remove())
+    outcome = feature.publish(request.labels)
+    return Done(outcome, tuple(feature.remove_elsewhere()) if outcome is Outcome.CREATED else ())
 
 
 class NodeFeature:
@@ -83,6 +92,54 @@ class NodeFeature:
             return Outcome.ABSENT
         answer.confirm(call)
         return Outcome.REMOVED
+
+    def remove_elsewhere(self) -> Iterator[Note]:
+        """Delete this node's object in every other namespace, where that is allowed, and tell the operator.
+
+        Never raises: the labels are published, and that is what counts.
+        """
+        try:
+            others = self._elsewhere()
+        except SinkError as error:
+            forbidden = error.reason is FailureReason.FORBIDDEN
+            why = "there is no right to list NodeFeatures of the whole cluster" if forbidden else error.message
+            text = f"not looked for {self._name} in other namespaces, which NFD merges with this one: {why}"
+            yield Note(text, is_warning=not forbidden)
+            return
+        for namespace in others:
+            yield self._delete_in(namespace)
+
+    def _elsewhere(self) -> list[str]:
+        """The other namespaces that this node's object is in.
+
+        Raises:
+            SinkError: if that cannot be told.
+        """
+        call = Call("list", f"{RESOURCE}.{GROUP}", self._name)
+        # Version 0: as the API server has it in memory. The store itself is not asked.
+        query = {"fieldSelector": f"metadata.name={self._name}", "resourceVersion": "0"}
+        answer = self._api.send(Exchange(call, "GET", _EVERYWHERE, {}, query=query))
+        items = answer.document(call).get("items")
+        found = [item.get("metadata") for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+        places = {
+            str(metadata.get("namespace"))
+            for metadata in found
+            if isinstance(metadata, Mapping)
+            and metadata.get("name") == self._name
+            and (metadata.get("labels") or {}).get(NODE_NAME_LABEL) == self._node
+        }
+        return sorted(places - {self._namespace})
+
+    def _delete_in(self, namespace: str) -> Note:
+        call = Call("delete", f"{RESOURCE}.{GROUP}", self._name, namespace)
+        try:
+            answer = self._api.send(Exchange(call, "DELETE", _OBJECT, {"namespace": namespace, "name": self._name}))
+            if not answer.not_found:
+                answer.confirm(call)
+        except SinkError as error:
+            text = f"NFD merges {self._name} of namespace {namespace} with this one, and it cannot be deleted"
+            return Note(f"{text}: {error.message}", is_warning=True)
+        return Note(f"deleted {self._name} in namespace {namespace}, which NFD merges with this one", is_warning=False)
 
     def _publish_once(self, labels: Labels) -> Outcome:
         call = self._call("get")

@@ -15,12 +15,14 @@ import threading
 from dataclasses import dataclass
 from enum import StrEnum
 
+from npu_core.service.logs import EventLog
 from npu_feature_discovery.labels import Labels
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 
 START_ALLOWANCE = 5.0
 """Seconds that the process has beyond the API's time limit, to start and to end. A busy node starts it slowly."""
 
+_log = EventLog(__name__)
 _PROGRAM = ("-P", "-m", "npu_feature_discovery.publish")
 
 
@@ -72,6 +74,32 @@ class Request:
     labels: Labels
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the operator should know of a publication that succeeded.
+
+    Attributes:
+        text: a sentence.
+        is_warning: whether somebody has to do something.
+    """
+
+    text: str
+    is_warning: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a child did.
+
+    Attributes:
+        outcome: of the publication or removal.
+        notes: what the operator should know beside that.
+    """
+
+    outcome: Outcome
+    notes: tuple[Note, ...] = ()
+
+
 def encode_request(request: Request) -> bytes:
     """The request as the child reads it."""
     access, target = request.access, request.target
@@ -101,15 +129,17 @@ def decode_request(data: bytes) -> Request:
     return Request(Action(given["action"]), access, target, given["labels"])
 
 
-def encode_answer(answer: Outcome | SinkError) -> bytes:
+def encode_answer(answer: Done | SinkError) -> bytes:
     """What became of a request, as the parent reads it."""
-    if isinstance(answer, Outcome):
-        return json.dumps({"outcome": answer}).encode()
+    if isinstance(answer, Done):
+        return json.dumps(
+            {"outcome": answer.outcome, "notes": [[note.text, note.is_warning] for note in answer.notes]}
+        ).encode()
     failed = {"reason": answer.reason, "message": answer.message, "retryAfter": answer.retry_after}
     return json.dumps({"failed": failed}).encode()
 
 
-def decode_answer(data: bytes) -> Outcome | SinkError:
+def decode_answer(data: bytes) -> Done | SinkError:
     """The inverse of :func:`encode_answer`.
 
     Raises:
@@ -117,7 +147,7 @@ def decode_answer(data: bytes) -> Outcome | SinkError:
     """
     given = json.loads(data)
     if "outcome" in given:
-        return Outcome(given["outcome"])
+        return Done(Outcome(given["outcome"]), tuple(Note(str(text), bool(warns)) for text, warns in given["notes"]))
     failed = given["failed"]
     return SinkError(FailureReason(failed["reason"]), str(failed["message"]), retry_after=failed["retryAfter"])
 
@@ -188,7 +218,10 @@ class Child:
             raise SinkError(FailureReason.CHILD_FAILED, text) from error
         if isinstance(answer, SinkError):
             raise answer
-        return answer
+        for note in answer.notes:
+            tell = _log.warning if note.is_warning else _log.info
+            tell("NodeFeatures of other namespaces", detail=note.text)
+        return answer.outcome
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
