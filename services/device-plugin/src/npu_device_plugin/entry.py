@@ -4,11 +4,13 @@ import os
 import sys
 
 from npu_core.service.lifetime import hold_signals
+from npu_core.service.terminal import print_on_any_terminal
 
 
 def main() -> None:
     """The ``k8s-device-plugin`` command."""
     hold_signals()
+    print_on_any_terminal()
     # What is loaded from here on takes a while, and a signal may come meanwhile.
     from npu_core.service import plain_options  # noqa: PLC0415  # as said
     from npu_device_plugin.settings import OPTIONS, wants_uvloop  # noqa: PLC0415  # as said

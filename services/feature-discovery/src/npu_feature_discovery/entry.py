@@ -3,11 +3,13 @@
 import sys
 
 from npu_core.service.lifetime import WITH_HANGUP, hold_signals
+from npu_core.service.terminal import print_on_any_terminal
 
 
 def main() -> None:
     """The ``npu-feature-discovery`` command."""
     hold_signals(WITH_HANGUP)
+    print_on_any_terminal()
     # What is loaded from here on takes a while, and a signal may come meanwhile.
     from npu_core.service import plain_options  # noqa: PLC0415  # as said
     from npu_feature_discovery.settings import FLAGS, OPTIONS  # noqa: PLC0415  # as said
