@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -50,6 +51,35 @@ def test_another_socket_at_the_same_path_has_another_identity(socket_dir: Path, 
     path.unlink()
     stack.enter_context(bound(path))
     assert socket_identity(str(path)) != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.chmod(0o600),
+        lambda path: os.chown(path, os.getuid(), os.getgid()),
+        lambda path: path.with_name("second").hardlink_to(path),
+        lambda path: path.rename(path.with_name("away")).rename(path),
+        lambda path: os.setxattr(path, "security.selinux", b"system_u:object_r:container_file_t:s0"),
+    ],
+    ids=["chmod", "chown", "link", "rename", "restorecon"],
+)
+def test_a_socket_keeps_its_identity_whatever_is_done_to_its_inode(
+    socket_dir: Path, stack: ExitStack, change: Callable[[Path], object]
+) -> None:
+    path = socket_dir / "s"
+    stack.enter_context(bound(path))
+    before, status = socket_identity(str(path)), path.stat()
+    end = time.monotonic() + 60
+    while path.stat().st_ctime_ns == status.st_ctime_ns:  # the clock of the file system goes in steps
+        assert time.monotonic() < end
+        try:
+            change(path)
+        except PermissionError:
+            pytest.skip("only root may do that here")
+        except FileExistsError:
+            path.with_name("second").unlink()
+    assert socket_identity(str(path)) == before
 
 
 def test_a_link_to_a_socket_is_none_of_ours(socket_dir: Path, stack: ExitStack) -> None:

@@ -8,10 +8,16 @@ from typing import NamedTuple
 
 
 class SocketIdentity(NamedTuple):
-    """Tells a socket file from another one at the same path. The inode alone does not: numbers are used again."""
+    """Tells a socket file from another one at the same path.
 
+    The inode alone does not, because inode numbers are used again. The time of the last modification is that of the
+    bind: nothing is ever written into a socket file. The time of the last change would not do. It also changes with
+    the mode, the owner, the SELinux label and the number of links, and the socket is the same one.
+    """
+
+    device: int
     inode: int
-    changed_ns: int
+    bound_ns: int
 
 
 def socket_identity(path: str, *, through_links: bool = False) -> SocketIdentity | None:
@@ -20,7 +26,9 @@ def socket_identity(path: str, *, through_links: bool = False) -> SocketIdentity
         status = os.stat(path, follow_symlinks=through_links)  # noqa: PTH116  # pathlib is not loaded in the daemon
     except OSError:
         return None
-    return SocketIdentity(status.st_ino, status.st_ctime_ns) if stat.S_ISSOCK(status.st_mode) else None
+    if not stat.S_ISSOCK(status.st_mode):
+        return None
+    return SocketIdentity(status.st_dev, status.st_ino, status.st_mtime_ns)
 
 
 def give_name(scratch: str, path: str) -> SocketIdentity | None:
