@@ -97,7 +97,7 @@ def test_a_unit_takes_away_exactly_the_units_it_shares_cores_with(device: Device
         (None, None, True),
         ("warboy-node01", "warboy-node01", True),
         ("warboy-node01", "warboy-node02", False),
-        ("warboy-node01", "WARBOY-NODE01", False),
+        ("warboy-node01", "WARBOY-NODE01", True),
         ("warboy-node01", None, False),
     ],
 )

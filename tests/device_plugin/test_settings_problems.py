@@ -14,6 +14,7 @@ NOBODY = 65534
 SECONDS = "a number of seconds from 0.1 to 86400"
 POLICIES = "Fusion, Single or a PE count (1, 2, 4)"
 DEVICE = "a card (npu1), a unit (npu0pe0), a UUID or a PCI address (0000:6d:00.0)"
+NODE = "the name of a node: at most 253 of a-z, 0-9, - and ., with a letter or digit at both ends"
 ENTRIES = "a list of devName and nodeName"
 ENTRY = "an entry with devName and, if need be, nodeName"
 ENTRY_KEYS = "one of the keys disabledDevices[0].devName, disabledDevices[0].nodeName"
@@ -70,21 +71,16 @@ WRONG_TYPES = [
     ("disabledDevices: [npu1]", "disabledDevices[0] is 'npu1'", ENTRY),
     ("disabledDevices: [[npu1]]", "disabledDevices[0] is 'a list of 1'", ENTRY),
     ("disabledDevices: [~]", "disabledDevices[0] is '~'", ENTRY),
-    ("disabledDevices: [{devName: 1}]", "disabledDevices[0].devName is '1'", "a text, not a number"),
+    ("disabledDevices: [{devName: 1}]", "disabledDevices[0].devName is '1'", DEVICE),
     ("disabledDevices: [{devName: [npu1]}]", "disabledDevices[0].devName is 'a list of 1'", "a text, not a list"),
-    (
-        "disabledDevices: [{devName: npu1, nodeName: 7}]",
-        "disabledDevices[0].nodeName is '7'",
-        "a text, not a number",
-    ),
+    ("disabledDevices: [{devName: npu1, nodeName: ~}]", "disabledDevices[0].nodeName is '~'", "a text, not nothing"),
     ("disabledDevices: [{}]", "disabledDevices[0].devName is missing", DEVICE),
     *(
         (f"{key}: {text}", f"{key} is '{shown}'", f"a text, not {kind}")
         for key in ("pluginDir", "socketName", "resourceName", "cdiDir", "podResourcesSocket")
         for text, shown, kind in (
-            ("12", "12", "a number"),
-            ("false", "false", "true or false"),
             ("", "", "nothing"),
+            ("null", "null", "nothing"),
             ("[/a]", "a list of 1", "a list"),
         )
     ),
@@ -92,8 +88,6 @@ WRONG_TYPES = [
         (f"{key}: {text}", f"{key} is '{shown}'", f"a text, not {kind}")
         for key in ("deviceInjection", "listenAddress")
         for text, shown, kind in (
-            ("12", "12", "a number"),
-            ("false", "false", "true or false"),
             ("", "", "nothing"),
             ("[a]", "a list of 1", "a list"),
             ("{a: b}", "a mapping", "a mapping"),
@@ -103,11 +97,17 @@ WRONG_TYPES = [
     ("podResourcesSocket: {a: /b}", "podResourcesSocket is 'a mapping'", "a text, not a mapping"),
     ("pluginDir: {a: /b}", "pluginDir is 'a mapping'", "a text, not a mapping"),
     ("socketName: {a: b}", "socketName is 'a mapping'", "a text, not a mapping"),
-    ("resourceName: {warboy: 1}", "resourceName.warboy is '1'", "a text, not a number"),
+    ("resourceName: {warboy: 1}", "resourceName.warboy is '1'", "a name with a domain, such as beta.furiosa.ai/npu"),
     ("resourceName: {warboy: {a: b}}", "resourceName.warboy is 'a mapping'", "a text, not a mapping"),
 ]
 
 WRONG_VALUES = [
+    *(
+        (f"disabledDevices: [{{devName: npu1, nodeName: {name!r}}}]", f"disabledDevices[0].nodeName is {name!r}", NODE)
+        for name in ("npu_1", "npu-001/", "npu-001.", "-npu", "a..b", "Größe", "a b", "a" * 254)
+    ),
+    ("pluginDir: 12", "pluginDir is '12'", "an absolute path"),
+    ("cdiDir: false", "cdiDir is 'false'", "an absolute path"),
     ("interval: 0", "interval is '0'", SECONDS),
     ("interval: -1", "interval is '-1'", SECONDS),
     ("interval: 86401", "interval is '86401'", SECONDS),

@@ -306,6 +306,19 @@ def test_disabled_devices_of_other_nodes_do_not_concern_this_one(
     assert load({"config-file": path}, {"NODE_NAME": node}).disabled_here == here
 
 
+@pytest.mark.parametrize("address", ["0000:17:00.0", "0000:6d:00.0", "0000:00:00.0"])
+def test_a_pci_address_needs_no_quotes_in_a_file(tmp_path: Path, address: str) -> None:
+    """To YAML 1.1 some addresses are numbers to the base of 60, and others are texts."""
+    path = write(tmp_path, f"disabledDevices: [{{devName: {address}, nodeName: 12345}}]")
+    settings = load({"config-file": path}, {"NODE_NAME": "12345"})
+    assert settings.disabled_here == (DisabledDevice(address, "12345"),)
+
+
+def test_a_node_is_named_without_regard_to_case(tmp_path: Path) -> None:
+    path = write(tmp_path, "disabledDevices: [{devName: npu1, nodeName: NPU-001.Example}]")
+    assert load({"config-file": path}, {"NODE_NAME": "npu-001.example"}).disabled_here
+
+
 @pytest.mark.parametrize("text", ["off", '"off"', "Off"])
 def test_an_endpoint_is_switched_off_in_a_file_with_or_without_quotes(tmp_path: Path, text: str) -> None:
     assert load({"config-file": write(tmp_path, f"listenAddress: {text}\n")}, {}).listen_address is None

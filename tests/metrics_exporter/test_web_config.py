@@ -106,7 +106,7 @@ rate_limit:
 
 def test_everything_wrong_is_said_at_once_with_key_line_value_and_what_was_expected() -> None:
     found = problems("""tls_server_config:
-  cert_file: 7
+  cert_file: [7]
   client_auth_type: Sometimes
   min_version: TLS9
   max_version: TLS12
@@ -125,7 +125,7 @@ rate_limit:
 metrics: on
 """)
     assert [problem.partition(": expected")[0] for problem in found] == [
-        "web.yml:2: tls_server_config.cert_file is '7'",
+        "web.yml:2: tls_server_config.cert_file is 'a list of 1'",
         "web.yml:2: tls_server_config.key_file is missing",
         "web.yml:3: tls_server_config.client_auth_type is 'Sometimes'",
         "web.yml:4: tls_server_config.min_version is 'TLS9'",

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from npu_core.config.file import parse_config
 from npu_core.errors import FormatError, Problem, SettingsError
 from npu_core.service.logs import LogFormat, LogLevel
 from npu_core.service.settings import (
@@ -24,7 +25,7 @@ from npu_core.service.settings import (
 
 FILE = "/etc/x.conf"
 SPAN = seconds(0.1, 60)
-OTHER_KINDS = [Kind.NUMBER, Kind.BOOLEAN, Kind.NOTHING, Kind.LIST, Kind.MAPPING]
+OTHER_KINDS = [Kind.NOTHING, Kind.LIST, Kind.MAPPING]
 
 
 def text(value: str) -> Given:
@@ -109,6 +110,23 @@ def test_what_is_no_text_is_refused_with_what_it_is(kind: Kind) -> None:
     with pytest.raises(FormatError) as caught:
         text_of(in_file("key", "1", 1, kind))
     assert caught.value.expected == f"a text, not {kind.value}"
+
+
+# What YAML 1.1 or 1.2 takes for something else than a text, and what no version does.
+SCALARS = [
+    *("0000:17:00.0", "0000:6d:00.0", "1:30", "190:20:30.15", "12345", "012", "0o14", "0x1F", "0b11", "1_000"),
+    *("+12", "-0", "1e3", "1.5", ".5", "12e4567", "08912345", ".inf", ".NaN", "on", "off", "yes", "NO", "y", "true"),
+    *("2026-11-30", "2026-11-30T10:00:00Z", "=", "<<", "npu-001", "/a/b"),
+]
+
+
+@pytest.mark.parametrize("scalar", SCALARS)
+def test_a_text_in_a_file_is_taken_as_it_is_written(scalar: str) -> None:
+    (given,) = parse_config(f"key: {scalar}\n".encode(), "file")
+    assert text_of(given) == scalar
+    (given,) = parse_config(f"key: [{{a: {scalar}}}]\n".encode(), "file")
+    ((_, inner),) = given.items[0].fields
+    assert text_of(inner) == scalar
 
 
 @pytest.mark.parametrize("value", ["", " ", "\t\n", "\u3000"])

@@ -18,6 +18,10 @@ WHOLE_CARD = (EVERY_ATTRIBUTE, IDENTITY)
 """What :attr:`npu_core.device.Device.unreadable` names when nothing of a card could be read."""
 EXPECTED = "a card (npu1), a unit (npu0pe0), a UUID or a PCI address (0000:6d:00.0)"
 
+_NODE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+_LONGEST_NODE = 253
+EXPECTED_NODE = f"the name of a node: at most {_LONGEST_NODE} of a-z, 0-9, - and ., with a letter or digit at both ends"
+
 
 @dataclass(frozen=True, slots=True)
 class DisabledDevice:
@@ -36,7 +40,7 @@ class DisabledDevice:
 
     def concerns(self, node: str | None) -> bool:
         """Whether the entry is meant for this node."""
-        return self.node is None or self.node == node
+        return self.node is None or (node is not None and self.node.lower() == node.lower())
 
     def covers(self, unit: Unit, former: frozenset[int] = frozenset()) -> bool:
         """Whether the unit may not be offered: its card is meant, or cores that it shares with the unit meant.
@@ -81,6 +85,11 @@ def covers_card(name: str, device: Device) -> bool:
 def is_device_name(name: str) -> bool:
     """Whether ``name`` has one of the four forms, whether or not there is such a device."""
     return _is_card(name) or bool(_UUID.fullmatch(name)) or _unit_id(name) is not None or _pci(name) is not None
+
+
+def is_node_name(name: str) -> bool:
+    """Whether a node can have this name: it is a DNS subdomain (RFC 1123), in small letters."""
+    return len(name) <= _LONGEST_NODE and _NODE.fullmatch(name) is not None
 
 
 def _is_card(name: str) -> bool:

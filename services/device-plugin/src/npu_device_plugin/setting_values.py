@@ -14,7 +14,7 @@ from npu_core.partition import Partitioning, describe_partitionings
 from npu_core.service.settings import Given, Kind, Reader, text_of
 from npu_device_plugin import resource_name
 from npu_device_plugin.disabled import EXPECTED as EXPECTED_DEVICE
-from npu_device_plugin.disabled import DisabledDevice, is_device_name
+from npu_device_plugin.disabled import EXPECTED_NODE, DisabledDevice, is_device_name, is_node_name
 from npu_device_plugin.resource_name import ResourceNames
 
 _KUBELETS_FILES = ("kubelet.sock", CHECKPOINT, "DEPRECATION")
@@ -105,13 +105,21 @@ def _disabled_entry(given: Given) -> DisabledDevice:
         raise FormatError(given.text, "an entry with devName and, if need be, nodeName")
     entry = Reader(value for _, value in given.fields)
     name = entry.take(f"{given.key}.devName", _device_name, "")
-    node = entry.take(f"{given.key}.nodeName", text_of, "")
+    node = entry.take(f"{given.key}.nodeName", _node_name, "")
     problems = list(entry.finish())
     if "devName" not in dict(given.fields):
         problems.append(Problem(f"{given.key}.devName", None, EXPECTED_DEVICE, given.source, given.line))
     if problems:
         raise SettingsError(problems)
     return DisabledDevice(name, node or None)
+
+
+def _node_name(given: Given) -> str:
+    """The name of a node. No node has capital letters, so they are taken for small ones, as the kubelet takes them."""
+    name = text_of(given).lower()
+    if not is_node_name(name):
+        raise FormatError(given.text, EXPECTED_NODE)
+    return name
 
 
 def _device_name(given: Given) -> str:

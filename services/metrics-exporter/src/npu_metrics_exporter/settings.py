@@ -8,7 +8,7 @@ from typing import TypeVar
 from npu_core.errors import FormatError, Problem, SettingsError
 from npu_core.limits import LIMITS, Limits, Measure, Span
 from npu_core.service.logs import LogFormat, LogLevel
-from npu_core.service.settings import Address, Given, Kind, Reader, absolute_path, gather, one_of, seconds
+from npu_core.service.settings import Address, Given, Reader, absolute_path, gather, one_of, seconds
 from npu_metrics_exporter.policy import ExportPolicy, PodLabels, SensorLabels, Units
 from npu_metrics_exporter.setting_values import (
     droppable_label,
@@ -269,7 +269,7 @@ def _read(sources: _Sources, path: str | None, node_name: str | None, problems: 
         keep_labels=sources.take("keep-labels", list_of(label_name), default.keep_labels),
         drop_labels=sources.take("drop-labels", list_of(droppable_label), default.drop_labels),
         max_series=sources.take("max-series", whole_number(1, 1_000_000), default.max_series),
-        pod_labels=sources.take("pod-labels", _pod_labels, default.pod_labels),
+        pod_labels=sources.take("pod-labels", one_of(PodLabels), default.pod_labels),
         pod_interval=sources.take("pod-interval", seconds(0.1, _DAY), default.pod_interval),
         pod_ttl=sources.take("pod-ttl", seconds(0.1, _DAY), default.pod_ttl),
         max_in_flight=sources.take("max-in-flight", whole_number(1, 10_000), default.max_in_flight),
@@ -294,13 +294,6 @@ def _read(sources: _Sources, path: str | None, node_name: str | None, problems: 
 
 def _path(given: Given) -> str | None:
     return absolute_path(given)
-
-
-def _pod_labels(given: Given) -> PodLabels:
-    # YAML takes it for a boolean unless it is quoted.
-    if given.kind is Kind.BOOLEAN and given.text.lower() == PodLabels.OFF:
-        return PodLabels.OFF
-    return one_of(PodLabels)(given)
 
 
 def _socket_path(given: Given) -> str:

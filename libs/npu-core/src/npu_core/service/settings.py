@@ -107,13 +107,19 @@ class Reader:
         return tuple(sorted([*self.problems, *unknown], key=lambda problem: problem.line or 0))
 
 
+_WRITTEN = frozenset({Kind.TEXT, Kind.STRING, Kind.NUMBER, Kind.BOOLEAN})
+
+
 def text_of(given: Given) -> str:
-    """A value that is text and not blank.
+    """A value that is text and not blank, as it was written.
+
+    YAML takes some texts for numbers or booleans: ``12345``, ``012``, ``on``, and to YAML 1.1 ``0000:17:00.0`` is a
+    number to the base of 60. Whoever writes one as the value of a text means the text.
 
     Raises:
         FormatError: on anything else, bytes of a command line or environment that are not UTF-8 included.
     """
-    if given.kind not in {Kind.TEXT, Kind.STRING}:
+    if given.kind not in _WRITTEN:
         raise FormatError(given.text, f"a text, not {given.kind}")
     if not given.text.strip():
         raise FormatError(given.text, "a text that is not empty")
@@ -174,9 +180,8 @@ def address(given: Given) -> Address | None:
     Raises:
         FormatError: on anything else.
     """
-    # YAML takes it for a boolean unless it is quoted.
-    is_bare_off = given.kind is Kind.BOOLEAN and given.text.lower() == "off"
-    if is_bare_off or (text := text_of(given)).lower() == "off":
+    text = text_of(given)
+    if text.lower() == "off":
         return None
     host, separator, port = text.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
