@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from npu_core.arch import Arch
+from npu_core.cli.yaml_text import yaml_text
 from npu_core.testing import FakeHost, rngd, warboy
 
 Npuctl = Callable[..., "CompletedProcess[str]"]
@@ -38,6 +39,43 @@ def test_json_and_yaml_say_the_same(host: FakeHost, npuctl: Npuctl, command: tup
     as_yaml = npuctl(host, *command, "--output", "yaml")
     assert json.loads(as_json.stdout) == yaml.safe_load(as_yaml.stdout)
     assert as_json.stderr == as_yaml.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "08912345",
+            "12e4567",
+            "1234e56",
+            "1.5",
+            "1e3",
+            ".5",
+            "5.",
+            "-7",
+            "+7",
+            "0x1F",
+            "0o17",
+            "017",
+            "0b11",
+            "1_000",
+        ),
+        *("190:20:30", "0000:17:00.0", ".inf", "-.INF", ".nan", "true", "False", "yes", "NO", "on", "Off", "y", "N"),
+        *("null", "Null", "~", "", "=", "<<", "2026-11-30", "2026-11-30T10:00:00Z", "1.9.2", "-", "--", "..."),
+    ],
+)
+def test_a_text_that_a_reader_of_yaml_could_take_for_something_else_is_quoted(text: str) -> None:
+    written = yaml_text({"serial": text, "labels": {text: [text]}}, marker=False)
+    assert yaml.safe_load(written) == {"serial": text, "labels": {text: [text]}}
+    scalars = [event for event in yaml.parse(written) if isinstance(event, yaml.ScalarEvent) and event.value == text]
+    assert [event.style in {"'", '"'} for event in scalars] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    "text", ["npu0", "FuriosaAI Warboy", "in use", "c1bebfd", "/dev/npu0pe0", "yesterday", "nullable"]
+)
+def test_an_ordinary_text_is_not_quoted(text: str) -> None:
+    assert yaml_text({"name": text}, marker=False) == f"name: {text}"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,9 @@ def _text(output: Output, document: Json, blocks: Iterable[Table | str], *, stre
         case Output.JSON:
             return json.dumps(document) if stream else json.dumps(document, indent=2)
         case Output.YAML:
-            return _yaml(document, stream=stream)
+            from npu_core.cli.yaml_text import yaml_text  # noqa: PLC0415  # slow to load, and seldom asked for
+
+            return yaml_text(document, marker=stream)
         case Output.TABLE:
             colour = wants_colour(sys.stdout, os.environ)
             return "\n".join(
@@ -46,10 +48,3 @@ def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 def _plain(text: str) -> str:
     return "\n".join(map(harmless, text.split("\n")))
-
-
-def _yaml(document: Json, *, stream: bool) -> str:
-    import yaml  # noqa: PLC0415  # slow to load, and seldom asked for
-
-    text: str = yaml.safe_dump(document, sort_keys=False, explicit_start=stream)
-    return text.rstrip("\n")
