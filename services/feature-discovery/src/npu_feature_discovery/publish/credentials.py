@@ -1,12 +1,17 @@
 """How the client gets to know the API server and proves who we are."""
 
+import re
 import ssl
 from typing import Any
+from urllib.parse import urlsplit
 
 from npu_feature_discovery.sinks import FailureReason, SinkError
 from npu_feature_discovery.sinks.child import ApiAccess
 
 _TOKEN = "BearerToken"  # noqa: S105  # the client's name for the way to authenticate
+
+
+_BRACKETED = re.compile(r"\[(?P<address>[0-9A-Fa-f:.%]+)\](?:(?P<bits>/[0-9]+)|:(?P<port>[0-9]+))?", re.ASCII)
 
 
 def configuration(access: ApiAccess) -> Any:  # noqa: ANN401  # the client has no types worth the name
@@ -25,6 +30,7 @@ def configuration(access: ApiAccess) -> Any:  # noqa: ANN401  # the client has n
     else:
         _load_kubeconfig(made, access.kubeconfig)
     _check_token(made, access)
+    made.no_proxy = _without_brackets(made.no_proxy or "", made.host)
     return made
 
 
@@ -67,6 +73,25 @@ def _load_kubeconfig(made: Any, path: str) -> None:  # noqa: ANN401
     except Exception as error:  # what a wrong file makes the loader raise is not a closed set
         text = f"cannot use the kubeconfig {path}: {_one_line(error)}"
         raise SinkError(FailureReason.CONFIGURATION, text) from error
+
+
+def _without_brackets(no_proxy: str, host: str) -> str:
+    """``NO_PROXY`` as the client reads it: it knows IPv6 addresses without brackets only.
+
+    An entry ``[ADDRESS]`` means every port, ``[ADDRESS]:PORT`` one of them, ``[ADDRESS]/BITS`` a network.
+    """
+    try:
+        port = urlsplit(host).port
+    except ValueError:
+        port = None  # an address that the client will refuse, with the reason
+    return ",".join(_plain_entry(entry.strip(), port) for entry in no_proxy.split(","))
+
+
+def _plain_entry(entry: str, port: int | None) -> str:
+    match = _BRACKETED.fullmatch(entry)
+    if match is None or (match["port"] and match["port"] != str(port)):
+        return entry
+    return f"{match['address']}{match['bits'] or ''}"
 
 
 def _check_token(made: Any, access: ApiAccess) -> None:  # noqa: ANN401
