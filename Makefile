@@ -11,7 +11,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah test-images cluster test-cluster cluster-life release-check manifests e2e explore test test-slow test-oracle test-prometheus test-schemas test-faults soak test-soak mutation bench bench-compare scale cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah test-images cluster test-cluster cluster-life release-check manifests e2e explore test test-slow test-lowest test-oracle test-prometheus test-schemas test-faults soak test-soak mutation bench bench-compare scale cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ test: setup ## the default test suite, about two minutes
 
 test-slow: setup ## what the default suite leaves out because it waits for real time
 	$(BIN)/python -m pytest -m slow --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
+
+test-lowest: setup ## the unit tests with the lowest versions that the packages allow of what they depend on
+	scripts/test-lowest --numprocesses=$(WORKERS) $(ARGS)
 
 test-oracle: setup ## the same hosts through the vendor's own libraries (needs root and Python 3.10)
 	scripts/oracle-setup
