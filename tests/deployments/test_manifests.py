@@ -138,6 +138,35 @@ def test_the_manifests_select_the_nodes_that_nfd_labels() -> None:
     assert found == [SELECTOR] * 3
 
 
+def chooses(pod: Json, labels: dict[str, str]) -> bool:
+    """Whether the scheduler lets the pod onto a node with these labels, by node selector and required affinity."""
+    terms = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    selected = all(labels.get(key) == value for key, value in (pod.get("nodeSelector") or {}).items())
+    return selected and any(all(_holds(each, labels) for each in term["matchExpressions"]) for term in terms)
+
+
+def _holds(expression: Json, labels: dict[str, str]) -> bool:
+    is_among = labels.get(expression["key"]) in expression["values"]
+    assert expression["operator"] in {"In", "NotIn"}
+    return bool(is_among == (expression["operator"] == "In"))
+
+
+@each_daemon_set
+def test_a_daemon_set_runs_on_machines_that_its_images_are_for_and_on_no_other_node(daemons: Deployed) -> None:
+    selected = daemons.pod.get("nodeSelector") or {}
+    linux = {**selected, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+    assert chooses(daemons.pod, linux)
+    assert chooses(daemons.pod, linux | {"kubernetes.io/arch": "arm64", "type": "gpu-node"})
+    for other in (
+        {"kubernetes.io/os": "windows"},
+        {"kubernetes.io/arch": "s390x"},
+        {"kubernetes.io/arch": "arm"},
+        {"type": "virtual-kubelet"},
+        {"eks.amazonaws.com/compute-type": "fargate"},
+    ):
+        assert not chooses(daemons.pod, linux | other), other
+
+
 @each_daemon_set
 def test_a_daemon_set_selects_its_own_pods(daemons: Deployed) -> None:
     selected = daemons.daemons["spec"]["selector"]["matchLabels"]
@@ -259,7 +288,7 @@ def test_an_old_pod_ends_before_a_new_one_starts(daemons: Deployed) -> None:
     strategy = daemons.daemons["spec"]["updateStrategy"]
     assert strategy["type"] == "RollingUpdate"
     assert strategy["rollingUpdate"].get("maxSurge", 0) == 0
-    assert strategy["rollingUpdate"]["maxUnavailable"] == 1
+    assert strategy["rollingUpdate"]["maxUnavailable"] == "10%"  # a node that is away must not stall a large cluster
 
 
 @each_daemon_set
