@@ -94,14 +94,33 @@ def test_a_terminal_is_cleared_before_each_table(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     seen = ""
     try:
-        with subprocess.Popen(TOP, env=roots(host), stdout=theirs) as process:
+        with subprocess.Popen(TOP, env=roots(host) | {"TERM": "xterm"}, stdout=theirs) as process:
             os.close(theirs)  # so that reading fails, and does not last for ever, should the program end
             while seen.count("\x1b[H\x1b[2J+") < 2:
                 seen += os.read(ours, 4096).decode()
             process.send_signal(signal.SIGINT)
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
     finally:
         os.close(ours)
+
+
+@pytest.mark.parametrize("term", [{"TERM": "dumb"}, {"TERM": ""}, {}], ids=["dumb", "empty", "unset"])
+def test_a_terminal_that_knows_no_control_sequences_gets_none(tmp_path: Path, term: dict[str, str]) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    ours, theirs = pty.openpty()
+    seen = ""
+    try:
+        with subprocess.Popen(
+            TOP, env={name: value for name, value in roots(host).items() if name != "TERM"} | term, stdout=theirs
+        ) as process:
+            os.close(theirs)
+            while seen.count("| NPU ") < 2:
+                seen += os.read(ours, 4096).decode()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+    finally:
+        os.close(ours)
+    assert "\x1b" not in seen
 
 
 def test_without_cards_it_says_so_and_ends(tmp_path: Path, npuctl: Npuctl) -> None:

@@ -41,9 +41,14 @@ def complain(lines: Iterable[str]) -> None:
         print(f"npuctl: {harmless(line)}", file=sys.stderr)
 
 
+def takes_control_sequences(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether the stream is a terminal that does something with control sequences instead of showing them."""
+    return stream.isatty() and environ.get("TERM", "dumb") not in {"", "dumb"}
+
+
 def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """Whether the stream is a terminal whose user has not asked for plain text (no-color.org)."""
-    return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    return takes_control_sequences(stream, environ) and not environ.get("NO_COLOR")
 
 
 def _plain(text: str) -> str:

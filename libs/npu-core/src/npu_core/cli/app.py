@@ -1,5 +1,6 @@
 """The commands of ``npuctl``: each looks at the host, has a view made of it, and prints that."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -8,7 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from npu_core.cli import details, holding, info, load, processes, sheet, top, version
-from npu_core.cli.answer import answer, complain
+from npu_core.cli.answer import answer, complain, takes_control_sequences
 from npu_core.cli.documents import Json
 from npu_core.cli.options import (
     AllOption,
@@ -155,7 +156,7 @@ def show_top(
 
 def _show_load(session: Session, found: Survey[load.CardLoad], *, live: bool) -> bool:
     """Print one table; whether there is anything to look at again."""
-    if live and session.is_for_people and sys.stdout.isatty():
+    if live and session.is_for_people and takes_control_sequences(sys.stdout, os.environ):
         print(_CLEAR_SCREEN, end="")
     _show(session, found, load.unreadable, top.document(found.cards), top.table(found.cards), stream=live)
     return bool(found.cards)
