@@ -109,10 +109,9 @@ def test_a_terminal_that_knows_no_control_sequences_gets_none(tmp_path: Path, te
     host = FakeHost(tmp_path, warboy(0))
     ours, theirs = pty.openpty()
     seen = ""
+    environment = {name: value for name, value in roots(host).items() if name != "TERM"} | term
     try:
-        with subprocess.Popen(
-            TOP, env={name: value for name, value in roots(host).items() if name != "TERM"} | term, stdout=theirs
-        ) as process:
+        with subprocess.Popen(TOP, env=environment, stdout=theirs) as process:
             os.close(theirs)
             while seen.count("| NPU ") < 2:
                 seen += os.read(ours, 4096).decode()
