@@ -14,8 +14,9 @@ import pytest
 from device_plugin.configs import write
 from npu_core.arch import Arch
 from npu_core.checkpoint import CHECKPOINT
-from npu_core.testing import FakeHost, rngd, warboy
-from npu_device_plugin import __version__
+from npu_core.testing import EIO, FakeHost, Fault, FaultyFS, rngd, warboy
+from npu_device_plugin import __version__, check
+from npu_device_plugin.scanner import Scanner
 from npu_device_plugin.settings import OPTIONS
 
 PATIENCE = 30
@@ -200,6 +201,48 @@ def test_check_answers_although_a_card_hangs(host: FakeHost) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     assert health["npu0pe0-1"][0] == "Unhealthy"
     assert any("has not come back" in reason or "no answer" in reason for reason in health["npu0pe0-1"][1])
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="device files of a mode of their own need root")
+def test_check_tells_which_device_files_pods_with_users_of_their_own_cannot_open(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0), real_nodes=True)
+    for file in Path(host.devfs).iterdir():
+        file.chmod(0o666)
+    assert "hostUsers" not in run("check", **seeing(host)).stdout
+    (Path(host.devfs) / "npu0pe0-1").chmod(0o660)
+    assert run("check", **seeing(host)).stdout.splitlines()[-1] == (
+        "mode 0660: pods with hostUsers: false cannot open /dev/npu0pe0-1"
+    )
+    document = json.loads(run("check", "-o", "json", **seeing(host)).stdout)
+    assert document["closed"] == [{"path": "/dev/npu0pe0-1", "mode": "0660"}]
+
+
+@pytest.mark.parametrize("fault", [None, EIO], ids=["dead", "cannot tell"])
+async def test_check_waits_only_for_cards_that_have_not_told_how_they_fare(
+    tmp_path: Path, fault: Fault | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waited.append(seconds)
+
+    host, fs = FakeHost(tmp_path, warboy(0)), FaultyFS()
+    if fault is None:
+        host.card(Arch.WARBOY, 0).die()
+    else:
+        fs.put("*/alive", fault)
+    monkeypatch.setattr("npu_device_plugin.check.asyncio.sleep", note)
+    await check._look_twice(Scanner(host.open(fs), time.monotonic))
+    assert len(waited) == (fault is not None)
+
+
+def test_check_lists_the_only_card_although_the_card_hangs(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path, warboy(0))
+    host.card(Arch.WARBOY, 0).hang("soc_rev")
+    ended = run("check", "-o", "json", **seeing(host))
+    host.card(Arch.WARBOY, 0).set_attribute("soc_rev", "B0")
+    (resource,) = json.loads(ended.stdout)["resources"]
+    assert [unit["health"] for unit in resource["units"]] == ["Unhealthy"]
 
 
 def test_check_takes_a_file(tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import os
+import stat
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from npu_core.arch import Arch
 from npu_core.device import Device, Rejected
 from npu_core.errors import Unreadable
+from npu_core.health import HealthState, HealthStatus
 from npu_core.host import Host
 from npu_device_plugin.allocation_tracker import AllocationTracker
 from npu_device_plugin.cutting import Cut
@@ -18,6 +22,21 @@ from npu_device_plugin.scanner import READ_DEADLINE, Scanner
 from npu_device_plugin.settings import Settings
 from npu_device_plugin.telemetry import Telemetry
 from npu_device_plugin.unknown import UnknownDevice, unknown_devices
+
+_OPEN_TO_ALL = stat.S_IROTH | stat.S_IWOTH
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedFile:
+    """A device file that not everybody may open.
+
+    Attributes:
+        path: as containers have it.
+        mode: its permission bits.
+    """
+
+    path: str
+    mode: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +53,7 @@ class Finding:
         awaited: cards that are not offered yet, and the device files that their driver may still be making.
         unmapped: resource and id of what containers hold under ids that may mean any card.
         checkpoint: why the kubelet's checkpoint could not be read; empty if it could, or if there is none.
+        closed: device files that pods with a user namespace (``hostUsers: false``) cannot open.
     """
 
     resources: tuple[tuple[str, Offer], ...]
@@ -45,6 +65,7 @@ class Finding:
     awaited: tuple[tuple[Device, tuple[str, ...]], ...] = ()
     unmapped: tuple[tuple[str, str], ...] = ()
     checkpoint: str = ""
+    closed: tuple[ClosedFile, ...] = ()
 
 
 def examine(settings: Settings) -> Finding:
@@ -80,14 +101,32 @@ async def _examine(settings: Settings, scanner: Scanner) -> Finding:
         awaited=tuple((card.device, card.awaited) for card in scanner.fleet.unsettled),
         unmapped=allocations.unmapped,
         checkpoint=tracker.checkpoint_complaint,
+        closed=tuple(_closed_files(offered, settings.devfs)),
     )
 
 
 async def _look_twice(scanner: Scanner) -> None:
     await scanner.enumerate_cards()
-    if not all(card.health.is_healthy for card in scanner.fleet.cards):
+    if scanner.is_waiting or any(_is_untold(card.health) for card in scanner.fleet.cards):
         await asyncio.sleep(READ_DEADLINE)  # for those that only are slow
         await scanner.look()
+
+
+def _is_untold(health: HealthState) -> bool:
+    """Whether a card has not told yet how it fares. One that says that it is dead has."""
+    return health.status is HealthStatus.UNKNOWN or health.unknown_since is not None
+
+
+def _closed_files(offered: Iterable[Offer], devfs: str) -> Iterator[ClosedFile]:
+    """The device files that containers would get, and that users without rights of the host's root may not open."""
+    paths = {path for offer in offered for unit in offer.units for path in grant([unit.unit]).paths}
+    for path in sorted(paths):
+        try:
+            mode = stat.S_IMODE(os.stat(f"{devfs.rstrip('/')}/{path.removeprefix('/dev/')}").st_mode)  # noqa: PTH116
+        except OSError:
+            continue  # a file that is missing makes its unit unhealthy, which is said there
+        if mode & _OPEN_TO_ALL != _OPEN_TO_ALL:
+            yield ClosedFile(path, mode)
 
 
 def as_json(finding: Finding) -> str:
@@ -122,6 +161,7 @@ def as_json(finding: Finding) -> str:
             ],
             "unmapped": [{"resource": resource, "id": device_id} for resource, device_id in finding.unmapped],
             "checkpoint": finding.checkpoint or None,
+            "closed": [{"path": file.path, "mode": f"{file.mode:04o}"} for file in finding.closed],
         },
         indent=2,
     )
@@ -169,6 +209,9 @@ def as_text(finding: Finding) -> str:
     )
     if finding.checkpoint:
         lines.append(f"cannot tell what containers hold: {finding.checkpoint}")
+    for mode in sorted({file.mode for file in finding.closed}):
+        files = " ".join(file.path for file in finding.closed if file.mode == mode)
+        lines.append(f"mode {mode:04o}: pods with hostUsers: false cannot open {files}")
     return "\n".join(lines)
 
 

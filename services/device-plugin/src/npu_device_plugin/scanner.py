@@ -94,6 +94,11 @@ class Scanner:
             return error
         return await _in_time(read)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether some card has not answered yet; one that was never identified is not in the fleet until then."""
+        return bool(self._unfinished)
+
     async def look(self) -> None:
         """Look at the health of every known card."""
         glance = self._host.glance()
