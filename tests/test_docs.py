@@ -122,6 +122,15 @@ def test_every_event_that_operators_are_told_of_is_one_of_the_services() -> None
     assert len(events) > 50
 
 
+@pytest.mark.parametrize("service", ["npu_device_plugin", "npu_feature_discovery"])
+def test_every_metric_that_operators_are_told_of_is_one_of_that_service(service: str) -> None:
+    [path] = ROOT.glob(f"services/*/src/{service}/metrics.py")
+    source, table = path.read_text(encoding="utf-8"), text_of("docs/operations.md").split(f"| `{service}_…` |")[1]
+    names = re.findall(r"`([^`]+)`", " ".join(line.split("|")[1] for line in table.split("\n\n")[0].splitlines()[2:]))
+    assert len(names) > 5
+    assert [name for name in names if not re.search(rf'["}}]{name.removesuffix("_total")}(_total)?"', source)] == []
+
+
 def test_troubleshooting_names_events_as_they_are_logged() -> None:
     """What looks like an event there, a sentence in small letters, is one, or is the words of something else."""
     quoted = set(re.findall(r"`([a-z][a-z ,']+ [a-z ,']+)`", prose("docs/troubleshooting.md")))
