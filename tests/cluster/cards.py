@@ -45,6 +45,11 @@ class Card:
         with self._lock:
             self._card.revive()
 
+    def hang(self) -> None:
+        """The driver hangs: who asks it whether the card is alive gets no answer, until :meth:`revive`."""
+        with self._lock:
+            self._card.hang(self._card.plan.spec.alive_rule)
+
     def disappear(self) -> None:
         """It falls off the bus: device files and class entries go."""
         with self._lock:

@@ -43,6 +43,7 @@ def node(whole_node: Node) -> Iterator[Node]:
 def clean(node: Node) -> None:
     """Take away what a test may have left."""
     node.revive_programs()
+    node.remove_static_pods()
     for card in node.cards().all():
         card.restore()
     node.configure()

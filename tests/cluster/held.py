@@ -1,7 +1,8 @@
 """Who holds which cores in truth: the environment of the processes in containers, whatever any program says of them."""
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -10,6 +11,8 @@ from cluster.keeper import hierarchies
 
 _UNIT = re.compile(r"npu(\d+)pe(\d+)(?:-(\d+))?")
 _LINK = re.compile(r"(?P<pod>[^_]+)_(?P<namespace>[^_]+)_(?P<container>.+)-(?P<id>[0-9a-f]{64})\.log")
+_EFFECTIVE = ("cpuset.cpus.effective", "cpuset.effective_cpus")
+"""The set of processors in force, as the second and the first version of control groups call it."""
 _ID = re.compile(r"(?:^|-)([0-9a-f]{64})(?:\.scope)?$")
 
 
@@ -65,21 +68,45 @@ def cores_of(units: str) -> frozenset[tuple[int, int]]:
     )
 
 
+def processors(group: str) -> set[str]:
+    """Which processors the containers below a control group may use, each set once: ``0-1``, ``1``."""
+    directories = [directory for root in hierarchies() for _, directory in groups_of_containers(root / group)]
+    texts = (_text(directory / name) for directory in directories for name in _EFFECTIVE)
+    return {text.strip() for text in texts} - {""}
+
+
+def processors_of_machine() -> str:
+    """Every processor of the machine, as a control group's file would have it."""
+    return Path("/sys/devices/system/cpu/online").read_text(encoding="ascii").strip()
+
+
 def containers(group: str) -> dict[str, list[int]]:
     """Process ids by container, in whichever hierarchy has the node's pods."""
     found: dict[str, list[int]] = {}
     for root in hierarchies():
-        for file in (root / group).glob("**/*kubepods*/**/cgroup.procs"):
-            if match := _ID.search(file.parent.name):
-                try:
-                    pids = [int(line) for line in file.read_text(encoding="ascii").split()]
-                except OSError:
-                    continue
-                if pids:
-                    found.setdefault(match[1], pids)
+        for container, directory in groups_of_containers(root / group):
+            if pids := [int(line) for line in _text(directory / "cgroup.procs").split()]:
+                found.setdefault(container, pids)
         if found:
             break
     return found
+
+
+def groups_of_containers(group: Path) -> Iterator[tuple[str, Path]]:
+    """The ids of containers below a node's control group, and their directories, of which any may go meanwhile."""
+    # Not Path.glob: that fails when a directory goes between its listing and its reading.
+    for place, _, _ in os.walk(group):
+        directory = Path(place)
+        if (match := _ID.search(directory.name)) and "kubepods" in place:
+            yield match[1], directory
+
+
+def _text(path: Path) -> str:
+    """What a file says; nothing if it is not there any more."""
+    try:
+        return path.read_text(encoding="ascii")
+    except OSError:
+        return ""
 
 
 def _environment(pid: int) -> dict[str, str]:

@@ -76,6 +76,14 @@ class KindNode(Node):
         groups = [line.split(":", 2)[2].removesuffix("/init.scope").strip("/") for line in lines]
         return next(group for group in groups if group and any((root / group).is_dir() for root in hierarchies()))
 
+    @property
+    def kubelet_settings(self) -> str:
+        return "/var/lib/kubelet/config.yaml"
+
+    @property
+    def static_pods(self) -> str:
+        return str(Path(_API_SERVER).parent)
+
     # -- up and down ----------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:

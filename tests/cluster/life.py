@@ -11,68 +11,18 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
-from typing import Self
 
 from cluster.acts import SLOTS, Act, Cut, Delete, Draw, RestartContainerd, RestartKubelet, RestartPlugin, Start, ToCard
-from cluster.held import overlaps
 from cluster.namespaces import NamespaceNode
 from cluster.node import DAEMONS, Node
 from cluster.pods import Container, manifest
 from cluster.programs import MissingError, found
 from cluster.waiting import until
+from cluster.watch import Watch
 
 CARDS = 4
-_INTERVAL = 0.5
-
-
-class Watch:
-    """Looks at the node every half second, beside what happens to it.
-
-    Attributes:
-        looks: how often it looked.
-        most: how many containers held cores at once, at most.
-    """
-
-    def __init__(self, node: Node) -> None:
-        """Not looking yet."""
-        self._broken = ""
-        self.looks = 0
-        self.most = 0
-        self.kubelet_may_be_away = threading.Event()
-        self._node = node
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def problem(self) -> str:
-        """Which rule was broken first; empty while none is."""
-        return self._broken
-
-    def _work(self) -> None:
-        while not self._broken and not self._ended.wait(_INTERVAL):
-            self._broken = self._look()
-            self.looks += 1
-
-    def _look(self) -> str:
-        holders = self._node.held()
-        self.most = max(self.most, len(holders))
-        if found := overlaps(holders):
-            return "a core is in two containers: " + "; ".join(f"{one} and {other}" for one, other in found)
-        if panics := self._node.panics():
-            return f"the kubelet's log holds {panics} panics"
-        if not self.kubelet_may_be_away.is_set() and not self._node.kubelet_lives:
-            return "the kubelet died"
-        return ""
 
 
 class Life:

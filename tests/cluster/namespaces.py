@@ -71,6 +71,14 @@ class NamespaceNode(Node):
     def group(self) -> str:
         return self.folder.name
 
+    @property
+    def kubelet_settings(self) -> str:
+        return f"{self.folder}/kubelet.yaml"
+
+    @property
+    def static_pods(self) -> str:
+        return f"{self.folder}/manifests"
+
     # -- up and down ----------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:

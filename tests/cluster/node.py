@@ -5,9 +5,13 @@ import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
+
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from cluster import held, images
 from cluster.cards import Card, Cards
@@ -26,6 +30,9 @@ NFD_INTERVAL = "2s"
 """How often nfd-worker looks at the host: only how long tests wait, a minute is usual."""
 SELECTOR = "feature.node.kubernetes.io/pci-1ed2.present"
 _CHECKPOINT = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"
+_STATES = ("/var/lib/kubelet/cpu_manager_state", "/var/lib/kubelet/memory_manager_state")
+_STATIC = "of-test-"
+"""What the files of static pods begin with that tests write."""
 
 
 class NodeError(Exception):
@@ -79,6 +86,16 @@ class Node(ABC):
     @abstractmethod
     def group(self) -> str:
         """The control group of the node, below the machine's root group."""
+
+    @property
+    @abstractmethod
+    def kubelet_settings(self) -> str:
+        """The file with the kubelet's settings, as the node has it."""
+
+    @property
+    @abstractmethod
+    def static_pods(self) -> str:
+        """The folder of static pods, as the node has it."""
 
     @abstractmethod
     def stop_kubelet(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -149,6 +166,32 @@ class Node(ABC):
         begun = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1))
         until(lambda: reported() > begun, f"the kubelet reports the node's status after {begun}")
 
+    @contextmanager
+    def reconfigured_kubelet(self, **changes: object) -> Iterator[None]:
+        """The kubelet with other settings, by their own names, and with those of before when the block ends.
+
+        At both changes nothing may hold processors of its own: the kubelet's state of processors and memory is removed,
+        as somebody has to do who changes these policies. Pods of the default namespace are deleted before the second.
+        """
+        file = self.path(self.kubelet_settings)
+        before = file.read_text(encoding="utf-8")
+        self._change_kubelet(json.dumps({**yaml.safe_load(before), **changes}))
+        try:
+            yield
+        finally:
+            self.kubectl("delete", "pods", "--all", "--namespace=default")
+            every = held.processors_of_machine()
+            until(lambda: self.processors() <= {every}, "every container may run on every processor again")
+            self._change_kubelet(before)
+
+    def _change_kubelet(self, text: str) -> None:
+        self.stop_kubelet()
+        self.path(self.kubelet_settings).write_text(text, encoding="utf-8")
+        for name in _STATES:
+            self.path(name).unlink(missing_ok=True)
+        self.start_kubelet()
+        self.await_kubelet()
+
     def panics(self) -> int:
         """How often the kubelet's log says ``panic:``."""
         return self.log("kubelet").count("panic:")
@@ -179,6 +222,10 @@ class Node(ABC):
         """Apply a manifest that is no file."""
         self.kubectl("apply", "--filename=-", stdin=text)
 
+    def apply_objects(self, *objects: Mapping[str, Any]) -> None:
+        """Apply objects that are values, all in one call."""
+        self.apply_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
     # -- what is there --------------------------------------------------------------------------------------------
 
     def node(self) -> dict[str, Any]:
@@ -205,10 +252,15 @@ class Node(ABC):
 
     def await_units(self, allocatable: int, capacity: int, what: str = "") -> None:
         """Wait until the node has so many units for pods, held ones included, of so many that the plugin lists."""
+
+        def units() -> tuple[int, int]:
+            status = self.node()["status"]
+            return int(status["allocatable"].get(RESOURCE, 0)), int(status["capacity"].get(RESOURCE, 0))
+
         until(
-            lambda: (self.allocatable(), self.capacity()) == (allocatable, capacity),
+            lambda: units() == (allocatable, capacity),
             f"{allocatable} allocatable units of {capacity} {what}",
-            instead=lambda: (self.allocatable(), self.capacity()),
+            instead=units,
         )
 
     def pods(self, namespace: str = "default") -> dict[str, Any]:
@@ -236,6 +288,10 @@ class Node(ABC):
         """What a running container was told to use; empty if it does not run."""
         return next((each.units for each in self.held() if (each.pod, each.container) == (pod, container)), "")
 
+    def processors(self) -> set[str]:
+        """Which processors the containers that run may use, each set once and as the kernel writes it: ``0-1``."""
+        return held.processors(self.group)
+
     def checkpoint(self) -> dict[str, Any]:
         """The kubelet's checkpoint of devices, as the file is."""
         return _object(self.path(_CHECKPOINT).read_text(encoding="utf-8"))
@@ -255,24 +311,49 @@ class Node(ABC):
             wait: until its first container runs that is no sidecar.
         """
         before, beside = (None if count is None else Container(count) for count in (init, sidecar))
-        self.apply_text(json.dumps(manifest(name, Container(main), init=before, sidecar=beside)))
+        self.apply_objects(manifest(name, Container(main), init=before, sidecar=beside))
         if wait:
             self.await_running(name, "main" if init is None else "init")
         return name
 
-    def await_running(self, pod: str, container: str = "main") -> None:
-        """Wait until a container runs."""
-        until(
-            lambda: "running" in self._state(pod, container),
-            f"{pod}'s {container} runs",
-            instead=lambda: self._state(pod, container),
-        )
+    def run_static_pod(self, pod: Mapping[str, Any]) -> str:
+        """Put a pod into the folder of static pods, and wait until it runs; its name in the API.
 
-    def _state(self, pod: str, container: str) -> str:
-        text = self.kubectl("get", "pod", pod, "--output=json", check=False)
-        status = json.loads(text)["status"] if text else {}
-        states = [*status.get("containerStatuses", []), *status.get("initContainerStatuses", [])]
-        return next((str(each["state"]) for each in states if each["name"] == container), str(status)[:500])
+        The file is there until :meth:`remove_static_pods`.
+        """
+        name = pod["metadata"]["name"]
+        # The kubelet leaves out files that begin with a dot.
+        fresh = self.path(f"{self.static_pods}/.{_STATIC}{name}.json")
+        fresh.write_text(json.dumps(pod), encoding="utf-8")
+        fresh.rename(fresh.with_name(fresh.name.removeprefix(".")))
+        self.await_running(f"{name}-{self.name}")
+        return f"{name}-{self.name}"
+
+    def remove_static_pods(self) -> None:
+        """Remove the files of :meth:`run_static_pod`."""
+        for file in self.path(self.static_pods).glob(f"*{_STATIC}*"):
+            file.unlink()
+
+    def await_running(self, pod: str, container: str = "main") -> None:
+        """Wait until a container runs, and :meth:`held` names it if it asks for cards."""
+
+        def runs() -> bool:
+            found = self._pod(pod)
+            if "running" not in _state(found, container):
+                return False
+            # The kubelet may say so before the process has its environment, and its log a name.
+            return not _asks_for_cards(found, container) or bool(self.units_of(pod, container))
+
+        until(runs, f"{pod}'s {container} runs", instead=lambda: (_state(self._pod(pod), container), self.held()))
+
+    def await_end(self, pod: str) -> dict[str, Any]:
+        """Wait until a pod ran to its end or was refused; its status."""
+        until(lambda: self.phase(pod) in {"Succeeded", "Failed"}, f"{pod} ends", instead=self.overview)
+        return dict(self.pods()[pod]["status"])
+
+    def _pod(self, name: str) -> dict[str, Any]:
+        text = self.kubectl("get", "pod", name, "--output=json", check=False)
+        return _object(text) if text else {"spec": {}, "status": {}}
 
     def finish(self, pod: str, container: str = "main") -> None:
         """Let a container of :meth:`run_pod` end well."""
@@ -341,8 +422,29 @@ class Node(ABC):
     def configure(self, **changes: object) -> None:
         """Write the device plugin's ConfigMap; what is not named is as in the manifest."""
         text = json.dumps({"defaultPe": "Fusion", "interval": 10, "disabledDevices": [], **changes})
-        patch = json.dumps({"data": {"config.yaml": text}})
+        self.edit_configuration(json.dumps({"data": {"config.yaml": text}}))
+
+    def edit_configuration(self, patch: str) -> None:
+        """Change the device plugin's ConfigMap by a patch, which is JSON or YAML."""
         self.kubectl("patch", "configmap", "--namespace=kube-system", "npu-device-plugin", f"--patch={patch}")
+
+    def plugin_pod(self) -> str:
+        """The name of the device plugin's pod; empty while none runs."""
+        return self.kubectl(
+            *("get", "pods", "--namespace=kube-system", f"--selector=app.kubernetes.io/name={DAEMONS[0]}"),
+            *("--field-selector=status.phase=Running", "--output=jsonpath={.items[*].metadata.name}"),
+        )
+
+    def plugin_metric(self, name: str) -> float | None:
+        """The sum over the labels of a metric that the device plugin has of itself; None if it has no such metric."""
+        place = f"/api/v1/namespaces/kube-system/pods/{self.plugin_pod()}:6255/proxy/metrics"
+        families = text_string_to_metric_families(self.kubectl("get", "--raw", place))
+        found = [each.value for family in families for each in family.samples if each.name == name]
+        return sum(found) if found else None
+
+    def plugin_log(self) -> str:
+        """What the device plugin said since its start."""
+        return self.logs(self.plugin_pod(), namespace="kube-system")
 
     def metrics(self) -> str:
         """The exporter's page, through its Service and the API server."""
@@ -354,6 +456,20 @@ def _object(text: str) -> dict[str, Any]:
     """A JSON object."""
     read: dict[str, Any] = json.loads(text)
     return read
+
+
+def _state(pod: Mapping[str, Any], container: str) -> str:
+    """The state of one of a pod's containers, or all that the pod's status says if the container has none yet."""
+    status = pod["status"]
+    states = [*status.get("containerStatuses", []), *status.get("initContainerStatuses", [])]
+    return next((str(each["state"]) for each in states if each["name"] == container), str(status)[:500])
+
+
+def _asks_for_cards(pod: Mapping[str, Any], container: str) -> bool:
+    spec = pod["spec"]
+    containers = [*spec.get("containers", []), *spec.get("initContainers", [])]
+    limits = [each.get("resources", {}).get("limits", {}) for each in containers if each["name"] == container]
+    return any(name.startswith(RESOURCE) for each in limits for name in each)
 
 
 def _as_here(line: str) -> str:

@@ -15,10 +15,12 @@ class Container:
     Attributes:
         npus: how many units it asks for.
         seconds: how long it runs; until :meth:`cluster.node.Node.finish` if None.
+        processors: how many processors it asks for as its own; a pod whose containers all do is of class Guaranteed.
     """
 
     npus: int = 0
     seconds: float | None = None
+    processors: int = 0
 
 
 def manifest(
@@ -29,7 +31,15 @@ def manifest(
     sidecar: Container | None = None,
     resource: str = RESOURCE,
 ) -> dict[str, Any]:
-    """A pod with these containers, which are called ``init``, ``sidecar`` and ``main``."""
+    """A pod with these containers, which are called ``init``, ``sidecar`` and ``main``.
+
+    Args:
+        name: of the pod.
+        main: its main container.
+        init: its init container, if it has one.
+        sidecar: its sidecar, if it has one.
+        resource: the name under which its containers ask for units.
+    """
     before = []
     if sidecar is not None:
         before.append({**_container("sidecar", sidecar, resource), "restartPolicy": "Always"})
@@ -53,6 +63,8 @@ def manifest(
 def _container(name: str, container: Container, resource: str) -> dict[str, Any]:
     wait = _WAIT if container.seconds is None else f"trap 'exit 0' TERM; sleep {container.seconds:g} & wait"
     limits = {resource: str(container.npus)} if container.npus else {}
+    if container.processors:
+        limits |= {"cpu": str(container.processors), "memory": "32Mi"}
     return {
         "name": name,
         "image": "ubuntu:focal",

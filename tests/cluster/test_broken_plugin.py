@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.life import Watch
 from cluster.node import DAEMONS, MANIFESTS, Node
 from cluster.waiting import until
+from cluster.watch import Watch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

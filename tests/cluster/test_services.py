@@ -1,8 +1,8 @@
-"""The manifests as they are, on a real node: labels, the example pod, metrics."""
+"""The manifests as they are, on a real node: labels, metrics."""
 
 import pytest
 
-from cluster.node import DAEMONS, DEPLOYMENTS, SELECTOR, Node
+from cluster.node import DAEMONS, SELECTOR, Node
 from cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -16,21 +16,6 @@ def test_the_three_manifests_become_ready_where_node_feature_discovery_sees_a_ca
     }
     assert ready == dict.fromkeys(DAEMONS, 1)
     assert node.allocatable() == 4
-
-
-def test_the_example_pod_has_a_card_and_its_device_files(node: Node) -> None:
-    text = (DEPLOYMENTS / "pod-example.yaml").read_text(encoding="utf-8")
-    # Smaller than the example, for machines that are.
-    node.apply_text(text.replace('cpu: "4"', "cpu: 10m").replace('memory: "8Gi"', "memory: 32Mi"))
-    node.await_running("npu-pod", "npu-pod")
-    units = node.kubectl("exec", "npu-pod", "--", "sh", "-c", "echo $NPU_DEVNAME").strip()
-    assert units.endswith("pe0-1")
-    card = units.removesuffix("pe0-1")
-    files = node.kubectl("exec", "npu-pod", "--", "sh", "-c", f"ls /dev | grep {card}").split()
-    suffixes = ("", "_mgmt", "ch0", "ch1", "ch2", "ch3", "pe0", "pe0-1", "pe1")
-    assert sorted(files) == [f"{card}{suffix}" for suffix in sorted(suffixes)]
-    for file in files:
-        node.kubectl("exec", "npu-pod", "--", "sh", "-c", f": < /dev/{file}")
 
 
 def test_the_labels_of_the_cards_come_to_the_node_by_node_feature_discovery(node: Node) -> None:
