@@ -4,7 +4,9 @@ What the kubelet admits while no plugin serves is refused, and its Job or Deploy
 admitted in that second depends on the pace of the machine, so that no test says how many are.
 """
 
+import logging
 import time
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from cluster.watch import Watch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
+_LOG = logging.getLogger(__name__)
 JOBS = 16
 REPLICAS = 2
 ROLLOUTS = 2
@@ -57,7 +60,8 @@ def _deployment() -> dict[str, Any]:
 
 
 def _seconds(text: str) -> float:
-    return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")) - time.timezone
+    """A time of the API as seconds since 1970."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 def test_what_jobs_and_deployments_want_runs_in_the_end_over_rollouts_of_the_plugin(node: Node) -> None:
@@ -89,6 +93,7 @@ def _only_the_gap_refused(node: Node, rollouts: list[tuple[float, float]]) -> No
     """Every pod that failed was refused by the kubelet, while a plugin was being replaced and not later."""
     failed = {name: pod["status"] for name, pod in node.pods().items() if pod["status"]["phase"] == "Failed"}
     assert {status["reason"] for status in failed.values()} <= {"UnexpectedAdmissionError"}
+    _LOG.info("%d pods were refused in %d rollouts", len(failed), len(rollouts))
     # Times of the API are in whole seconds.
     times = {name: _seconds(status["startTime"]) for name, status in failed.items()}
     outside = [name for name, at in times.items() if not any(begun - 1 <= at <= end + 1 for begun, end in rollouts)]
