@@ -111,14 +111,20 @@ def test_one_container_for_both_families_gets_the_files_of_both_and_the_names_of
     assert units in {*warboys, *rngds}
 
 
-@pytest.mark.parametrize(("default_pe", "warboys", "rngds", "cores"), [("Single", 4, 16, 1), ("4", 2, 4, 4)])
-def test_each_family_is_cut_as_far_as_it_can_be(
-    mixed: Node, default_pe: str, warboys: int, rngds: int, cores: int
-) -> None:
-    mixed.configure(defaultPe=default_pe)
-    _await(mixed, warboys, rngds)
-    mixed.apply_objects(manifest("part", Container(1), resource=RNGD))
-    mixed.await_running("part")
-    units, of_warboy, of_rngd = _files(mixed, "part")
-    assert len(cores_of(units)) == cores
+def test_each_family_is_cut_as_far_as_it_can_be_and_a_held_card_keeps_its_cut(mixed: Node) -> None:
+    mixed.configure(defaultPe="Single")
+    _await(mixed, 4, 16)
+    mixed.apply_objects(manifest("core", Container(1), resource=RNGD))
+    mixed.await_running("core")
+    units, of_warboy, of_rngd = _files(mixed, "core")
+    assert len(cores_of(units)) == 1
     assert (of_warboy, of_rngd) == (set(), _of_rngd(units))
+    # A Warboy card cannot be cut into fours, and stays whole; one RNGD card is cut into two, and one is held in eight.
+    mixed.configure(defaultPe="4")
+    _await(mixed, 2, 10)
+    mixed.apply_objects(manifest("rest", Container(9), resource=RNGD))
+    mixed.await_running("rest")
+    rest, of_warboy, of_rngd = _files(mixed, "rest")
+    assert sorted(len(cores_of(unit)) for unit in rest.split(",")) == [1] * 7 + [4] * 2
+    assert cores_of(rest).isdisjoint(cores_of(units))
+    assert (of_warboy, of_rngd) == (set(), _of_rngd(rest))
