@@ -161,6 +161,21 @@ async def test_a_64_bit_counter_that_was_reset_gives_no_utilization_of_that_span
     assert bench.telemetry.read_errors == {}
 
 
+async def test_counters_that_contradict_each_other_are_counted_and_give_no_utilization(tmp_path: Path) -> None:
+    """Of 64 bits, none went back, and yet tasks ran for longer than time passed: no reset explains it."""
+    bench = Bench(FakeHost(tmp_path, rngd(0)))
+    for cycles, task in ((1000, 100), (2000, 1300)):
+        bench.host.card(Arch.RENEGADE, 0).set_perf_regs(CoreRange(3, 3), cycles * 1_000_000, task * 1_000_000)
+        await bench.collect()
+    report = bench.card((Arch.RENEGADE, 0)).report
+    assert report is not None
+    assert CoreRange(3, 3) not in {each.cores for each in report.utilization}
+    assert bench.telemetry.read_errors == {("npu0", "renegade", "impossible"): 1}
+    [item] = report.unreadable
+    assert (item.subject, item.reason) == ("pe3 counters", "impossible")
+    assert "1200000000" in item.detail
+
+
 async def test_counters_that_the_driver_refuses_while_nobody_works_are_no_error(bench: Bench) -> None:
     bench.faults.put("*/perf_regs", failing(errno.EACCES))
     await bench.collect()

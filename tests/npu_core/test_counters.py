@@ -94,6 +94,25 @@ def test_a_tensor_counter_that_cannot_tell_costs_only_what_it_counts(earlier: Pe
     assert Utilization.between(earlier, later) == Utilization(PE, 0.001, None)
 
 
+@pytest.mark.parametrize(
+    ("earlier", "later", "contradict"),
+    [
+        (counters(0, 0, None, 64), counters(1000, 1051, None, 64), True),
+        (counters(0, 0, None, 64), counters(1000, 1050, None, 64), False),
+        (counters(0, 500, None, 64), counters(1000, 499, None, 64), False),
+        (counters(2000, 0, None, 64), counters(1000, 5000, None, 64), False),
+        (counters(1000, 0, None, 64), counters(1000, 5000, None, 64), False),
+        (counters(0, 0), counters(1000, 5000), False),
+    ],
+    ids=["more than all time", "skew", "tasks reset", "cycles reset", "no time passed", "32 bits may have been reset"],
+)
+def test_wide_counters_contradict_each_other_where_no_reset_explains_what_they_say(
+    earlier: PeCounters, later: PeCounters, *, contradict: bool
+) -> None:
+    assert later.contradicts(earlier) is contradict
+    assert not (contradict and Utilization.between(earlier, later))
+
+
 def test_counters_are_32_bits_wide_unless_it_is_said() -> None:
     assert PeCounters(PE, 0, 0, 0).bits == 32
 

@@ -58,6 +58,14 @@ class PeCounters:
     tensor_cycles: int | None
     bits: int = 32
 
+    def contradicts(self, earlier: "PeCounters") -> bool:
+        """Whether tasks ran for longer than time passed since ``earlier``, and no reset explains it.
+
+        Counters of 32 bits are never said to: one that was reset looks like one that was full.
+        """
+        cycles, task = self.cycles - earlier.cycles, self.task_cycles - earlier.task_cycles
+        return self.bits > NARROW_BITS and cycles > 0 and task > cycles * _SKEW
+
 
 @dataclass(frozen=True, slots=True)
 class Utilization:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from npu_core.cores import CoreRange
 from npu_core.counters import NARROW_BITS, PeCounters, Utilization
 from npu_core.device import Device, FoundCard, Rejected
-from npu_core.errors import AccessDeniedError, HostError, MissingError, Unreadable
+from npu_core.errors import AccessDeniedError, HostError, ImpossibleError, MissingError, Unreadable
 from npu_core.health import Vitals
 from npu_core.host import Host
 from npu_core.identity import carried_over, is_another_card
@@ -73,7 +73,7 @@ def look_at_card(
         throttle_reason=reading.attempt("throttle_reason", partial(host.throttle_reason, device), None),
         occupancy=reading.attempt("pe_occupancy", partial(host.occupancy, device), ()),
         counters=narrowest(device.cores, now.counters),
-        utilization=narrowest(device.cores, tuple(_work(before, now, device))),
+        utilization=narrowest(device.cores, tuple(_work(before, now, device, reading))),
         unreadable=tuple(reading.unreadable),
     )
     return report, now
@@ -95,12 +95,17 @@ def _width(each: PeCounters | Utilization) -> int:
     return len(each.cores)
 
 
-def _work(before: CounterLook, now: CounterLook, device: Device) -> Iterator[Utilization]:
+def _work(before: CounterLook, now: CounterLook, device: Device, reading: "_Reading") -> Iterator[Utilization]:
     if before.device is not None and is_another_card(before.device, device):
         return
     earlier = {each.cores: each for each in before.counters}
     for later in now.counters:
-        if (first := earlier.get(later.cores)) and (work := Utilization.between(first, later)):
+        first = earlier.get(later.cores)
+        if first is None:
+            continue
+        if later.contradicts(first):
+            reading.contradiction(first, later)
+        if work := Utilization.between(first, later):
             yield work
 
 
@@ -108,6 +113,10 @@ def _counters(host: Host, device: Device, reading: "_Reading") -> Iterator[PeCou
     for cores in device.spec.core_files:
         if found := reading.counters(host, cores):
             yield found
+
+
+def _of_counters(cores: CoreRange) -> str:
+    return f"pe{cores} counters"
 
 
 class _Reading:
@@ -138,8 +147,13 @@ class _Reading:
         except (MissingError, AccessDeniedError):
             return None  # not offered by this driver, or not while nobody uses these cores
         except HostError as error:
-            self._note(f"pe{cores} counters", error)
+            self._note(_of_counters(cores), error)
             return None
+
+    def contradiction(self, first: PeCounters, later: PeCounters) -> None:
+        task, cycles = later.task_cycles - first.task_cycles, later.cycles - first.cycles
+        expected = f"a number of task cycles within {cycles} cycles"
+        self._note(_of_counters(later.cores), ImpossibleError(str(task), expected))
 
     def sensors(self, host: Host) -> Readings:
         readings = host.readings(self._device)
