@@ -161,6 +161,28 @@ def test_a_file_that_somebody_removed_is_written_again(directory: Path) -> None:
     assert (directory / WARBOY_FILE).read_text() == "1"
 
 
+@pytest.mark.parametrize("text", ["", "{}", EXPECTED + " ", EXPECTED.replace("npu", "gpu")])
+def test_a_file_that_somebody_overwrote_is_written_again(directory: Path, text: str) -> None:
+    specs = SpecDirectory(str(directory))
+    specs.write({WARBOY_FILE: EXPECTED})
+    (directory / WARBOY_FILE).write_text(text)
+    specs.write({WARBOY_FILE: EXPECTED})
+    assert (directory / WARBOY_FILE).read_text() == EXPECTED
+    other = directory / "other"
+    other.write_text(text)
+    other.replace(directory / WARBOY_FILE)
+    specs.write({WARBOY_FILE: EXPECTED})
+    assert (directory / WARBOY_FILE).read_text() == EXPECTED
+
+
+def test_a_file_that_another_instance_wrote_alike_is_left_alone(directory: Path) -> None:
+    """Two instances would otherwise write in turn for as long as both run."""
+    SpecDirectory(str(directory)).write({WARBOY_FILE: EXPECTED})
+    before = (directory / WARBOY_FILE).stat().st_ino
+    SpecDirectory(str(directory)).write({WARBOY_FILE: EXPECTED})
+    assert (directory / WARBOY_FILE).stat().st_ino == before
+
+
 def test_at_a_start_what_an_earlier_process_left_is_written_anew(directory: Path) -> None:
     directory.mkdir(parents=True)
     (directory / WARBOY_FILE).write_text("stale")

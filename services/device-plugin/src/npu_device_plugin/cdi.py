@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import NamedTuple
 
 from npu_core.arch import Arch
 from npu_device_plugin.grants import PERMISSIONS, Grant, grant
@@ -60,13 +61,26 @@ def _edits(granted: Grant) -> dict[str, object]:
     return {"deviceNodes": [{"path": path, "permissions": PERMISSIONS} for path in granted.paths]}
 
 
+class _Written(NamedTuple):
+    """What a file says, and which version of the file says it."""
+
+    text: str
+    version: tuple[int, ...]
+
+
+def _version(path: str) -> tuple[int, ...]:
+    """What is another for a file that was overwritten or replaced."""
+    status = os.stat(path)  # noqa: PTH116  # pathlib is not loaded in the daemon
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 class SpecDirectory:
     """The directory where runtimes look for CDI files."""
 
     def __init__(self, path: str) -> None:
         """A directory that is made when the first file is written."""
         self._path = path
-        self._written: dict[str, str] = {}
+        self._written: dict[str, _Written] = {}
 
     def write(self, texts: dict[str, str]) -> None:
         """Let our files be exactly these, by name; those with the text they have already are left alone.
@@ -76,9 +90,9 @@ class SpecDirectory:
         """
         os.makedirs(self._path, mode=0o755, exist_ok=True)  # noqa: PTH103  # pathlib is not loaded in the daemon
         for name, text in texts.items():
-            if self._written.get(name) != text or not os.path.exists(f"{self._path}/{name}"):  # noqa: PTH110  # same
+            if not self._is_there(name, text):
                 self._replace(name, text)
-                self._written[name] = text
+                self._remember(name, text)
         self._remove_orphans(keep=texts)
 
     def clear(self) -> bool:
@@ -91,6 +105,25 @@ class SpecDirectory:
             return self._remove_orphans(keep=())
         except (FileNotFoundError, NotADirectoryError):
             return False  # a directory that is not there, as where CDI was never used
+
+    def _is_there(self, name: str, text: str) -> bool:
+        """Whether the file says this. It is read only if it is not the one that was written or read last."""
+        known = self._written.get(name)
+        path = f"{self._path}/{name}"
+        try:
+            if known is not None and known.text == text and known.version == _version(path):
+                return True
+            with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123  # as above
+                found = file.read(len(text) + 1)
+        except OSError:
+            return False  # it is missing, or its place is taken: writing tells
+        if found == text:
+            self._remember(name, text)
+        return found == text
+
+    def _remember(self, name: str, text: str) -> None:
+        with suppress(FileNotFoundError):  # removed at once: it is written again the next time
+            self._written[name] = _Written(text, _version(f"{self._path}/{name}"))
 
     def _replace(self, name: str, text: str) -> None:
         # Runtimes read *.json and *.yaml; a file under another name is nobody's until it is whole.
