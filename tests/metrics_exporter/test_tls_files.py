@@ -6,10 +6,15 @@ import shutil
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from metrics_exporter.serving import Certificates, serving
+from npu_core.errors import SettingsError
+from npu_core.service.settings import Given
+from npu_metrics_exporter.tls import context
+from npu_metrics_exporter.web_config import Pem, Tls
 
 if shutil.which("openssl") is None:
     pytest.skip("needs the openssl command, to make certificates", allow_module_level=True)
@@ -116,3 +121,22 @@ def test_encryption_that_is_turned_off_is_off_for_the_next_connection(file: Path
         assert web.ask_tls(certificates.client()).status == 200
         file.write_text("{}\n")
         assert web.ask().status == 200
+
+
+# -- what OpenSSL may refuse -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("choice", "key"),
+    [({"suites": ("NO-SUCH-SUITE",)}, "cipher_suites"), ({"curve": "no-such-curve"}, "curve_preferences")],
+)
+def test_what_this_openssl_does_not_have_is_told_as_a_wrong_setting(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, choice: dict[str, Any], key: str
+) -> None:
+    """A build or a policy of the system may leave out what the exporter knows by name."""
+    monkeypatch.setattr("npu_metrics_exporter.tls._CURVES", {"no-such-curve": "no-such-curve"})
+    certificate, private = (Pem(Given("key", str(path), "web.yml"), path=str(path)) for path in pair)
+    with pytest.raises(SettingsError) as caught:
+        context(Tls(certificate, private, **choice))
+    (problem,) = caught.value.problems
+    assert (problem.key, problem.source) == (f"tls_server_config.{key}", "web.yml")

@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from npu_core.errors import Problem, SettingsError
 from npu_metrics_exporter.web_config import ClientAuth, Curve, Pem, Tls, TlsVersion
@@ -28,18 +28,14 @@ def context(tls: Tls) -> ssl.SSLContext:
     """The context for connections from now on; it holds the certificates as the files are now.
 
     Raises:
-        SettingsError: if a certificate or key cannot be read or is none, or the two do not belong together.
+        SettingsError: if a certificate or key cannot be read or is none, if the two do not belong together, or if this
+            machine's OpenSSL has not what was chosen: its build or its security policy may leave it out.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.minimum_version, made.maximum_version = _VERSIONS[tls.oldest], _VERSIONS[tls.newest]
     made.set_alpn_protocols(["http/1.1"])
-    if tls.suites:
-        made.set_ciphers(":".join(tls.suites))
-    if tls.curve:
-        made.set_ecdh_curve(_CURVES[tls.curve])
     if not tls.prefer_own_order:
         made.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    problems = [*_load_pair(made, tls.certificate, tls.key), *_load_authority(made, tls.client_ca)]
+    problems = [*_choose(made, tls), *_load_pair(made, tls.certificate, tls.key), *_load_authority(made, tls.client_ca)]
     if problems:
         raise SettingsError(problems)
     made.verify_mode = _VERIFY[tls.client_auth]
@@ -56,6 +52,34 @@ def is_allowed(certificate: Mapping[str, object] | None, sans: tuple[str, ...]) 
     names = (certificate or {}).get("subjectAltName", ())
     assert isinstance(names, tuple)
     return not sans or any(kind in _SAN_KINDS and name in sans for kind, name in names)
+
+
+def _choose(made: ssl.SSLContext, tls: Tls) -> Iterator[Problem]:
+    """Set what the configuration chooses by name, all of which OpenSSL may refuse."""
+
+    def oldest() -> None:
+        made.minimum_version = _VERSIONS[tls.oldest]
+
+    def newest() -> None:
+        made.maximum_version = _VERSIONS[tls.newest]
+
+    choices: list[tuple[str, str, Callable[[], None]]] = [
+        ("min_version", tls.oldest, oldest),
+        ("max_version", tls.newest, newest),
+    ]
+    if tls.suites:
+        suites = ":".join(tls.suites)
+        choices.append(("cipher_suites", suites, lambda: made.set_ciphers(suites)))
+    if tls.curve:
+        curve = _CURVES[tls.curve]
+        choices.append(("curve_preferences", tls.curve, lambda: made.set_ecdh_curve(curve)))
+    for name, value, choose in choices:
+        try:
+            choose()
+        except (ValueError, OSError) as error:  # OpenSSL's own error is an OSError
+            reason = getattr(error, "reason", None) or error
+            expected = f"what the OpenSSL of this machine has ({reason})"
+            yield Problem(f"tls_server_config.{name}", value, expected, tls.certificate.given.source)
 
 
 def _load_pair(made: ssl.SSLContext, certificate: Pem, key: Pem) -> list[Problem]:
