@@ -1,6 +1,7 @@
 """The small HTTP endpoint: what it answers, and whom it cuts off."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 
@@ -204,3 +205,20 @@ async def test_a_client_that_waits_when_the_loop_ends_is_no_error_to_be_logged()
 
     await asyncio.to_thread(asyncio.run, life())
     assert problems == []
+
+
+async def test_an_address_that_cannot_be_served_leaves_none_of_the_others_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    address = sockets[0].getsockname()
+    sockets[1].close()
+
+    async def listen(_host: str, _port: int) -> tuple[socket.socket, ...]:
+        return tuple(sockets)
+
+    monkeypatch.setattr("npu_core.service.probe.listen", listen)
+    with pytest.raises((OSError, ValueError)):
+        await Probe(ROUTES).serve("here", 1)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*address)

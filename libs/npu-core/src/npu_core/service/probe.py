@@ -92,7 +92,17 @@ class Probe:
             OSError: if an address cannot be had.
         """
         sockets = await listen(host, port)
-        servers = [await asyncio.start_server(self._accept, sock=each, limit=_REQUEST_LIMIT) for each in sockets]
+        servers: list[asyncio.Server] = []
+        try:
+            for each in sockets:
+                servers += [await asyncio.start_server(self._accept, sock=each, limit=_REQUEST_LIMIT)]
+        except BaseException:
+            # Those that serve already would go on, and keep their addresses from the next attempt.
+            for server in servers:
+                server.close()
+            for each in sockets:
+                each.close()
+            raise
         return Serving(servers, sockets)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
