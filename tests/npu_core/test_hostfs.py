@@ -28,6 +28,7 @@ def test_bytes_that_are_no_text_are_a_format_error_that_names_the_file(tmp_path:
     with pytest.raises(FormatError) as caught:
         FS.read_text(str(path))
     assert (caught.value.path, caught.value.expected) == (str(path), "UTF-8 text")
+    assert caught.value.detail == r"'\\xff\\xfe\n' is not UTF-8 text"
     assert isinstance(caught.value.__cause__, UnicodeDecodeError)
 
 

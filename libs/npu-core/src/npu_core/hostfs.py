@@ -54,7 +54,7 @@ class RealFS:
         try:
             return content.decode()
         except UnicodeDecodeError as error:
-            raise FormatError(repr(content), "UTF-8 text", path=path) from error
+            raise FormatError(content.decode(errors="backslashreplace"), "UTF-8 text", path=path) from error
 
     def list_dir(self, path: str) -> tuple[str, ...]:
         """See :meth:`HostFS.list_dir`.
