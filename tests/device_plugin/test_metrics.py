@@ -1,11 +1,14 @@
 """The plugin's metrics, as Prometheus reads them."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from device_plugin.conditions import NOTHING_YET, RESOURCE, condition
+from npu_core.arch import Arch
 from npu_core.config.reload import ConfigState
 from npu_core.service.grpc_codes import GRPC_CODES
 from npu_device_plugin import __version__
@@ -31,6 +34,7 @@ FAMILIES = {
     "build_info": ("gauge", ["version"]),
     "units": ("gauge", ["family", "health", "resource"]),
     "registered": ("gauge", ["resource"]),
+    "family_refused": ("gauge", ["family"]),
     "cards_pending": ("gauge", []),
     "cards_stuck": ("gauge", []),
     "cards_unsettled": ("gauge", []),
@@ -124,6 +128,7 @@ def test_the_present_is_told() -> None:
         ("units", tuple(sorted((*units, ("health", "healthy"))))): 3,
         ("units", tuple(sorted((*units, ("health", "unhealthy"))))): 1,
         ("registered", (("resource", RESOURCE),)): 1,
+        ("family_refused", (("family", "warboy"),)): 0,
         ("cards_pending", ()): 1,
         ("cards_stuck", ()): 2,
         ("cards_unsettled", ()): 0,
@@ -159,6 +164,13 @@ def test_every_value_that_a_label_of_a_counter_can_have_is_there() -> None:
     assert {name for name, label in found if label == "resource"} == {
         f"{name}_total" for name, (_, labels) in FAMILIES.items() if name in COUNTERS and "resource" in labels
     }
+
+
+def test_a_family_that_is_not_offered_is_told_of() -> None:
+    refused = replace(condition(), refused=((Arch.RENEGADE, "too long"),))
+    found = samples(refused, Telemetry())
+    assert found["family_refused", (("family", "renegade"),)] == 1
+    assert found["family_refused", (("family", "warboy"),)] == 0
 
 
 def test_a_plugin_that_has_seen_nothing_tells_that() -> None:

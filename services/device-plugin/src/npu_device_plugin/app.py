@@ -51,7 +51,7 @@ class DevicePlugin:
         self._servicers: dict[Arch, OfferServicer] = {}
         self._supervisors: dict[Arch, Supervisor] = {}
         self._unknown: set[str] = set()
-        self._refused: set[Arch] = set()
+        self._refused: dict[Arch, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._heartbeat = clock()
         self._looked = False
@@ -238,7 +238,7 @@ class DevicePlugin:
 
     def _refuse(self, arch: Arch, reason: str) -> None:
         if arch not in self._refused:
-            self._refused.add(arch)
+            self._refused[arch] = reason
             _log.error("a second family of cards cannot be offered, shorten its names", family=arch, reason=reason)
 
     def _warn(self, offer: Offer, resource: str, wish: Partitioning) -> None:
@@ -281,6 +281,7 @@ class DevicePlugin:
             stuck=self._scanner.stuck,
             looked=self._looked,
             unmapped=self._allocations.unmapped,
+            refused=tuple(self._refused.items()),
             waiting_for=f"the kubelet checkpoint: {self._tracker.checkpoint_complaint}"
             if self._waiting_since is not None
             else "",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from npu_core.arch import Arch
 from npu_device_plugin.inventory import Fleet
 from npu_device_plugin.offer import Offer
 
@@ -20,6 +21,7 @@ class Condition:
         stuck: cards that a read has not come back from.
         looked: whether a round was finished at all.
         unmapped: resource and id of what containers hold under ids that may mean any card.
+        refused: families that cannot be offered under the name and the socket they would have, and why.
         waiting_for: what the first list waits for, and why; empty if it does not wait.
     """
 
@@ -29,6 +31,7 @@ class Condition:
     stuck: int
     looked: bool = True
     unmapped: tuple[tuple[str, str], ...] = ()
+    refused: tuple[tuple[Arch, str], ...] = ()
     waiting_for: str = ""
 
     @property

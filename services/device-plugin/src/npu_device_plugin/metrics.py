@@ -130,6 +130,12 @@ _GAUGES = (
         lambda condition, *_: {(name,): int(listening) for name, _, listening in condition.resources},
     ),
     _GaugeRow(
+        "family_refused",
+        "1 for a family of cards that is not offered, because its resource or socket name would not be valid.",
+        ("family",),
+        lambda condition, *_: dict(_refused(condition)),
+    ),
+    _GaugeRow(
         "cards_pending",
         "Cards that are not cut as the settings wish, because of what containers hold.",
         (),
@@ -184,6 +190,11 @@ _GAUGES = (
         lambda _, telemetry, __: {(): int(bool(telemetry.config.error))},
     ),
 )
+
+
+def _refused(condition: Condition) -> Iterator[tuple[tuple[str, ...], float]]:
+    yield from (((offer.arch,), 0) for _, offer, _ in condition.resources)
+    yield from (((arch,), 1) for arch, _ in condition.refused)
 
 
 def _units(condition: Condition) -> Iterator[tuple[tuple[str, ...], float]]:
