@@ -14,7 +14,7 @@ from npu_core.arch import Arch
 from npu_core.claims import Claim
 from npu_core.device import Device, PciAddress
 from npu_core.health import HEALTHY, HealthReport, HealthStatus
-from npu_core.partition import FUSION, SINGLE, Partitioning, units_of
+from npu_core.partition import FUSION, SINGLE, Partitioning, UnitId, units_of
 from npu_device_plugin.disabled import DisabledDevice
 from npu_device_plugin.inventory import SETTLE_FILES, Fleet
 from npu_device_plugin.offer import ListedUnit, Offer, OfferedUnit, offers
@@ -306,7 +306,13 @@ def test_disabling_takes_units_away_and_changes_no_other(
     places = {device.key: PciAddress(0, number, 0, 0) for number, device in enumerate(found)}
     fleet = fleet_of([replace(device, pci=places[device.key], physical_function=None) for device in found], HEALTHY)
     whole = {(offer.arch, unit.unit.id): unit for offer in offers(fleet, policy) for unit in offer.units}
-    names = data.draw(st.lists(st.sampled_from([unit_id for _, unit_id in whole] or ["npu0"]), max_size=3))
+    names = data.draw(st.lists(st.sampled_from([unit_id for _, unit_id in whole] or ["npu0pe0"]), max_size=3))
     disabled = tuple(DisabledDevice(name) for name in names)
     left = {(offer.arch, unit.unit.id): unit for offer in offers(fleet, policy, disabled) for unit in offer.units}
-    assert left == {key: unit for key, unit in whole.items() if key[1] not in names}
+    # A name means the cores of that card number in either family: a Warboy's npu0pe0-1 is part of an RNGD's npu0pe0-7.
+    meant = [UnitId.parse(name) for name in names]
+    assert left == {
+        key: unit
+        for key, unit in whole.items()
+        if not any(each.index == unit.unit.device.index and each.cores.overlaps(unit.unit.cores) for each in meant)
+    }
