@@ -3,6 +3,7 @@ PYTHON ?= $(shell scripts/find-python)
 VENV := .venv
 # Tests mostly wait for processes: two workers a core.
 WORKERS ?= 4
+CLUSTER_TESTS ?= tests/kubelet_contract tests/cluster
 BIN := $(VENV)/bin
 PACKAGES := libs/npu-core services/device-plugin services/feature-discovery services/metrics-exporter
 # Tests write whole hosts, file by file: in memory where there is room, that takes a tenth of the time.
@@ -94,7 +95,7 @@ test-cluster: setup ## the services on a real Kubernetes (KUBERNETES=1.34|1.36|1
 	scripts/cluster-setup prometheus
 	scripts/images-setup
 	$(if $(IMAGES_BUILT),,$(MAKE) --no-print-directory images-buildah)
-	NPU_CLUSTER=required $(BIN)/python -m pytest -m cluster tests/kubelet_contract tests/cluster $(ARGS)
+	NPU_CLUSTER=required $(BIN)/python -m pytest -m cluster $(CLUSTER_TESTS) $(ARGS)
 
 cluster-life: setup ## a random life of that node for SECONDS=420, by SEED=0: is a core ever held twice?
 	scripts/cluster-setup
