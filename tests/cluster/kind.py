@@ -150,8 +150,11 @@ class KindNode(Node):
         self.run("sh", "-c", f"[ ! -e {_AWAY} ] || mv {_AWAY} {_API_SERVER}")
         until(lambda: self.kubectl("get", "--raw", "/readyz", check=False) == "ok", "the API server is ready")
 
-    def restart_containerd(self) -> None:
-        self.run("systemctl", "restart", "containerd")
+    def stop_containerd(self) -> None:
+        self.run("systemctl", "stop", "containerd")
+
+    def start_containerd(self) -> None:
+        self.run("systemctl", "start", "containerd")
         until(lambda: self.run("ctr", "version", check=False).returncode == 0, "containerd answers")
 
     def revive_programs(self) -> None:

@@ -229,8 +229,10 @@ class NamespaceNode(Node):
                 self._running[name].stop()
                 self._start(name)
 
-    def restart_containerd(self) -> None:
+    def stop_containerd(self) -> None:
         self._running["containerd"].stop()
+
+    def start_containerd(self) -> None:
         self._start("containerd")
         self._await("containerd", lambda: self.run("ctr", "version", check=False).returncode == 0)
 

@@ -114,8 +114,12 @@ class Node(ABC):
         """Start the API server; it is ready after this."""
 
     @abstractmethod
-    def restart_containerd(self) -> None:
-        """End containerd and start it again; containers run on."""
+    def stop_containerd(self) -> None:
+        """End containerd; containers run on, and nobody reads what they say."""
+
+    @abstractmethod
+    def start_containerd(self) -> None:
+        """Start containerd; it answers after this."""
 
     @abstractmethod
     def revive_programs(self) -> None:
@@ -145,6 +149,11 @@ class Node(ABC):
         """
 
     # -- its programs ---------------------------------------------------------------------------------------------
+
+    def restart_containerd(self) -> None:
+        """End containerd and start it again; containers run on."""
+        self.stop_containerd()
+        self.start_containerd()
 
     def restart_kubelet(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End the kubelet and start it again."""

@@ -19,12 +19,14 @@ class Service:
         daemon: the name of its DaemonSet.
         pod: its name.
         uid: its identity.
+        port: where it listens.
         status: of the container, as the kubelet reports it.
     """
 
     daemon: str
     pod: str
     uid: str
+    port: int
     status: dict[str, Any]
 
     @property
@@ -56,6 +58,7 @@ def services(node: Node) -> list[Service]:
             item["metadata"]["labels"]["app.kubernetes.io/name"],
             item["metadata"]["name"],
             item["metadata"]["uid"],
+            item["spec"]["containers"][0]["ports"][0]["containerPort"],
             next(iter(item["status"].get("containerStatuses", [])), {}),
         )
         for item in items
@@ -68,6 +71,12 @@ def service(node: Node, daemon: str) -> Service:
     """The only pod of a DaemonSet."""
     [found] = [each for each in services(node) if each.daemon == daemon]
     return found
+
+
+def page(node: Node, each: Service, path: str) -> str:
+    """What a service answers, through the API server; empty if it does not."""
+    place = f"/api/v1/namespaces/{NAMESPACE}/pods/{each.pod}:{each.port}/proxy{path}"
+    return node.kubectl("get", "--raw", place, check=False)
 
 
 def processes(node: Node, each: Service) -> list[int]:
