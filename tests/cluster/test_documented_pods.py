@@ -28,6 +28,8 @@ def _shown() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield path.name, document
     for block in (each for page in PAGES for each in blocks(page) if each.language == "yaml"):
         document = yaml.safe_load(block.text)
+        if not isinstance(document, dict):
+            continue
         if document.get("kind") == "Pod":
             yield str(block), document
         elif RESOURCE in document.get("resources", {}).get("limits", {}):

@@ -89,7 +89,7 @@ class Site:
         self._ended: list[ServiceProcess] = []
         self._read: Counter[int] = Counter()
         self._healthy_labels: dict[str, str] = {}
-        self._written: tuple[int, int] | None = None
+        self._written: tuple[int, bytes] | None = None
         self._moving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -257,8 +257,9 @@ class Site:
                 self._gone.pop(index, None)
             else:
                 self._gone.setdefault(index, time.monotonic())
+        # Not the file's time, which is set again without a writing.
         found = self.feature_file.stat() if self.feature_file.is_file() else None
-        written = (found.st_ino, found.st_mtime_ns) if found else None
+        written = (found.st_ino, self.feature_file.read_bytes()) if found else None
         if written != self._written:
             self._written = written
             self.counts["feature files seen"] += 1
