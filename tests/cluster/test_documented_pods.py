@@ -32,7 +32,7 @@ def _shown() -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         if document.get("kind") == "Pod":
             yield str(block), document
-        elif RESOURCE in document.get("resources", {}).get("limits", {}):
+        elif isinstance(document.get("resources"), dict) and RESOURCE in document["resources"].get("limits", {}):
             pod = {**example, "spec": {"containers": [{**example["spec"]["containers"][0], **document}]}}
             yield str(block), pod
 
