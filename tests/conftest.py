@@ -1,6 +1,9 @@
 """What every test may rely on, and which of them take long."""
 
+import shutil
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,14 @@ SLOW = frozenset(
     }
 )
 """Modules that wait for real time, again and again: ``make test-slow``, so that ``make test`` is quick."""
+
+
+@pytest.fixture
+def socket_dir() -> Iterator[Path]:
+    """A directory with a name short enough for sockets in it, which tmp_path's is not."""
+    path = Path(tempfile.mkdtemp(prefix="s-"))
+    yield path
+    shutil.rmtree(path)
 
 
 def pytest_configure() -> None:

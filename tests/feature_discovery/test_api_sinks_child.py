@@ -20,6 +20,7 @@ from npu_feature_discovery.sinks.child import (
     ApiAccess,
     Done,
     Note,
+    Child,
     Request,
     Target,
     decode_answer,
@@ -165,6 +166,21 @@ def test_what_breaks_in_the_child_is_told_on_standard_error() -> None:
     ended = subprocess.run(command, input=given, capture_output=True, timeout=PATIENCE, check=False)
     assert (ended.returncode, ended.stdout) == (1, b"")
     assert b"KeyError" in ended.stderr
+
+
+def test_what_a_child_says_on_standard_error_is_logged_and_waits_for_nobody(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than any pipe holds: a child that wrote it to a log that nobody reads would never end."""
+    says = "import sys; sys.stderr.write('first\\n' + 'x' * 200_000 + '\\nlast\\n'); sys.exit(3)"
+    monkeypatch.setattr("npu_feature_discovery.sinks.child._PROGRAM", ("-c", says))
+    request = Request(Action.PUBLISH, ApiAccess(None, "", PATIENCE), Target("node-labels", "n"), LABELS)
+    with pytest.raises(SinkError, match="status 3") as caught:
+        Child().run(request)
+    assert caught.value.reason is FailureReason.CHILD_FAILED
+    said = [getattr(record, "npu_fields")["text"] for record in caplog.records]  # noqa: B009  # not a field of its type
+    assert (said[0], said[-1]) == ("first", "last")
+    assert max(map(len, said)) < 10_000
 
 
 def test_a_publication_leaves_no_process_and_no_descriptor(api_server: StandInApiServer, sink: NodeLabelsSink) -> None:

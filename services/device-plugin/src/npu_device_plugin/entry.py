@@ -21,6 +21,11 @@ def main() -> None:
 
         command()
     else:
+        from npu_core.service import standard_error  # noqa: PLC0415  # as said
+
+        # Before anything else: gRPC ends a process that is refused threads with a segmentation fault.
+        if refusal := standard_error.protect():
+            sys.exit(refusal)
         if not wants_uvloop(given, os.environ):
             from npu_core.service.openssl import leave_out_openssl  # noqa: PLC0415  # as said
 

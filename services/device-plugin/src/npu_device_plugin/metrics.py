@@ -113,6 +113,12 @@ _COUNTERS = (
         lambda telemetry: _by_one(telemetry.holdings_errors),
         lambda _: ((code,) for code in GRPC_CODES),
     ),
+    _CounterRow(
+        "log_lines_dropped",
+        "Log lines lost because nobody read standard error.",
+        (),
+        lambda telemetry: {(): telemetry.dropped_lines()},
+    ),
 )
 
 _GAUGES = (

@@ -2,9 +2,11 @@
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from npu_core.config.reload import ConfigState
+from npu_core.service import standard_error
 
 LATENCY_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 """Seconds: upper bounds of the buckets that answers to Allocate are counted in."""
@@ -47,6 +49,7 @@ class Telemetry:
         health_changes: by card, family, and the status it changed to.
         config: how reading the settings went.
         holdings_errors: failed questions to the kubelet about who holds what, by gRPC code.
+        dropped_lines: how many log lines were lost.
     """
 
     registrations: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -58,6 +61,7 @@ class Telemetry:
     health_changes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     config: ConfigState = field(default_factory=ConfigState)
     holdings_errors: Counter[str] = field(default_factory=Counter)
+    dropped_lines: Callable[[], int] = standard_error.dropped_lines
 
     def latency_of(self, resource: str) -> Latency:
         """The histogram of a resource's answers to Allocate."""

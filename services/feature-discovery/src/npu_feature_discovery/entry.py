@@ -20,6 +20,10 @@ def main() -> None:
 
         command()
     else:
+        from npu_core.service import standard_error  # noqa: PLC0415  # as said
+
+        if refusal := standard_error.protect():
+            sys.exit(refusal)
         from npu_feature_discovery.daemon import run  # noqa: PLC0415  # as said
 
         sys.exit(run(given))

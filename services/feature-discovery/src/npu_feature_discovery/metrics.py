@@ -28,6 +28,8 @@ def _counters(telemetry: Telemetry) -> Iterator[Family]:
     yield _counter("publishes", "Times the labels were published, by what that did.", *publishes)
     failures = _by("reason", _FAILURES, telemetry.failures)
     yield _counter("failures", "Looks and publications that failed.", *failures)
+    dropped = Sample({}, telemetry.dropped_lines())
+    yield _counter("log_lines_dropped", "Log lines lost because nobody read standard error.", dropped)
 
 
 def _by(label: str, always: Iterable[str], counts: Mapping[str, int]) -> Iterator[Sample]:

@@ -1,7 +1,10 @@
 """What the discovery counts about itself: plain numbers, kept whether or not anybody scrapes them."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from npu_core.service import standard_error
 
 
 @dataclass(slots=True)
@@ -14,6 +17,7 @@ class Telemetry:
         changes: how often what is published became something else.
         last_success: seconds since the epoch when the labels were last known to be published; None if never.
         look_seconds: how long the last look at the host took; None before the first.
+        dropped_lines: how many log lines were lost.
     """
 
     publishes: Counter[str] = field(default_factory=Counter)
@@ -21,3 +25,4 @@ class Telemetry:
     changes: int = 0
     last_success: float | None = None
     look_seconds: float | None = None
+    dropped_lines: Callable[[], int] = standard_error.dropped_lines

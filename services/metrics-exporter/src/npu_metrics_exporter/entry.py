@@ -20,6 +20,11 @@ def main() -> None:
 
         command()
     else:
+        from npu_core.service import standard_error  # noqa: PLC0415  # as said
+
+        # Before anything else: gRPC ends a process that is refused threads with a segmentation fault.
+        if refusal := standard_error.protect():
+            sys.exit(refusal)
         from npu_metrics_exporter.daemon import run  # noqa: PLC0415  # as said
 
         sys.exit(run(given))

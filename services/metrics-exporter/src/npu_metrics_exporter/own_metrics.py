@@ -247,6 +247,12 @@ TABLE: tuple[Own, ...] = (
         (),
         _of_pods(lambda questions: questions.unmapped),
     ),
+    _counter(
+        "log_lines_dropped",
+        "Log lines lost because nobody read standard error.",
+        (),
+        _one(lambda moment: moment.telemetry.dropped_lines()),
+    ),
     _gauge(
         "config_generation",
         "1 at the start, one more for each change of the configuration that was applied.",

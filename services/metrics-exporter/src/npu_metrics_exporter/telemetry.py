@@ -1,12 +1,14 @@
 """What the exporter counts about itself: plain numbers, whether or not anybody scrapes them."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from npu_core.config.reload import ConfigState
 from npu_core.errors import Reason
 from npu_core.service.grpc_codes import GRPC_CODES
+from npu_core.service import standard_error
 
 COLLECT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds: upper bounds of the buckets that collections are counted in. A stuck card makes one last two."""
@@ -71,6 +73,7 @@ class Telemetry:
         dropped: series dropped, because there were too many or two of one name.
         config: how reading the settings went.
         heartbeat: wall-clock seconds of the last turn of the loop.
+        dropped_lines: how many log lines were lost.
     """
 
     collections: Durations = field(default_factory=Durations)
@@ -81,3 +84,4 @@ class Telemetry:
     dropped: int = 0
     config: ConfigState = field(default_factory=ConfigState)
     heartbeat: float = 0.0
+    dropped_lines: Callable[[], int] = standard_error.dropped_lines

@@ -1,7 +1,8 @@
 """The parent's side of a publication through the API server: one short-lived process for each.
 
 The client for the API server is heavy; it lives in that process (:mod:`npu_feature_discovery.publish`) alone. Request
-and answer are a JSON object each, over its standard input and output; what it has to complain about goes to ours.
+and answer are a JSON object each, over its standard input and output. What it says on standard error is logged when it
+has ended: written straight to a log that nobody reads, it would keep the process from ending.
 
 What it costs: see docs/adr/0012-api-sinks-in-a-child.md.
 """
@@ -19,10 +20,13 @@ from npu_core.service.logs import EventLog
 from npu_feature_discovery.labels import Labels
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 
+_log = EventLog(__name__)
 START_ALLOWANCE = 5.0
 """Seconds that the process has beyond the API's time limit, to start and to end. A busy node starts it slowly."""
 
-_log = EventLog(__name__)
+_MAX_LINES = 50
+"""Lines of a child's standard error that are logged: the last ones, where a traceback has its reason."""
+_MAX_LINE_CHARACTERS = 1000
 _PROGRAM = ("-P", "-m", "npu_feature_discovery.publish")
 
 
@@ -172,11 +176,12 @@ class Child:
         limit = request.access.timeout + START_ALLOWANCE
         process = self._start(request)
         try:
-            data, _ = process.communicate(encode_request(request), limit)
+            data, complaints = process.communicate(encode_request(request), limit)
         except subprocess.TimeoutExpired as error:
             raise SinkError(FailureReason.TIMEOUT, f"publishing took longer than {limit:g} s and was ended") from error
         finally:
             self._end(process)
+        _log_complaints(complaints)
         return self._outcome(process, data)
 
     def close(self) -> None:
@@ -193,7 +198,11 @@ class Child:
             try:
                 # A group of its own, so that what a kubeconfig's credential plugin starts ends with it.
                 self._process = subprocess.Popen(  # noqa: S603  # this program's own
-                    [sys.executable, *_PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+                    [sys.executable, *_PROGRAM],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    process_group=0,
                 )
             except OSError as error:
                 raise SinkError(FailureReason.CHILD_FAILED, f"cannot start a process to publish: {error}") from error
@@ -204,7 +213,7 @@ class Child:
             _kill(process)
             self._process = None
         process.wait()
-        for pipe in (process.stdin, process.stdout):
+        for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
 
@@ -222,6 +231,11 @@ class Child:
             tell = _log.warning if note.is_warning else _log.info
             tell("NodeFeatures of other namespaces", detail=note.text)
         return answer.outcome
+
+
+def _log_complaints(complaints: bytes) -> None:
+    for line in complaints.decode("utf-8", "backslashreplace").splitlines()[-_MAX_LINES:]:
+        _log.warning("the process that publishes said", text=line[:_MAX_LINE_CHARACTERS])
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,28 @@
+"""Why the system refuses this process a thread."""
+
+import errno
+
+_CLONE3 = 435
+"""The number of the system call, on every architecture."""
+
+
+def why_no_thread() -> str:
+    """The likely cause, and what to do about it, in one line. For a process that was just refused a thread."""
+    if _clone3_error() == errno.EPERM:
+        return (
+            "a seccomp filter refuses the system call clone3, which makes threads: the container runtime is older than "
+            "the C library in the image. Update the runtime (Docker 20.10.10, containerd 1.4.11 or 1.5.7, or later), "
+            "or set seccompProfile to Unconfined for this pod"
+        )
+    return (
+        "the limit on processes and threads is reached, or memory is: see pids.max and memory.max of the pod's cgroup "
+        "(podPidsLimit of the kubelet) and `ulimit -u`, and raise the limit"
+    )
+
+
+def _clone3_error() -> int:
+    """The number of the error that clone3 gives where nothing is asked of it: EINVAL if it may be called at all."""
+    import ctypes  # noqa: PLC0415  # loaded only by a process that is about to end
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    return 0 if libc.syscall(_CLONE3, None, 0) != -1 else ctypes.get_errno()
