@@ -13,19 +13,20 @@ def main() -> None:
     print_on_any_terminal()
     # What is loaded from here on takes a while, and a signal may come meanwhile.
     from npu_core.service import plain_options  # noqa: PLC0415  # as said
+    from npu_core.service.threads import refusal  # noqa: PLC0415  # as said
     from npu_device_plugin.settings import OPTIONS, wants_uvloop  # noqa: PLC0415  # as said
 
+    if why := refusal():
+        sys.exit(why)
     given = plain_options.parse(sys.argv[1:], OPTIONS)
     if given is None:
         from npu_device_plugin.cli import main as command  # noqa: PLC0415  # only where a line has to be parsed
 
         command()
     else:
-        from npu_core.service import standard_error  # noqa: PLC0415  # as said
+        from npu_core.service.standard_error import protect  # noqa: PLC0415  # as said
 
-        # Before anything else: gRPC ends a process that is refused threads with a segmentation fault.
-        if refusal := standard_error.protect():
-            sys.exit(refusal)
+        protect()
         if not wants_uvloop(given, os.environ):
             from npu_core.service.openssl import leave_out_openssl  # noqa: PLC0415  # as said
 

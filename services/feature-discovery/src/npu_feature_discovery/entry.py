@@ -12,18 +12,20 @@ def main() -> None:
     print_on_any_terminal()
     # What is loaded from here on takes a while, and a signal may come meanwhile.
     from npu_core.service import plain_options  # noqa: PLC0415  # as said
+    from npu_core.service.threads import refusal  # noqa: PLC0415  # as said
     from npu_feature_discovery.settings import FLAGS, OPTIONS  # noqa: PLC0415  # as said
 
+    if why := refusal():
+        sys.exit(why)
     given = plain_options.parse(sys.argv[1:], OPTIONS, FLAGS)
     if given is None:
         from npu_feature_discovery.cli import main as command  # noqa: PLC0415  # only where a line has to be parsed
 
         command()
     else:
-        from npu_core.service import standard_error  # noqa: PLC0415  # as said
+        from npu_core.service.standard_error import protect  # noqa: PLC0415  # as said
 
-        if refusal := standard_error.protect():
-            sys.exit(refusal)
+        protect()
         from npu_feature_discovery.daemon import run  # noqa: PLC0415  # as said
 
         sys.exit(run(given))

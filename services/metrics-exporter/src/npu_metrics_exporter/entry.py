@@ -12,19 +12,20 @@ def main() -> None:
     print_on_any_terminal()
     # What is loaded from here on takes a while, and a signal may come meanwhile.
     from npu_core.service import plain_options  # noqa: PLC0415  # as said
+    from npu_core.service.threads import refusal  # noqa: PLC0415  # as said
     from npu_metrics_exporter.settings import OPTIONS  # noqa: PLC0415  # as said
 
+    if why := refusal():
+        sys.exit(why)
     given = plain_options.parse(sys.argv[1:], OPTIONS)
     if given is None:
         from npu_metrics_exporter.cli import main as command  # noqa: PLC0415  # only where a line has to be parsed
 
         command()
     else:
-        from npu_core.service import standard_error  # noqa: PLC0415  # as said
+        from npu_core.service.standard_error import protect  # noqa: PLC0415  # as said
 
-        # Before anything else: gRPC ends a process that is refused threads with a segmentation fault.
-        if refusal := standard_error.protect():
-            sys.exit(refusal)
+        protect()
         from npu_metrics_exporter.daemon import run  # noqa: PLC0415  # as said
 
         sys.exit(run(given))

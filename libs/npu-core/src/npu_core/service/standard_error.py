@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable
 
 from npu_core.service.logs import EventLog
-from npu_core.service.threads import why_no_thread
 
 _log = EventLog(__name__)
 MAX_WAITING_BYTES = 256 * 1024
@@ -164,30 +163,26 @@ def dropped_lines() -> int:
     return 0 if _writer is None else _writer.dropped
 
 
-def protect() -> str:
+def protect() -> None:
     """Let nothing in this process wait for standard error from now on: neither logs nor tracebacks.
 
     At the end of the process, what waits is written if somebody reads it within :data:`EXIT_DEADLINE`.
 
-    Returns:
-        Why the process cannot have a thread, and so cannot do its work at all; empty if it has it.
+    Raises:
+        RuntimeError: if the system refuses a thread.
     """
     global _writer  # noqa: PLW0603  # a process has one standard error
     # gRPC's core writes to the descriptor itself, and on threads that serve. What it says there, its errors say too.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    try:
-        writer = LineWriter(_STANDARD_ERROR, lambda lines: _log.error("log lines dropped", lines=lines))
-    except RuntimeError as error:
-        return f"{error}: {why_no_thread()}"
-    if sys.stderr is not None:  # else it was closed before the start, and nobody is to hear anything
-        _writer = writer
-        handover = io.TextIOWrapper(
-            _Handover(writer),  # type: ignore[type-var]  # it is not buffered, as with python -u
-            encoding="utf-8",
-            errors="backslashreplace",
-            line_buffering=True,
-            write_through=True,
-        )
-        sys.stderr = handover
-        atexit.register(writer.drain, EXIT_DEADLINE)
-    return ""
+    if sys.stderr is None:  # closed before the start: nobody is to hear anything
+        return
+    writer = _writer = LineWriter(_STANDARD_ERROR, lambda lines: _log.error("log lines dropped", lines=lines))
+    handover = io.TextIOWrapper(
+        _Handover(writer),  # type: ignore[type-var]  # it is not buffered, as with python -u
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+        write_through=True,
+    )
+    sys.stderr = handover
+    atexit.register(writer.drain, EXIT_DEADLINE)

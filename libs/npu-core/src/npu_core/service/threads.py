@@ -1,13 +1,29 @@
-"""Why the system refuses this process a thread."""
+"""Whether the system lets this process have threads, and why not."""
 
 import errno
+import threading
 
 _CLONE3 = 435
 """The number of the system call, on every architecture."""
 
 
-def why_no_thread() -> str:
-    """The likely cause, and what to do about it, in one line. For a process that was just refused a thread."""
+def refusal() -> str:
+    """Start one thread, which does nothing. Returns why that is refused and what to do, in one line; or an empty text.
+
+    For the start of a program, before gRPC is loaded: gRPC ends a process that is refused threads by SIGSEGV.
+    """
+    try:
+        threading.Thread(target=_do_nothing, daemon=True).start()
+    except RuntimeError as error:
+        return f"{error}: {_why_no_thread()}"
+    return ""
+
+
+def _do_nothing() -> None:
+    """Be there."""
+
+
+def _why_no_thread() -> str:
     if _clone3_error() == errno.EPERM:
         return (
             "a seccomp filter refuses the system call clone3, which makes threads: the container runtime is older than "
