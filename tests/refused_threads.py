@@ -1,18 +1,18 @@
-"""Processes that the system refuses threads, for tests: by a seccomp filter as old container runtimes have it."""
+"""Processes that the system refuses threads, for tests: this one for a while, others as old runtimes refuse them."""
 
 import ctypes
 import os
-import platform
 import struct
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _EPERM = 1
 _CLONE3 = 435
-RUNS_HERE = platform.system() == "Linux"
 
 
 class _Program(ctypes.Structure):
@@ -22,6 +22,16 @@ class _Program(ctypes.Structure):
 def without_clone3(command: Sequence[str]) -> list[str]:
     """The command, under a filter that answers EPERM to clone3."""
     return [sys.executable, __file__, *command]
+
+
+@contextmanager
+def no_more_threads() -> Iterator[None]:
+    """Meanwhile the system refuses this process every thread: each would have a stack beyond the address space."""
+    before = threading.stack_size(1 << 47)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
 
 
 def _refuse_clone3() -> None:

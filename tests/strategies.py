@@ -9,6 +9,7 @@ from npu_core.device import ComponentVersion, Device, PciAddress
 from npu_core.errors import (
     AccessDeniedError,
     BusyError,
+    ExhaustedError,
     FormatError,
     GoneError,
     HostError,
@@ -122,7 +123,7 @@ def pe_counters(draw: st.DrawFn, bits: int = 32) -> PeCounters:
 
 def host_errors() -> st.SearchStrategy[HostError]:
     """Every leaf of the host's errors."""
-    leaves = (AccessDeniedError, MissingError, GoneError, BusyError, ReadFailedError, StuckError)
+    leaves = (AccessDeniedError, MissingError, GoneError, BusyError, ReadFailedError, StuckError, ExhaustedError)
     plain = st.builds(lambda kind: kind("it did not work", path="/sys/x"), st.sampled_from(leaves))
     return st.one_of(plain, st.just(FormatError("x", "0 or 1", path="/sys/x")))
 

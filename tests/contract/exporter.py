@@ -97,10 +97,11 @@ class ExporterProcess(ServiceProcess):
         port: int,
         options: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
+        run_as: int | None = None,
     ) -> None:
         """An exporter of ``host`` that listens on this port of the loopback; an option of ``options`` comes last."""
         arguments = ["--listen-address", f"127.0.0.1:{port}", *options]
-        super().__init__("npu_metrics_exporter", arguments, environment_of(host) | dict(environment or {}))
+        super().__init__("npu_metrics_exporter", arguments, environment_of(host) | dict(environment or {}), run_as)
 
 
 class ScrapedNode:
@@ -154,7 +155,9 @@ class ScrapedNode:
         new.write_text(json.dumps({"Data": {"PodDeviceEntries": recorded, "RegisteredDevices": {}}, "Checksum": 1}))
         new.rename(self.plugin_dir / "kubelet_internal_checkpoint")
 
-    async def start(self, *options: str, environment: Mapping[str, str] | None = None) -> ExporterProcess:
+    async def start(
+        self, *options: str, environment: Mapping[str, str] | None = None, run_as: int | None = None
+    ) -> ExporterProcess:
         """Start an exporter; returns before it has done anything."""
         kubelet = (
             *("--pod-resources-socket", str(self.kubelet.socket)),
@@ -162,12 +165,12 @@ class ScrapedNode:
             *("--pod-logs-dir", str(self.pod_logs_dir)),
         )
         options = (*kubelet, *OFTEN, *options)
-        self._exporter = ExporterProcess(self.host, self.port, options, environment)
+        self._exporter = ExporterProcess(self.host, self.port, options, environment, run_as)
         return await self._stack.enter_async_context(self._exporter)
 
-    async def up(self, *options: str) -> Self:
+    async def up(self, *options: str, run_as: int | None = None) -> Self:
         """Start an exporter; returns when it is ready."""
-        await self.start(*options)
+        await self.start(*options, run_as=run_as)
         begun = time.monotonic()
         while not await self._ready():
             assert self.exporter.running, "it ended"

@@ -19,10 +19,11 @@ class PluginProcess(ServiceProcess):
         plugin_dir: Path,
         options: Iterable[str] = (),
         environment: Mapping[str, str] | None = None,
+        run_as: int | None = None,
     ) -> None:
         """A plugin that looks at ``host`` and registers in ``plugin_dir``; an option of ``options`` comes last."""
         arguments = ["--interval", "1", "--plugin-dir", str(plugin_dir), *options]
-        super().__init__("npu_device_plugin", arguments, environment_of(host) | dict(environment or {}))
+        super().__init__("npu_device_plugin", arguments, environment_of(host) | dict(environment or {}), run_as)
 
     @classmethod
     def configured(cls, host: FakeHost, config_file: Path, environment: Mapping[str, str] | None = None) -> Self:

@@ -1,6 +1,7 @@
 """Looking at the cards of a host: one that hangs holds up no other, what cannot be told changes nothing."""
 
 import asyncio
+import errno
 import itertools
 import logging
 import threading
@@ -20,9 +21,11 @@ from npu_core.host import Host
 from npu_core.hostfs import RealFS
 from npu_core.partition import FUSION
 from npu_core.testing import EIO, Blocked, FakeCard, FakeHost, FaultyFS, rngd, warboy
+from npu_core.testing.faults import failing
 from npu_device_plugin.inventory import Fleet, health_changes
 from npu_device_plugin.offer import OfferedUnit, offers
 from npu_device_plugin.scanner import READ_DEADLINE, ROUND_PATIENCE, Scanner
+from refused_threads import no_more_threads
 
 PATIENCE = 15.0
 BETWEEN_LOOKS = 0.005
@@ -602,3 +605,72 @@ async def test_what_becomes_a_card_is_found_and_told_again_when_it_ceases_to_be(
     for _ in range(2):
         await scene.scanner.enumerate_cards()
     assert lines(caplog) == ["WARNING card not offered: npu1"]
+
+
+# -- nothing left to ask with ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Scene:
+    """Four healthy cards that were looked at; the process may have no more threads than it has."""
+    host, fs, clock = FakeHost(tmp_path, *(warboy(index) for index in range(4))), FaultyFS(), Clock()
+    return Scene(host, fs, clock, Scanner(host.open(fs), clock))
+
+
+async def test_without_more_threads_one_card_that_hangs_costs_the_others_nothing(crowded: Scene) -> None:
+    await crowded.scanner.enumerate_cards()
+    blocked = Blocked()
+    crowded.fs.put("*/npu0_mgmt/alive", blocked)
+    with no_more_threads():
+        crowded.card(3).die()
+        await until(lambda: not crowded.healthy["npu3"], crowded.scanner.look)
+        crowded.clock.now += GRACE + 1
+        await until(lambda: crowded.reasons(0) != (), crowded.scanner.look)
+        crowded.clock.now += GRACE + 1
+        await crowded.scanner.enumerate_cards()
+        assert crowded.healthy == {"npu0": False, "npu1": True, "npu2": True, "npu3": False}
+        assert (crowded.scanner.stuck, crowded.scanner.unasked) == (1, 0)
+    blocked.release()
+
+
+async def test_cards_that_could_not_be_asked_stay_as_they_were_and_that_is_said_once(
+    crowded: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two cards that hang take both threads that there are. The others are not asked, for hours."""
+    await crowded.scanner.enumerate_cards()
+    crowded.card(3).die()
+    await crowded.scanner.look()
+    blocked = Blocked()
+    for number in (0, 1):
+        crowded.fs.put(f"*/npu{number}_mgmt/alive", blocked)
+    with no_more_threads():
+        for _ in range(3):
+            await crowded.scanner.enumerate_cards()
+            crowded.clock.now += 3600.0
+        assert {name: crowded.healthy[name] for name in ("npu2", "npu3")} == {"npu2": True, "npu3": False}
+        assert crowded.scanner.unasked == 2
+        told = [line for line in lines(caplog) if "cannot ask" in line]
+        assert len(told) == 1
+        assert told[0].startswith("ERROR")
+        assert "no thread" in told[0]
+    blocked.release()
+    crowded.fs.clear()
+    crowded.card(3).revive()
+    await until(lambda: crowded.scanner.unasked == 0, crowded.scanner.enumerate_cards)
+    assert [line for line in lines(caplog) if "asked again" in line]
+    await until(lambda: all(crowded.healthy.values()), crowded.scanner.look)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM], ids=errno.errorcode.get)
+async def test_a_lack_of_descriptors_or_memory_is_no_fault_of_a_card(
+    scene: Scene, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    await scene.scanner.enumerate_cards()
+    scene.fs.put("*", failing(code))
+    for _ in range(3):
+        scene.clock.now += GRACE + 1
+        await scene.scanner.enumerate_cards()
+    assert scene.healthy == {"npu0": True, "npu1": True}
+    told = [line for line in lines(caplog) if line.startswith(("ERROR", "WARNING"))]
+    assert len(told) == 2
+    assert all(errno.errorcode[code] in line for line in told)

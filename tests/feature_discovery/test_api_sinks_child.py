@@ -18,9 +18,9 @@ from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.child import (
     Action,
     ApiAccess,
+    Child,
     Done,
     Note,
-    Child,
     Request,
     Target,
     decode_answer,

@@ -1,7 +1,6 @@
 """Looks at a host: what they give where a card hangs, is strange, or is none."""
 
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from npu_core.arch import Arch
-from npu_core.errors import HostError, Reason, StuckError
+from npu_core.errors import ExhaustedError, HostError, Reason, StuckError
 from npu_core.testing import EIO, Blocked, FakeHost, FaultyFS, rngd, warboy
 from npu_feature_discovery.looking import Looker
+from refused_threads import no_more_threads
 
 DEADLINE = 0.3
 A_WHILE = 10.0
@@ -192,18 +192,36 @@ def test_a_card_that_is_gone_is_no_longer_stuck(looker: Looker, hung: Blocked, h
     hung.release()
 
 
-def test_a_system_that_refuses_threads_costs_no_card(looker: Looker, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError(f"can't start new thread {thread.name}")
-
+def test_a_system_that_refuses_threads_costs_nothing_while_one_is_idle(looker: Looker) -> None:
     looker.glance()
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    look = looker.look()
-    assert [(card.key, card.product) for card in look.facts.devices] == [
-        ((Arch.WARBOY, 0), None),
-        ((Arch.WARBOY, 1), None),
-        ((Arch.RENEGADE, 0), None),
-    ]
-    assert look.facts.machine is None
-    monkeypatch.undo()
-    assert all(card.product for card in looker.look().facts.devices)
+    with no_more_threads():
+        look = looker.look()
+    assert [card.key for card in look.facts.devices] == [(Arch.WARBOY, 0), (Arch.WARBOY, 1), (Arch.RENEGADE, 0)]
+    assert all(card.product for card in look.facts.devices)
+    assert look.facts.machine is not None
+
+
+def test_cards_that_no_thread_is_left_for_count_and_are_not_asked(
+    looker: Looker, fs: FaultyFS, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first card takes the shared thread, the second the idle one; for the third there is none."""
+    looker.look()
+    hung = Blocked()
+    for number in (0, 1):
+        fs.put(f"*/npu{number}_mgmt/device_type", hung)
+    with no_more_threads():
+        looks = [looker.look()]
+        with pytest.raises(ExhaustedError):
+            looker.look()
+    hung.release()
+    fs.clear()
+    assert {card.key: [item.reason for item in card.unreadable] for card in looks[0].facts.devices} == {
+        (Arch.WARBOY, 0): [Reason.STUCK],
+        (Arch.WARBOY, 1): [Reason.STUCK],
+        (Arch.RENEGADE, 0): [Reason.EXHAUSTED],
+    }
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "ERROR"]
+    assert looker.stuck() <= {(Arch.WARBOY, 0), (Arch.WARBOY, 1)}
+    ends = time.monotonic() + A_WHILE
+    while not all(card.product for card in looker.look().facts.devices):
+        assert time.monotonic() < ends

@@ -20,6 +20,7 @@ from npu_metrics_exporter.policy import ExportPolicy
 from npu_metrics_exporter.series import Budget, families
 from npu_metrics_exporter.snapshot import CardState, CardStatus
 from npu_metrics_exporter.telemetry import Telemetry
+from refused_threads import no_more_threads
 
 FIRST, SECOND = (Arch.WARBOY, 0), (Arch.WARBOY, 1)
 MAX_AGE, GRACE = 30.0, 300.0
@@ -518,3 +519,30 @@ async def test_a_card_that_hangs_among_many_leaves_the_others_a_thread_each(tmp_
     assert time.monotonic() - begun < 3.0
     assert {card.key[1] for card in bench.collector.snapshot.cards if card.device is None or card.stuck} == {3}
     hung.release()
+
+
+# -- nothing left to ask with ------------------------------------------------------------------------------------------
+
+
+async def test_a_card_that_could_not_be_asked_is_as_alive_as_it_was_and_the_lack_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two cards that hang take both threads that there are; for the third, none is left."""
+    bench = Bench(FakeHost(tmp_path, warboy(0), warboy(1), warboy(2)))
+    await bench.collect()
+    blocked = Blocked()
+    for number in (0, 1):
+        bench.faults.put(f"*/npu{number}_mgmt/alive", blocked)
+    with no_more_threads():
+        for _ in range(3):
+            bench.now += 3600.0
+            await bench.collect()
+        third = bench.card((Arch.WARBOY, 2))
+        assert third.health.is_healthy
+        assert (third.status, third.stuck) == (CardStatus.FAILED, False)
+        assert bench.telemetry.read_errors["npu2", "warboy", "exhausted"] == 3
+        assert len([record for record in caplog.records if "cannot ask" in record.getMessage()]) == 1
+    blocked.release()
+    bench.faults.clear()
+    await bench.collect()
+    assert bench.card((Arch.WARBOY, 2)).status is CardStatus.PRESENT

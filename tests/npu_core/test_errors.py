@@ -10,6 +10,7 @@ from hypothesis import given
 from npu_core.errors import (
     AccessDeniedError,
     BusyError,
+    ExhaustedError,
     FormatError,
     GoneError,
     HostError,
@@ -45,7 +46,10 @@ ALIVE = "/sys/class/npu_mgmt/npu0_mgmt/alive"
         (errno.EIO, ReadFailedError, Reason.IO),
         (errno.ESRCH, ReadFailedError, Reason.IO),
         (errno.EINVAL, ReadFailedError, Reason.IO),
-        (errno.EMFILE, ReadFailedError, Reason.IO),
+        (errno.EMFILE, ExhaustedError, Reason.EXHAUSTED),
+        (errno.ENFILE, ExhaustedError, Reason.EXHAUSTED),
+        (errno.ENOMEM, ExhaustedError, Reason.EXHAUSTED),
+        (errno.ENOBUFS, ExhaustedError, Reason.EXHAUSTED),
     ],
     ids=lambda value: errno.errorcode[value] if isinstance(value, int) else None,
 )

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npu_core.errors import AccessDeniedError, FormatError, GoneError, HostError, ReadFailedError, StuckError
+from npu_core.errors import (
+    AccessDeniedError,
+    ExhaustedError,
+    FormatError,
+    GoneError,
+    HostError,
+    ReadFailedError,
+    StuckError,
+)
 from npu_core.health import HEALTHY, HealthPolicy, HealthReport, HealthState, HealthStatus, Vitals, judge
 from strategies import health_reports, vitals
 
@@ -127,6 +135,23 @@ def test_the_default_policy_is_two_looks_and_half_a_minute() -> None:
     unsure = healthy.after(UNSURE, 10.0)
     assert unsure.after(UNSURE, 39.9).is_healthy
     assert not unsure.after(UNSURE, 40.0).is_healthy
+
+
+@pytest.mark.parametrize("before", ["", "+", "-", "+?", "-+"])
+def test_looks_without_anything_to_ask_with_change_nothing_however_long(before: str) -> None:
+    """Neither good nor bad is known of the card, and the process is to blame."""
+    unasked = judge(Vitals(present=True, alive=ExhaustedError("no thread to ask with")))
+    state = HealthState()
+    for place, look in enumerate(before):
+        state = state.after(LOOKS[look], float(place))
+    for now in (10.0, 100.0, 1000.0):
+        assert state.after(unasked, now) == state
+
+
+def test_what_is_known_to_be_wrong_counts_whatever_could_not_be_asked() -> None:
+    exhausted = ExhaustedError("EMFILE (Too many open files)")
+    assert judge(Vitals(present=False, alive=exhausted)).status is HealthStatus.UNHEALTHY
+    assert judge(Vitals(present=True, alive=exhausted, missing_files=("npu0",))).status is HealthStatus.UNHEALTHY
 
 
 def test_a_healthy_card_that_cannot_be_told_says_so() -> None:

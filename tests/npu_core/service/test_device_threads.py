@@ -3,16 +3,16 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
 
-from npu_core.errors import ReadFailedError, StuckError
-from npu_core.service.device_threads import DeviceThreads, Sweep
+from npu_core.errors import ExhaustedError, ReadFailedError, StuckError
+from npu_core.service.device_threads import DeviceThreads, Sweep, unanswered
+from refused_threads import no_more_threads
 
 PATIENCE = 15.0
 
@@ -136,22 +136,82 @@ def test_whoever_hears_of_a_result_may_bring_the_next_work_at_once() -> None:
     assert following.result(PATIENCE) == "next"
 
 
-@contextmanager
-def no_room_for_threads() -> Iterator[None]:
-    """The system refuses every thread: each would have a stack larger than the address space."""
-    before = threading.stack_size(1 << 47)
-    try:
-        yield
-    finally:
-        threading.stack_size(before)
-
-
 def test_a_thread_that_cannot_be_started_costs_the_work_and_is_tried_again() -> None:
     threads = DeviceThreads()
-    with no_room_for_threads(), pytest.raises(StuckError, match="can't start new thread"):
+    with no_more_threads(), pytest.raises(ExhaustedError, match="no thread"):
         threads.start("npu0", lambda: "never")
     assert (threads.busy("npu0"), threads.stuck(0.0)) == (None, frozenset())
     assert threads.start("npu0", lambda: "now").result(PATIENCE) == "now"
+
+
+def in_a_row(threads: DeviceThreads, *works: Callable[[], str]) -> Sweep[str, str]:
+    """A sweep over npu0, npu1, ... with this work."""
+    return threads.sweep({f"npu{index}": work for index, work in enumerate(works)})
+
+
+def test_without_more_threads_an_idle_one_does_the_work_of_another_key() -> None:
+    threads = DeviceThreads()
+    thread = threads.start("listing", threading.current_thread).result(PATIENCE)
+    with no_more_threads():
+        assert threads.start("npu0", threading.current_thread).result(PATIENCE) is thread
+        assert threads.start("listing", threading.current_thread).result(PATIENCE) is thread
+
+
+def test_without_more_threads_one_card_that_hangs_costs_the_others_nothing() -> None:
+    threads = DeviceThreads()
+    threads.start("listing", lambda: None).result(PATIENCE)
+    hung = HungRead()
+    sweep = in_a_row(threads, hung, lambda: "1", lambda: "2", lambda: "3")
+    assert hung.begun.wait(PATIENCE)
+    with no_more_threads():
+        threads.spread()
+        assert [sweep.reads[f"npu{index}"].result(PATIENCE) for index in (1, 2, 3)] == ["1", "2", "3"]
+        again = in_a_row(threads, lambda: "0", lambda: "1", lambda: "2")
+        assert [again.reads[f"npu{index}"].result(PATIENCE) for index in (1, 2)] == ["1", "2"]
+        with pytest.raises(StuckError):
+            again.reads["npu0"].result(PATIENCE)
+    hung.released.set()
+
+
+def test_work_that_no_thread_is_left_for_is_not_asked_and_no_card_is_stuck_for_that() -> None:
+    clock = Clock()
+    threads = DeviceThreads(clock)
+    hung = HungRead()
+    sweep = in_a_row(threads, hung, lambda: "1", lambda: "2")
+    assert hung.begun.wait(PATIENCE)
+    with no_more_threads():
+        threads.spread()
+        for index in (1, 2):
+            with pytest.raises(ExhaustedError):
+                sweep.reads[f"npu{index}"].result(PATIENCE)
+        clock.now += 60.0
+        assert threads.stuck(2.0) == {"npu0"}
+        assert (threads.busy("npu1"), threads.busy("npu2")) == (None, None)
+    again = in_a_row(threads, lambda: "0", lambda: "1", lambda: "2")
+    assert [again.reads[f"npu{index}"].result(PATIENCE) for index in (1, 2)] == ["1", "2"]
+    hung.released.set()
+
+
+def test_a_second_card_that_hangs_takes_the_last_thread_and_the_rest_is_not_asked() -> None:
+    threads = DeviceThreads()
+    threads.start("listing", lambda: None).result(PATIENCE)
+    first, second = HungRead(), HungRead()
+    sweep = in_a_row(threads, first, second, lambda: "2")
+    assert first.begun.wait(PATIENCE)
+    with no_more_threads():
+        threads.spread()
+        assert second.begun.wait(PATIENCE)
+        assert isinstance(unanswered(sweep.reads["npu1"], 2.0), StuckError)
+        assert isinstance(unanswered(sweep.reads["npu2"], 2.0), ExhaustedError)
+        assert threads.busy("npu2") is None
+        with pytest.raises(ExhaustedError):
+            threads.start("listing", lambda: None)
+    # The thread of the listing is lost to a card: as soon as there are threads again, the listing has one.
+    assert threads.start("listing", lambda: "listed").result(PATIENCE) == "listed"
+    again = in_a_row(threads, lambda: "0", lambda: "1", lambda: "2")
+    assert again.reads["npu2"].result(PATIENCE) == "2"
+    first.released.set()
+    second.released.set()
 
 
 def test_a_key_counts_as_stuck_only_beyond_its_time() -> None:
@@ -313,9 +373,9 @@ def test_to_spread_a_sweep_that_is_over_changes_nothing() -> None:
 
 def test_a_sweep_without_room_for_threads_costs_its_work_and_is_tried_again() -> None:
     threads = DeviceThreads()
-    with no_room_for_threads():
+    with no_more_threads():
         sweep = threads.sweep({"npu0": lambda: "never", "npu1": lambda: "never"})
-    assert [type(read.exception(PATIENCE)) for read in sweep.reads.values()] == [StuckError, StuckError]
+    assert [type(read.exception(PATIENCE)) for read in sweep.reads.values()] == [ExhaustedError, ExhaustedError]
     assert threads.stuck(-1.0) == frozenset()
     assert threads.sweep({"npu0": lambda: "now"}).reads["npu0"].result(PATIENCE) == "now"
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from npu_core.errors import (
         AccessDeniedError,
         BusyError,
+        ExhaustedError,
         FormatError,
         GoneError,
         HostError,
@@ -75,6 +76,7 @@ __all__ = [
     "Device",
     "DeviceFile",
     "ErrorCounter",
+    "ExhaustedError",
     "FormatError",
     "FoundCard",
     "GoneError",
@@ -133,9 +135,9 @@ _PARTS = {
     "cores": "CoreRange",
     "counters": "Clock ErrorCounter PeCounters Utilization",
     "device": "ComponentVersion Device DeviceFile FoundCard Inventory PciAddress Rejected",
-    "errors": "AccessDeniedError BusyError FormatError GoneError HostError ImpossibleError MissingError NpuError "
-    "Problem ReadFailedError Reason SensorFaultError SettingsError StuckError Unreadable UnsupportedDeviceError "
-    "UsageError",
+    "errors": "AccessDeniedError BusyError ExhaustedError FormatError GoneError HostError ImpossibleError MissingError "
+    "NpuError Problem ReadFailedError Reason SensorFaultError SettingsError StuckError Unreadable "
+    "UnsupportedDeviceError UsageError",
     "health": "HealthPolicy HealthReport HealthState HealthStatus Vitals judge",
     "holders": "Holder Holders find_holders",
     "host": "Host",

@@ -10,6 +10,7 @@
         ├── GoneError               the device behind the file went away (ENODEV, ENXIO)
         ├── BusyError               somebody else holds it (EBUSY, EAGAIN)
         ├── ReadFailedError         any other error of the operating system (EIO, ...)
+        ├── ExhaustedError          this process or the machine has nothing left to ask with (EMFILE, ENOMEM, no thread)
         ├── FormatError             it could be read, but does not say what it should
         │   └── ImpossibleError     it says a number that nothing of its kind can be
         ├── SensorFaultError        the driver itself says that the value is not to be trusted
@@ -95,6 +96,7 @@ class Reason(StrEnum):
     IMPOSSIBLE = "impossible"
     FAULT = "fault"
     STUCK = "stuck"
+    EXHAUSTED = "exhausted"
 
 
 class HostError(NpuError):
@@ -147,6 +149,12 @@ class StuckError(HostError):
     reason = Reason.STUCK
 
 
+class ExhaustedError(HostError):
+    """No thread, file descriptor or memory is left to ask with. Nothing is known of the device, good or bad."""
+
+    reason = Reason.EXHAUSTED
+
+
 class FormatError(HostError):
     """Text was read, but it is not what the attribute is documented to hold.
 
@@ -189,6 +197,10 @@ _BY_ERRNO: dict[int, type[HostError]] = {
     errno.ENXIO: GoneError,
     errno.EBUSY: BusyError,
     errno.EAGAIN: BusyError,
+    errno.EMFILE: ExhaustedError,
+    errno.ENFILE: ExhaustedError,
+    errno.ENOMEM: ExhaustedError,
+    errno.ENOBUFS: ExhaustedError,
 }
 
 

@@ -21,10 +21,12 @@ class HealthReport:
     Attributes:
         status: the worst that was seen: dead or absent over unreadable over fit.
         reasons: sentences for the operator; empty exactly if the card is healthy.
+        asked: False if this process had nothing left to ask the card with. Such a look changes nothing.
     """
 
     status: HealthStatus
     reasons: tuple[str, ...] = ()
+    asked: bool = True
 
 
 HEALTHY = HealthReport(HealthStatus.HEALTHY)
@@ -61,6 +63,8 @@ def judge(vitals: Vitals) -> HealthReport:
             bad.append("the driver reports the card as dead")
         case HostError(reason=Reason.GONE) as error:
             bad.append(f"the device is gone: {error.detail}")
+        case HostError(reason=Reason.EXHAUSTED) as error if not bad:
+            return HealthReport(HealthStatus.UNKNOWN, (f"cannot ask the card: {error.detail}",), asked=False)
         case HostError() as error if not bad:
             return HealthReport(HealthStatus.UNKNOWN, (f"cannot tell whether the card is alive: {error.detail}",))
         case _:
@@ -109,7 +113,10 @@ class HealthState:
         * A good look makes a new card healthy at once, an unhealthy one after ``recovery_looks`` of them.
         * A look that cannot tell leaves the status for ``unknown_grace`` seconds, then makes it unhealthy. A card
           that was never told alive is unhealthy until it is.
+        * A look for which nothing was left to ask with changes nothing, however long: the card is not to blame.
         """
+        if not report.asked:
+            return self
         rules = policy or HealthPolicy()
         match report.status:
             case HealthStatus.UNHEALTHY:

@@ -279,6 +279,7 @@ class DevicePlugin:
             ),
             fleet=self._scanner.fleet,
             stuck=self._scanner.stuck,
+            unasked=self._scanner.unasked,
             looked=self._looked,
             unmapped=self._allocations.unmapped,
             refused=tuple(self._refused.items()),

@@ -19,6 +19,7 @@ class Condition:
         resources: each resource's name, offer, and whether the kubelet listens.
         fleet: the cards.
         stuck: cards that a read has not come back from.
+        unasked: cards that could not be asked, because the process has nothing left to ask them with.
         looked: whether a round was finished at all.
         unmapped: resource and id of what containers hold under ids that may mean any card.
         refused: families that cannot be offered under the name and the socket they would have, and why.
@@ -29,6 +30,7 @@ class Condition:
     resources: tuple[tuple[str, Offer, bool], ...]
     fleet: Fleet
     stuck: int
+    unasked: int = 0
     looked: bool = True
     unmapped: tuple[tuple[str, str], ...] = ()
     refused: tuple[tuple[Arch, str], ...] = ()

@@ -13,10 +13,10 @@ def main() -> None:
     print_on_any_terminal()
     # What is loaded from here on takes a while, and a signal may come meanwhile.
     from npu_core.service import plain_options  # noqa: PLC0415  # as said
-    from npu_core.service.threads import refusal  # noqa: PLC0415  # as said
+    from npu_core.threads import OWN_THREADS, grpc_threads, refusal_at_start  # noqa: PLC0415  # as said
     from npu_device_plugin.settings import OPTIONS, wants_uvloop  # noqa: PLC0415  # as said
 
-    if why := refusal():
+    if why := refusal_at_start(OWN_THREADS + grpc_threads()):
         sys.exit(why)
     given = plain_options.parse(sys.argv[1:], OPTIONS)
     if given is None:

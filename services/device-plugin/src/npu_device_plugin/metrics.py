@@ -8,6 +8,7 @@ from npu_core.health import HealthStatus
 from npu_core.service.exposition import CONTENT_TYPE, Family, Kind, Sample, histogram_samples
 from npu_core.service.exposition import exposition as exposition_of
 from npu_core.service.grpc_codes import GRPC_CODES
+from npu_core.threads import NO_THREAD
 from npu_device_plugin import __version__
 from npu_device_plugin.condition import Condition
 from npu_device_plugin.supervisor import CAUSES
@@ -111,13 +112,14 @@ _COUNTERS = (
         "Failed questions to the kubelet about who holds what.",
         ("code",),
         lambda telemetry: _by_one(telemetry.holdings_errors),
-        lambda _: ((code,) for code in GRPC_CODES),
+        lambda _: ((code,) for code in (NO_THREAD, *GRPC_CODES)),
     ),
     _CounterRow(
         "log_lines_dropped",
         "Log lines lost because nobody read standard error.",
         (),
         lambda telemetry: {(): telemetry.dropped_lines()},
+        lambda _: ((),),
     ),
 )
 
@@ -152,6 +154,12 @@ _GAUGES = (
         "Cards that a read has not come back from.",
         (),
         lambda condition, *_: {(): condition.stuck},
+    ),
+    _GaugeRow(
+        "cards_unasked",
+        "Cards that could not be asked, because the process has no thread, descriptor or memory left.",
+        (),
+        lambda condition, *_: {(): condition.unasked},
     ),
     _GaugeRow(
         "cards_unsettled",

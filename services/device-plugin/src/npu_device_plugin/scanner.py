@@ -10,12 +10,12 @@ from typing import Generic, TypeVar
 from npu_core.allocations import Allocations
 from npu_core.arch import Arch
 from npu_core.device import CardKey, Device, FoundCard, Rejected
-from npu_core.errors import HostError, ReadFailedError, Reason, StuckError, Unreadable
+from npu_core.errors import ExhaustedError, HostError, ReadFailedError, Reason, StuckError, Unreadable
 from npu_core.health import HealthStatus, Vitals, judge
 from npu_core.host import Host
 from npu_core.identity import is_another_card
 from npu_core.partition import Partitioning
-from npu_core.service.device_threads import DeviceThreads
+from npu_core.service.device_threads import DeviceThreads, unanswered
 from npu_core.service.logs import EventLog
 from npu_device_plugin.disabled import IDENTITY
 from npu_device_plugin.inventory import Card, Fleet, HealthChange, health_changes
@@ -62,6 +62,8 @@ class Scanner:
         self._passed_over: set[CardKey] = set()
         self._managed: frozenset[CardKey] | None = None
         self._faults: dict[CardKey, str] = {}
+        self._unasked: set[CardKey] = set()
+        self._told_unasked = False
         self._complaint: tuple[Reason, str | None] | None = None
 
     async def enumerate_cards(self) -> None:
@@ -90,7 +92,7 @@ class Scanner:
     async def _read(self, key: Hashable, work: Callable[[], T]) -> T | Exception:
         try:
             read = self._threads.start(key, work)
-        except StuckError as error:
+        except HostError as error:
             return error
         return await _in_time(read)
 
@@ -103,6 +105,9 @@ class Scanner:
         """Look at the health of every known card."""
         glance = self._host.glance()
         await self._round(self._look_at(card.device, glance) for card in self.fleet.cards if self._is_free(card))
+        if self._told_unasked and not self._unasked:
+            _log.info("cards can be asked again")
+            self._told_unasked = False
 
     async def _round(self, steps: Iterable[_Step[T]]) -> None:
         """Take one step for each card, and finish those of earlier rounds that were late."""
@@ -161,6 +166,8 @@ class Scanner:
                 self._reject(card.key, identity)
             case StuckError():
                 self._take_unidentified(card, identity)
+            case ExhaustedError():
+                self._note_unasked(card.key, identity)
             case _:  # one strange card must not cost the others
                 self._report_fault(card.key, identity)
 
@@ -185,13 +192,24 @@ class Scanner:
 
     def _take_vitals(self, key: CardKey, seen: Vitals | Exception) -> None:
         vitals = seen if isinstance(seen, Vitals) else Vitals(present=True, alive=self._why_untold(key, seen))
+        if isinstance(vitals.alive, ExhaustedError):
+            self._note_unasked(key, vitals.alive)
+        else:
+            self._unasked.discard(key)
         self._move_to(self.fleet.with_look(key, judge(vitals), self._clock(), present=vitals.present))
 
     def _why_untold(self, key: CardKey, error: Exception) -> HostError:
-        if isinstance(error, StuckError):
+        if isinstance(error, StuckError | ExhaustedError):
             return error
         self._report_fault(key, error)  # one strange card must not cost the others
         return ReadFailedError(f"a look at it failed: {error!r}")
+
+    def _note_unasked(self, key: CardKey, error: ExhaustedError) -> None:
+        """Nothing was left to ask a card with: it stays as it was, and that is said once for all cards."""
+        self._unasked.add(key)
+        if not self._told_unasked:
+            self._told_unasked = True
+            _log.error("cannot ask the cards, their health stays as it was", reason=error)
 
     def _report_fault(self, key: CardKey, error: Exception) -> None:
         # One for each card: the texts of errors may differ each time.
@@ -206,6 +224,7 @@ class Scanner:
             self._threads.forget(key)
             self._faults.pop(key, None)
             self._passed_over.discard(key)
+            self._unasked.discard(key)
             _log.info("lost card forgotten", card=f"npu{key[1]}", family=key[0])
         fleet = fleet.without_old_holders(allocations)
         cut = fleet.with_cuts(wish, allocations)
@@ -228,6 +247,11 @@ class Scanner:
     def stuck(self) -> int:
         """How many cards a read has not come back from."""
         return len(self._threads.stuck(READ_DEADLINE) - {_LISTING})
+
+    @property
+    def unasked(self) -> int:
+        """How many cards could not be asked the last time, because nothing was left to ask them with."""
+        return len(self._unasked)
 
     def _move_to(self, fleet: Fleet) -> None:
         if fleet is self.fleet:
@@ -272,7 +296,7 @@ async def _in_time(read: "Future[T]") -> T | Exception:
         async with asyncio.timeout(READ_DEADLINE):
             return await asyncio.wrap_future(read)
     except TimeoutError:
-        return StuckError(f"no answer within {READ_DEADLINE:g} s")
+        return unanswered(read, READ_DEADLINE)
     except Exception as error:  # noqa: BLE001  # whatever it is, the card's step takes it
         return error
 

@@ -17,6 +17,7 @@ from enum import StrEnum
 import grpc
 
 from npu_core.service.logs import EventLog
+from npu_core.threads import grpc_refusal
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import add_DevicePluginServicer_to_server
 from npu_device_plugin.registration import (
     KUBELET_SOCKET,
@@ -94,6 +95,7 @@ class Supervisor:
         self._kubelet_path = f"{registration.plugin_dir}/{KUBELET_SOCKET}"
         self._scratch_path = f"{registration.plugin_dir}/{scratch_name}"
         self._server: grpc.aio.Server | None = None
+        self._keeper: grpc.aio.Channel | None = None
         self._own: SocketIdentity | None = None
         self._registered_with: SocketIdentity | None = None
         self._streams_before = 0
@@ -129,6 +131,8 @@ class Supervisor:
                     self._failures = 0
         finally:
             await self._stop()
+            if self._keeper is not None:
+                await self._keeper.close()
 
     async def _establish(self) -> None:
         """Serve and register, however many attempts it takes. A complaint is told once, not at every attempt."""
@@ -206,6 +210,7 @@ class Supervisor:
         if socket_identity(self._own_path) and await answers(self._own_path):
             raise RegistrationError(f"another instance serves {self._own_path}")
         check_bindable(self._scratch_path)
+        self._start_grpc()
         server = grpc.aio.server(options=_SERVER_OPTIONS)
         add_DevicePluginServicer_to_server(self._servicer, server)
         server.add_insecure_port(f"unix:{self._scratch_path}")
@@ -220,6 +225,17 @@ class Supervisor:
             raise RegistrationError(f"{self._own_path} was removed as soon as it was there")
         self._server, self._own = server, own
         _log.info("serving", resource=self._registration.resource, socket=self._own_path)
+
+    def _start_grpc(self) -> None:
+        """Let gRPC start, and keep its threads from one server to the next: the system may refuse it others then.
+
+        gRPC ends its threads when it has neither a server nor a channel. This channel is never used.
+        """
+        if self._keeper is not None:
+            return
+        if refused := grpc_refusal():
+            raise RegistrationError(f"no thread to serve with: {refused}")
+        self._keeper = grpc.aio.insecure_channel(f"unix:{self._scratch_path}")
 
     def _is_served(self) -> bool:
         return self._own is not None and socket_identity(self._own_path) == self._own

@@ -12,10 +12,10 @@ def main() -> None:
     print_on_any_terminal()
     # What is loaded from here on takes a while, and a signal may come meanwhile.
     from npu_core.service import plain_options  # noqa: PLC0415  # as said
-    from npu_core.service.threads import refusal  # noqa: PLC0415  # as said
+    from npu_core.threads import OWN_THREADS, refusal_at_start  # noqa: PLC0415  # as said
     from npu_feature_discovery.settings import FLAGS, OPTIONS  # noqa: PLC0415  # as said
 
-    if why := refusal():
+    if why := refusal_at_start(OWN_THREADS):
         sys.exit(why)
     given = plain_options.parse(sys.argv[1:], OPTIONS, FLAGS)
     if given is None:

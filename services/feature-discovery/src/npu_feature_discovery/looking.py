@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Callable, Hashable, Mapping
-from concurrent.futures import Future, wait
+from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from npu_core.device import CardKey, Device, FoundCard, Rejected
-from npu_core.errors import HostError, ReadFailedError, StuckError, Unreadable
+from npu_core.errors import ExhaustedError, HostError, ReadFailedError, StuckError, Unreadable
 from npu_core.host import Host
 from npu_core.machine import Machine
 from npu_core.parse.mgmt import EVERY_ATTRIBUTE
-from npu_core.service.device_threads import DeviceThreads
+from npu_core.service.device_threads import DeviceThreads, unanswered
 from npu_core.service.logs import EventLog
 from npu_feature_discovery.labels import Facts
 
@@ -105,18 +105,23 @@ class Looker:
         return lambda: self._host.identify(card)
 
     def _identified(self, card: FoundCard, read: "Future[Device | Rejected]", ends: float) -> Device | Rejected:
+        named: dict[str, object] = {"card": card.name, "family": card.arch}
         try:
             identified = self._end(read, ends)
         except StuckError as error:
             if self._news(card.key, "stuck"):
-                _log.warning("card does not answer", card=card.name, family=card.arch, reason=error.detail)
+                _log.warning("card does not answer", **named, reason=error.detail)
+            return _bare(card, error)
+        except ExhaustedError as error:
+            if self._news(card.key, "unasked"):
+                _log.error("cannot ask the card, its labels stay as they were", **named, reason=error.detail)
             return _bare(card, error)
         except Exception as error:  # noqa: BLE001  # one strange card must not cost the others
             if self._news(card.key, type(error).__name__):
-                _log.exception("a look at a card failed", error, card=card.name, family=card.arch)
+                _log.exception("a look at a card failed", error, **named)
             return _bare(card, ReadFailedError(f"a look at it failed: {error!r}"))
-        if self._told.get(card.key) == "stuck":
-            _log.info("card answers again", card=card.name, family=card.arch)
+        if self._told.get(card.key) in {"stuck", "unasked"}:
+            _log.info("card answers again", **named)
         if isinstance(identified, Device):
             self._news(card.key, "")
         return identified
@@ -135,7 +140,9 @@ class Looker:
         try:
             return read.result(max(0.0, ends - self._clock()))
         except TimeoutError:
-            raise StuckError(f"no answer within {self._deadline:g} s") from None
+            raise unanswered(read, self._deadline) from None
+        except CancelledError:
+            raise unanswered(read, self._deadline) from None
 
     def _forget_others(self, found: tuple[FoundCard, ...]) -> None:
         keys = frozenset(card.key for card in found)

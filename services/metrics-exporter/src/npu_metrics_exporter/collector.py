@@ -7,10 +7,11 @@ from functools import partial
 from typing import TypeVar
 
 from npu_core.device import CardKey, Device, FoundCard, Rejected
-from npu_core.errors import HostError, StuckError
+from npu_core.errors import ExhaustedError, HostError, StuckError
+from npu_core.health import HealthReport, HealthStatus, Vitals, judge
 from npu_core.host import Host
 from npu_core.identity import is_another_card
-from npu_core.service.device_threads import DeviceThreads, Sweep
+from npu_core.service.device_threads import DeviceThreads, Sweep, unanswered
 from npu_core.service.logs import EventLog, without_numbers
 from npu_metrics_exporter.card_look import CounterLook, look_at_card, look_at_counters
 from npu_metrics_exporter.snapshot import CardReport, CardStatus, Snapshot
@@ -114,7 +115,7 @@ class Collector:
     async def _listed(self) -> tuple[FoundCard, ...] | Exception:
         try:
             listing = self._threads.start(_LISTING, self._host.find)
-        except StuckError as error:
+        except HostError as error:
             return error
         await _until_done([listing], READ_DEADLINE)
         return _outcome(listing)
@@ -141,13 +142,16 @@ class Collector:
             case StuckError():
                 self._fail(key, seen, stuck=True)
                 self._tell(key, "stuck", "card does not answer", reason=seen.detail)
+            case ExhaustedError():
+                self._fail(key, seen, stuck=False)
+                self._tell(key, "unasked", "cannot ask the card, its health stays as it was", reason=seen.detail)
             case _:  # one strange card must not cost the others
                 self._fail(key, seen, stuck=False)
                 if self._is_news(key, without_numbers(repr(seen))):
                     _log.exception("a look at a card failed", seen, **_card(key))
 
     def _fail(self, key: CardKey, error: Exception, *, stuck: bool) -> None:
-        self.snapshot = self.snapshot.with_failure(key, stuck=stuck, now=self._clock(), reason=str(error))
+        self.snapshot = self.snapshot.with_failure(key, _report_of(error), stuck=stuck, now=self._clock())
         self._before.pop(key, None)
         reason = str(error.reason) if isinstance(error, HostError) else READ_FAILURES[-1]
         self._telemetry.read_errors[_name(key), key[0], reason] += 1
@@ -265,11 +269,18 @@ def _outcomes(reads: "Mapping[CardKey, Future[T]]") -> dict[CardKey, T | Excepti
 
 def _outcome(read: "Future[T]") -> T | Exception:
     if not read.done() or read.cancelled():
-        return StuckError(f"no answer within {READ_DEADLINE:g} s")
+        return unanswered(read, READ_DEADLINE)
     try:
         return read.result()
     except Exception as error:  # noqa: BLE001  # whatever it is, the card's step takes it
         return error
+
+
+def _report_of(error: Exception) -> HealthReport:
+    """What a look that failed says of the card's health."""
+    if isinstance(error, HostError):
+        return judge(Vitals(present=True, alive=error))
+    return HealthReport(HealthStatus.UNKNOWN, (str(error),))
 
 
 def _there(snapshot: Snapshot) -> set[CardKey]:

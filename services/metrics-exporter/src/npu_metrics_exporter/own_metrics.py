@@ -247,10 +247,9 @@ TABLE: tuple[Own, ...] = (
         (),
         _of_pods(lambda questions: questions.unmapped),
     ),
-    _counter(
+    _plain_counter(
         "log_lines_dropped",
         "Log lines lost because nobody read standard error.",
-        (),
         _one(lambda moment: moment.telemetry.dropped_lines()),
     ),
     _gauge(

@@ -10,14 +10,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from functools import partial
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from npu_core.allocations import Sources
 from npu_core.checkpoint import Checkpoint, FileStamp, checkpoint_stamp, read_checkpoint
 from npu_core.claims import KnownCard
 from npu_core.device import CardKey
-from npu_core.errors import FormatError
+from npu_core.errors import ExhaustedError, FormatError
 from npu_core.service.logs import EventLog, without_numbers
+from npu_core.threads import NO_THREAD
 from npu_metrics_exporter.pod_names import PodName, holders_of, pods_in, pods_shown
 from npu_metrics_exporter.podmap import PodMap, may_be_npu, npus_of
 from npu_metrics_exporter.settings import Settings
@@ -25,6 +27,8 @@ from npu_metrics_exporter.telemetry import NO_SOCKET, UNFORESEEN
 
 if TYPE_CHECKING:
     from npu_core.kubelet import PodListing
+
+T = TypeVar("T")
 
 _log = EventLog(__name__)
 _CLIENT = "npu_core.kubelet"
@@ -166,6 +170,8 @@ class PodWatch:
         """Ask once. Whatever becomes of it, what was known stays for its time. Never raises."""
         try:
             await self._ask()
+        except ExhaustedError as error:
+            self._fail(NO_THREAD, str(error))
         except Exception as error:  # noqa: BLE001  # whatever it is, the next question may do better
             reason = without_numbers(repr(error))
             if reason != self._complaint:
@@ -229,7 +235,7 @@ class PodWatch:
 
     async def _look_at_files(self) -> None:
         """Read the checkpoint, and the names of pods that it names and that are not known yet."""
-        checkpoint = await asyncio.to_thread(self._read_checkpoint)
+        checkpoint = await _on_thread(self._read_checkpoint)
         if isinstance(checkpoint, FormatError):
             if self._is_news("checkpoint", str(checkpoint)):
                 _log.warning("cannot read the kubelet checkpoint", reason=checkpoint)
@@ -244,7 +250,7 @@ class PodWatch:
         uids = {claim.pod_uid for claim in self._sources.recorded}
         names = {uid: name for uid, name in self._names.items() if uid in uids}
         if uids - names.keys():
-            found = await asyncio.to_thread(self._read_pod_names)
+            found = await _on_thread(self._read_pod_names)
             if isinstance(found, OSError):
                 if self._is_news("names", str(found)):
                     _log.warning("cannot list the log directory of the pods", reason=found)
@@ -281,7 +287,7 @@ class PodWatch:
             return None
         # gRPC, loaded with the first question that can be asked; not on the loop, where scrapes would wait for it.
         if _CLIENT not in sys.modules:
-            await asyncio.to_thread(importlib.import_module, _CLIENT)
+            await _on_thread(partial(importlib.import_module, _CLIENT))
         from npu_core.kubelet import PodResourcesError, list_pods  # noqa: PLC0415
 
         try:
@@ -320,6 +326,18 @@ class PodWatch:
         before, now = self._file_complaints[source], without_numbers(reason)
         self._file_complaints[source] = now
         return before != now
+
+
+async def _on_thread(work: Callable[[], T]) -> T:
+    """Do what may block where no scrape waits for it.
+
+    Raises:
+        ExhaustedError: if the system refuses the thread.
+    """
+    try:
+        return await asyncio.to_thread(work)
+    except RuntimeError as error:  # nothing that is done here raises one of its own
+        raise ExhaustedError(f"no thread to ask with: {error}") from error
 
 
 def _is_socket(path: str) -> bool:

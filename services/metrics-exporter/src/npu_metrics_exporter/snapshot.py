@@ -39,6 +39,7 @@ _Channel = tuple[str, str, int]
 _LISTED = frozenset({CardStatus.PRESENT, CardStatus.FAILED})
 
 _GONE = Vitals(present=False, alive=None)
+_NO_ANSWER = HealthReport(HealthStatus.UNKNOWN, ("no answer",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,19 +213,19 @@ class Snapshot:
         )
         return self._with(seen, without=moved)
 
-    def with_failure(self, key: CardKey, *, stuck: bool, now: float, reason: str = "no answer") -> "Snapshot":
+    def with_failure(self, key: CardKey, report: HealthReport = _NO_ANSWER, *, stuck: bool, now: float) -> "Snapshot":
         """After a look that broke or, if ``stuck``, has not come back. What the last good one saw stays for a while.
 
         Args:
             key: the card.
+            report: what that says of the card's health.
             stuck: whether the look has not come back.
             now: monotonic seconds.
-            reason: why the look failed, in words.
         """
         state = self.card(key)
         if state is None or state.status not in _LISTED:
             return self
-        health = state.health.after(HealthReport(HealthStatus.UNKNOWN, (reason,)), now)
+        health = state.health.after(report, now)
         return self._with(replace(state, status=CardStatus.FAILED, stuck=stuck, health=health))
 
     def with_rejection(self, key: CardKey, reason: str = "") -> "Snapshot":

@@ -7,8 +7,9 @@ from http import HTTPStatus
 
 from npu_core.config.reload import ConfigState
 from npu_core.errors import Reason
-from npu_core.service.grpc_codes import GRPC_CODES
 from npu_core.service import standard_error
+from npu_core.service.grpc_codes import GRPC_CODES
+from npu_core.threads import NO_THREAD
 
 COLLECT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds: upper bounds of the buckets that collections are counted in. A stuck card makes one last two."""
@@ -32,7 +33,7 @@ NO_SOCKET = "NO_SOCKET"
 UNFORESEEN = "UNFORESEEN"
 """Code of a question that failed as none should."""
 
-QUESTION_FAILURES = (NO_SOCKET, UNFORESEEN, *GRPC_CODES)
+QUESTION_FAILURES = (NO_SOCKET, NO_THREAD, UNFORESEEN, *GRPC_CODES)
 """Codes of questions to the kubelet that fail."""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from npu_core.device import Device, FoundCard, Rejected
-from npu_core.errors import HostError, StuckError, Unreadable
+from npu_core.errors import ExhaustedError, HostError, StuckError, Unreadable
 from npu_core.host import Host
 from npu_core.identity import counting_order, doubles
 from npu_core.service.device_threads import DeviceThreads
@@ -64,10 +64,11 @@ class Surveyor:
         self._deadline = deadline
         self._threads = DeviceThreads()
 
-    def look(self, read: Callable[[Device], T], unanswered: Callable[[StuckError], T]) -> Survey[T]:
-        """Identify every card and ``read`` it; ``unanswered`` is what is seen of a card that hangs.
+    def look(self, read: Callable[[Device], T], unanswered: Callable[[HostError], T]) -> Survey[T]:
+        """Identify every card and ``read`` it.
 
-        ``read`` must give failures as values.
+        ``unanswered`` is what is seen of a card that hangs, or could not be asked. ``read`` must give failures as
+        values.
 
         Raises:
             HostError: if the cards cannot be listed.
@@ -86,11 +87,11 @@ class Surveyor:
         except TimeoutError:
             raise StuckError(f"the cards could not be listed within {self._deadline:g} s") from None
 
-    def _start(self, card: FoundCard, read: Callable[[Device], T]) -> "Future[Sighting[T] | Rejected] | None":
+    def _start(self, card: FoundCard, read: Callable[[Device], T]) -> "Future[Sighting[T] | Rejected] | HostError":
         try:
             return self._threads.start(card.key, lambda: self._see(card, read))
-        except StuckError:
-            return None
+        except HostError as error:
+            return error
 
     def _see(self, card: FoundCard, read: Callable[[Device], T]) -> Sighting[T] | Rejected:
         found = self.host.identify(card)
@@ -99,14 +100,15 @@ class Surveyor:
     def _finish(
         self,
         card: FoundCard,
-        future: "Future[Sighting[T] | Rejected] | None",
+        future: "Future[Sighting[T] | Rejected] | HostError",
         end: float,
-        unanswered: Callable[[StuckError], T],
+        unanswered: Callable[[HostError], T],
     ) -> Sighting[T] | Rejected:
-        if future is not None:
+        if not isinstance(future, HostError):
             with contextlib.suppress(TimeoutError):
                 return future.result(max(0.0, end - time.monotonic()))
-        error = StuckError(f"the card did not answer within {self._deadline:g} s")
+        late = StuckError(f"the card did not answer within {self._deadline:g} s")
+        error = future if isinstance(future, ExhaustedError) else late
         unreadable = (*card.unreadable, Unreadable.of(card.name, CARD, error))
         device = Device(card.index, card.arch, files=card.files, unreadable=unreadable)
         return Sighting(device, unanswered(error))

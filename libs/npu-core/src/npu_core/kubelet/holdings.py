@@ -10,7 +10,9 @@ from npu_core.errors import NpuError
 from npu_core.kubelet._podresources import podresources_pb2 as pb
 from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
 from npu_core.kubelet.channel import CHANNEL_OPTIONS
+from npu_core.threads import NO_THREAD, grpc_refusal
 
+_UNAVAILABLE = grpc.StatusCode.UNAVAILABLE.name
 DEFAULT_SOCKET = "/var/lib/kubelet/pod-resources/kubelet.sock"
 """Where kubelets serve the API unless they were given another root directory."""
 
@@ -25,7 +27,8 @@ class PodResourcesError(NpuError):
     """The kubelet could not be asked.
 
     Attributes:
-        code: gRPC's status code: ``UNAVAILABLE``, ``UNIMPLEMENTED``, ``RESOURCE_EXHAUSTED``, ...
+        code: gRPC's status code: ``UNAVAILABLE``, ``UNIMPLEMENTED``, ``RESOURCE_EXHAUSTED``, ... What kept gRPC from
+            asking is ``UNAVAILABLE`` too; ``NO_THREAD`` if the system refuses the threads that gRPC needs.
     """
 
     def __init__(self, code: str, detail: str) -> None:
@@ -117,12 +120,16 @@ async def list_pods(socket: str = DEFAULT_SOCKET, deadline: float = 5.0) -> PodL
 
 
 async def _list(socket: str, deadline: float) -> pb.ListPodResourcesResponse:
-    # A channel of its own for each call: a kept one keeps threads and wakes up several times a second.
-    async with grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
-        try:
+    if refused := grpc_refusal():
+        raise PodResourcesError(NO_THREAD, f"no thread to ask with: {refused}")
+    try:
+        # A channel of its own for each call: a kept one keeps threads and wakes up several times a second.
+        async with grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
             return await PodResourcesListerStub(channel).List(pb.ListPodResourcesRequest(), timeout=deadline)
-        except grpc.aio.AioRpcError as error:
-            raise PodResourcesError(error.code().name, error.details() or "no details") from error
+    except grpc.aio.AioRpcError as error:
+        raise PodResourcesError(error.code().name, error.details() or "no details") from error
+    except (RuntimeError, OSError, MemoryError) as error:
+        raise PodResourcesError(_UNAVAILABLE, f"cannot make a channel: {error!r}") from error
 
 
 def _claims(holder: Container, container: pb.ContainerResources) -> Iterator[Claim]:

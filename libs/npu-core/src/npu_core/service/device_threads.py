@@ -7,6 +7,9 @@ given up, the card counts as stuck, and nothing more is asked of it until the re
 One card is read on a thread of its own. Many cards are read in a sweep, one after another on a thread that they share,
 because waking a thread costs more than reading a card. If one of them holds the sweep up, the thread is left to it and
 the others go on, each on its own.
+
+Where the system refuses more threads, those that are there and idle do the work of every key. Work for which no thread
+is left is not done at all, and says so: that is no fault of a card.
 """
 
 import queue
@@ -19,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from npu_core.errors import StuckError
+from npu_core.errors import ExhaustedError, HostError, StuckError
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -51,19 +54,6 @@ class _Job:
 
 
 @dataclass(slots=True)
-class _Worker:
-    name: str
-    errands: "queue.SimpleQueue[Callable[[], None] | None]" = field(default_factory=queue.SimpleQueue)
-
-    def start(self) -> None:
-        threading.Thread(target=self._work, name=self.name, daemon=True).start()
-
-    def _work(self) -> None:
-        while (errand := self.errands.get()) is not None:
-            errand()
-
-
-@dataclass(slots=True)
 class _Row:
     """Jobs that wait for a shared thread. Whoever takes one has it alone: the thread, or who spreads what is left."""
 
@@ -80,6 +70,40 @@ class _Row:
         while (job := self.next()) is not None:
             job.run()
         self.swept.set_result(None)
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A thread.
+
+    Attributes:
+        name: the thread's.
+        errands: what it is still to do; None ends it.
+        row: the last row of jobs it was given; None before the first.
+    """
+
+    name: str
+    errands: "queue.SimpleQueue[Callable[[], None] | None]" = field(default_factory=queue.SimpleQueue)
+    row: _Row | None = None
+
+    @property
+    def has_row(self) -> bool:
+        """Whether it is at a row of jobs."""
+        return self.row is not None and not self.row.swept.done()
+
+    def start(self) -> None:
+        threading.Thread(target=self._work, name=self.name, daemon=True).start()
+
+    def take(self, row: _Row) -> None:
+        self.row = row
+        self.errands.put(row.run)
+
+    def retire(self) -> None:
+        self.errands.put(None)
+
+    def _work(self) -> None:
+        while (errand := self.errands.get()) is not None:
+            errand()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +135,11 @@ class DeviceThreads:
         """Run ``work`` on the key's own thread.
 
         Raises:
-            StuckError: if a thread is still at its last work: nothing is queued up behind a hung card. Or if the system
-                refuses a thread: the next work may get one.
+            StuckError: if a thread is still at its last work: nothing is queued up behind a hung card.
+            ExhaustedError: if the system refuses a thread and none is idle. The next work may get one.
         """
         job = self._job(key, work)
-        self._worker(key).errands.put(job.run)
+        self._begin_alone(job)
         self._jobs[key] = job
         return job.future
 
@@ -139,31 +163,40 @@ class DeviceThreads:
         return Sweep(reads, row.swept)
 
     def spread(self) -> None:
-        """If the last sweep is held up, leave its thread to the work that holds it up, and begin the rest at once."""
-        if self._row.swept.done():
+        """If the last sweep is held up, leave its thread to the work that holds it up, and begin the rest at once.
+
+        Each on a thread of its own; where the system refuses those, one after another on a thread that is idle.
+        """
+        held_up = self._row
+        if held_up.swept.done():
             return
-        if self._shared is not None:
-            self._shared.errands.put(None)
+        if self._shared is not None and self._shared.row is held_up:
+            self._shared.retire()
             self._shared = None
-        while (job := self._row.next()) is not None:
-            self._begin_alone(job)
+        rest = self._row = _Row(deque())
+        while (job := held_up.next()) is not None:
+            try:
+                self._begin_alone(job, or_on_idle=False)
+            except ExhaustedError:
+                rest.waiting.append(job)
+        self._begin_on_idle(rest)
 
     def busy(self, key: Hashable) -> float | None:
-        """For how many seconds the key's last work has been under way; None if it is over."""
+        """For how many seconds the key's last work has been under way; None if it is over, or was given up in time."""
         job = self._jobs.get(key)
-        return None if job is None or job.over else self._clock() - job.since
+        return None if job is None or job.over or job.future.cancelled() else self._clock() - job.since
 
     def stuck(self, longer_than: float) -> frozenset[Hashable]:
         """The keys whose last work has been under way for more than so many seconds."""
-        now = self._clock()
-        return frozenset(key for key, job in self._jobs.items() if not job.over and now - job.since > longer_than)
+        times = ((key, self.busy(key)) for key in self._jobs)
+        return frozenset(key for key, seconds in times if seconds is not None and seconds > longer_than)
 
     def forget(self, key: Hashable) -> None:
         """The key is not needed any more: its thread ends as soon as its work does."""
         self._jobs.pop(key, None)
         worker = self._workers.pop(key, None)
         if worker is not None:
-            worker.errands.put(None)
+            worker.retire()
 
     def _job(self, key: Hashable, work: Callable[[], Any]) -> _Job:
         busy = self.busy(key)
@@ -172,32 +205,76 @@ class DeviceThreads:
         return _Job(key, work, self._clock())
 
     def _begin(self, row: _Row) -> None:
-        try:
-            self._shared = self._shared or _started("devices")
-        except StuckError:
-            self.spread()  # the system refuses threads; each job is told so
-        else:
-            self._shared.errands.put(row.run)
+        shared = self._shared
+        if shared is None or shared.has_row:
+            try:
+                self._shared = _started("devices")
+            except ExhaustedError:
+                self._begin_on_idle(row)
+                return
+            if shared is not None:
+                shared.retire()
+            shared = self._shared
+        shared.take(row)
 
-    def _begin_alone(self, job: _Job) -> None:
+    def _begin_alone(self, job: _Job, *, or_on_idle: bool = True) -> None:
         try:
             self._worker(job.key).errands.put(job.run)
-        except StuckError as error:
+        except ExhaustedError:
+            idle = self._idle() if or_on_idle else None
+            if idle is None:
+                raise
+            idle.take(_Row(deque([job])))
+
+    def _begin_on_idle(self, row: _Row) -> None:
+        """Run the row on a thread that is idle. If there is none, the jobs are not done, and each is told why."""
+        idle = self._idle() if row.waiting else None
+        if idle is not None:
+            idle.take(row)
+            return
+        while (job := row.next()) is not None:
             job.over = True
-            job.future.set_exception(error)
+            if job.future.set_running_or_notify_cancel():
+                job.future.set_exception(ExhaustedError(_NO_THREAD))
+        row.run()
 
     def _worker(self, key: Hashable) -> _Worker:
-        if key not in self._workers:
-            self._workers[key] = _started(f"device {key}")
-        return self._workers[key]
+        """The key's own thread; a new one in the place of one that is at the work of other keys."""
+        worker = self._workers.get(key)
+        if worker is None or worker.has_row:
+            new = self._workers[key] = _started(f"device {key}")
+            if worker is not None:
+                worker.retire()
+            return new
+        return worker
+
+    def _idle(self) -> _Worker | None:
+        """A thread that has nothing to do."""
+        if self._shared is not None and not self._shared.has_row:
+            return self._shared
+        idle = (worker for key, worker in self._workers.items() if self.busy(key) is None and not worker.has_row)
+        return next(idle, None)
+
+
+def unanswered(read: "Future[Any]", seconds: float) -> HostError:
+    """Why work has no result after so many seconds: it has not come back, or no thread was free to begin it.
+
+    Work that has not begun is given up.
+    """
+    if read.cancel():
+        return ExhaustedError(_NO_THREAD)
+    return StuckError(f"no answer within {seconds:g} s")
+
+
+_NO_THREAD = "no thread to ask with: the system refuses more, and all there are wait for cards"
 
 
 def _started(name: str) -> _Worker:
     worker = _Worker(name)
     try:
         worker.start()
-    except RuntimeError as error:
-        raise StuckError(f"nothing to read it with: {error}") from error
+    except (RuntimeError, MemoryError) as error:
+        raise ExhaustedError(_NO_THREAD) from error
     return worker
 
 

@@ -5,7 +5,7 @@ import errno
 import socket
 from collections.abc import Callable, Iterator, Sequence
 
-from npu_core.errors import StuckError
+from npu_core.errors import HostError
 from npu_core.service.device_threads import DeviceThreads
 
 _BACKLOG = 128
@@ -59,7 +59,7 @@ async def _addresses(host: str, port: int, look_up: Callable[[str, int], Address
         return await asyncio.wrap_future(threads.start(host, lambda: look_up(host, port)))
     except UnicodeError as error:
         raise OSError(errno.EINVAL, f"{host} cannot be the name of a host") from error
-    except StuckError as error:
+    except HostError as error:
         raise OSError(errno.EAGAIN, f"{host} cannot be looked up: {error.detail}") from error
     finally:
         threads.forget(host)

@@ -1,0 +1,84 @@
+"""Whether the system lets this process have the threads that it needs, and why not.
+
+gRPC's core ends a process by SIGSEGV that is refused a thread while gRPC starts. So a process asks for as many threads
+as gRPC makes before it lets gRPC start.
+"""
+
+import errno
+import os
+import threading
+import time
+
+NO_THREAD = "NO_THREAD"
+"""Code of a question to the kubelet for which the system refused threads. The other codes are gRPC's."""
+OWN_THREADS = 4
+"""Threads of a service beside the main one and gRPC's: for standard error, two kinds of reads, the kubelet's files."""
+_GRPC_FIXED = 3
+"""What gRPC's core has beside its pool: for timers, for the pool's own life, for completions."""
+_GRPC_POOL = (4, 16)
+"""The fewest and the most threads of gRPC's pool, which has one for each processor."""
+_ENDED = 0.1
+"""Seconds that threads with nothing to do have to end, at most."""
+_TASKS = "/proc/self/task"
+_CLONE3 = 435
+"""The number of the system call, on every architecture."""
+
+
+def grpc_threads() -> int:
+    """How many threads gRPC makes when it starts."""
+    fewest, most = _GRPC_POOL
+    return _GRPC_FIXED + min(max(os.cpu_count() or fewest, fewest), most)
+
+
+def foreign_threads() -> int:
+    """How many threads of this process are not Python's. gRPC at work has :func:`grpc_threads` of them, but for one."""
+    return len(os.listdir(_TASKS)) - threading.active_count()  # noqa: PTH208  # pathlib is not loaded in the daemons
+
+
+def refusal(count: int = 1) -> str:
+    """Start so many threads at once, which end at once. Returns why that is refused, in words; empty if it is not."""
+    go_on, before = threading.Event(), foreign_threads()
+    try:
+        for _ in range(count):
+            threading.Thread(target=go_on.wait, daemon=True).start()
+    except (RuntimeError, MemoryError) as error:
+        return str(error) or "out of memory"
+    finally:
+        go_on.set()
+        # A thread counts for the limit until the kernel has ended it, a moment after Python has.
+        ends = time.monotonic() + _ENDED
+        while foreign_threads() > before and time.monotonic() < ends:
+            time.sleep(0)
+    return ""
+
+
+def grpc_refusal() -> str:
+    """Why gRPC must not start now: the system refuses the threads that it would make. Empty if it may, or has them."""
+    return "" if foreign_threads() >= grpc_threads() - 1 else refusal(grpc_threads())
+
+
+def refusal_at_start(count: int) -> str:
+    """As :func:`refusal`, for a program that cannot work without: in one line, with the likely cause and what to do."""
+    refused = refusal(count)
+    return f"{refused} ({count} are needed): {_why_no_thread()}" if refused else ""
+
+
+def _why_no_thread() -> str:
+    if _clone3_error() == errno.EPERM:
+        return (
+            "a seccomp filter refuses the system call clone3, which makes threads: the container runtime is older than "
+            "the C library in the image. Update the runtime (Docker 20.10.10, containerd 1.4.11 or 1.5.7, or later), "
+            "or set seccompProfile to Unconfined for this pod"
+        )
+    return (
+        "the limit on processes and threads is reached, or memory is: see pids.max and memory.max of the pod's cgroup "
+        "(podPidsLimit of the kubelet) and `ulimit -u`, and raise the limit"
+    )
+
+
+def _clone3_error() -> int:
+    """The number of the error that clone3 gives where nothing is asked of it: EINVAL if it may be called at all."""
+    import ctypes  # noqa: PLC0415  # loaded only by a process that is about to end
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    return 0 if libc.syscall(_CLONE3, None, 0) != -1 else ctypes.get_errno()
