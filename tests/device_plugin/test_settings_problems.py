@@ -377,16 +377,19 @@ def named(path: Path, expected: str) -> list[str]:
 
 def test_a_missing_file_is_told_by_its_path(tmp_path: Path) -> None:
     path = tmp_path / "none.conf"
-    assert messages({"config-file": str(path)}, {}) == named(path, "a readable file (No such file or directory)")
+    (told,) = messages({"config-file": str(path)}, {})
+    assert told.startswith(f"config-file: the file is '{path}': expected a readable file: ENOENT (No such file")
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
-    assert messages({"config-file": str(tmp_path)}, {}) == named(tmp_path, "a readable file (Is a directory)")
+    assert messages({"config-file": str(tmp_path)}, {}) == named(tmp_path, "a readable file: EISDIR (Is a directory)")
 
 
 def test_a_file_below_a_file_is_told_by_its_path(tmp_path: Path) -> None:
     path = Path(write(tmp_path, "")) / "x"
-    assert messages({"config-file": str(path)}, {}) == named(path, "a readable file (Not a directory)")
+    assert messages({"config-file": str(path)}, {}) == named(
+        path, "a readable file: ENOTDIR (Not a directory): a part of the path is no directory"
+    )
 
 
 @pytest.fixture
@@ -402,13 +405,16 @@ def test_a_file_without_permission_is_told_by_its_path(tmp_path: Path, request: 
     path = Path(write(tmp_path, "interval: 3"))
     path.chmod(0)
     request.getfixturevalue("_ordinary_user")
-    assert messages({"config-file": str(path)}, {}) == named(path, "a readable file (Permission denied)")
+    (told,) = messages({"config-file": str(path)}, {})
+    assert told.startswith(
+        f"config-file: the file is '{path}': expected a readable file: EACCES (Permission denied): mode "
+    )
 
 
 def test_a_file_that_cannot_be_read_to_its_end_is_told_by_its_path() -> None:
     # The address space of this process: opens, and has nothing at its start.
     path = Path("/proc/self/mem")
-    assert messages({"config-file": str(path)}, {}) == named(path, "a readable file (Input/output error)")
+    assert messages({"config-file": str(path)}, {}) == named(path, "a readable file: EIO (Input/output error)")
 
 
 def test_a_file_larger_than_a_config_map_can_be_is_refused(tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ class FakeSource:
     def exposition(self) -> Exposition | None:
         return self.current
 
-    def healthy(self) -> bool:
-        return self.is_healthy
+    def complaint(self) -> str:
+        return "" if self.is_healthy else "no collection for too long"
 
     def ready(self) -> bool:
         return self.is_ready

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from npu_core.config import reload
-from npu_core.service import standard_error
+from npu_core.service import mounts, standard_error
 from npu_core.service.settings import environment_name
 from npu_metrics_exporter import app
 from npu_metrics_exporter.families import POD_INFO, TABLE
@@ -49,7 +49,10 @@ def test_every_key_of_the_file_is_explained() -> None:
 
 def events() -> Iterator[str]:
     """What the exporter's modules, and those of the library that it works with, say to the log."""
-    for path in [*Path(app.__file__).parent.glob("*.py"), Path(reload.__file__), Path(standard_error.__file__)]:
+    for path in [
+        *Path(app.__file__).parent.glob("*.py"),
+        *(Path(str(each.__file__)) for each in (reload, standard_error, mounts)),
+    ]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Call(

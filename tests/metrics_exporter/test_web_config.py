@@ -274,7 +274,10 @@ def refusal(write: Write, certificate: Path | str, key: Path | str, more: str = 
 
 def test_a_certificate_that_cannot_be_read_is_named(write: Write, certificates: Certificates) -> None:
     said = refusal(write, "missing.crt", certificates.directory / "server.key")
-    assert "web.yml:2: tls_server_config.cert_file is 'missing.crt': expected a file that can be read (No such" in said
+    assert (
+        "web.yml:2: tls_server_config.cert_file is 'missing.crt': expected a file that can be read: ENOENT (No such"
+        in said
+    )
 
 
 def test_a_key_that_belongs_to_another_certificate_is_refused(write: Write, certificates: Certificates) -> None:

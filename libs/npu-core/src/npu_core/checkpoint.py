@@ -17,6 +17,7 @@ from typing import TypeGuard
 from npu_core.arch import ARCH_SPECS, Arch
 from npu_core.claims import DOMAIN, Claim
 from npu_core.errors import FormatError
+from npu_core.os_errors import meaning
 
 CHECKPOINT = "kubelet_internal_checkpoint"
 """The file's name, in the kubelet's device-plugin directory."""
@@ -72,7 +73,7 @@ def read_checkpoint(plugin_dir: str) -> Checkpoint:
     except (FileNotFoundError, NotADirectoryError):
         return Checkpoint()
     except OSError as error:
-        raise FormatError(path, f"{_EXPECTED} ({error.strerror})") from error
+        raise FormatError(path, f"{_EXPECTED}: {meaning(error, path)}") from error
     if len(content) > _MAX_SIZE:
         raise FormatError(path, f"{_EXPECTED} of at most {_MAX_SIZE} bytes")
     try:

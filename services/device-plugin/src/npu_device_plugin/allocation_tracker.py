@@ -10,7 +10,7 @@ from npu_core.claims import KnownCard
 from npu_core.errors import FormatError
 from npu_core.kubelet import PodResourcesError, list_pods
 from npu_core.partition import Unit, UnitId
-from npu_core.service.logs import EventLog
+from npu_core.service.logs import EventLog, without_numbers
 from npu_device_plugin.telemetry import Telemetry
 
 _log = EventLog(__name__)
@@ -109,7 +109,7 @@ class AllocationTracker:
         self.sources = self.sources.with_checkpoint(checkpoint.claims, checkpoint.stamp, self.resources)
 
     def _without_checkpoint(self, complaint: str) -> None:
-        if complaint != self._checkpoint_complaint:
+        if without_numbers(complaint) != without_numbers(self._checkpoint_complaint):
             _log.warning("cannot read the kubelet checkpoint", reason=complaint)
         self._checkpoint_complaint = complaint
         self.sources = self.sources.without_checkpoint()

@@ -8,8 +8,10 @@ from collections.abc import Callable, Coroutine
 from npu_core.allocations import Allocations
 from npu_core.arch import Arch
 from npu_core.host import Host
+from npu_core.os_errors import explain
 from npu_core.partition import Partitioning, UnitId
 from npu_core.service.logs import EventLog
+from npu_core.service.mounts import RemovedDirectories
 from npu_core.service.probe import Probe
 from npu_core.service.settings import Address
 from npu_device_plugin import endpoint
@@ -61,6 +63,8 @@ class DevicePlugin:
         self._was_streaming = False
         self._last_offered: tuple[object, tuple[Offer, ...]] | None = None
         self._told = ""
+        directories = [settings.plugin_dir, os.path.dirname(settings.pod_resources_socket)]  # noqa: PTH120  # no pathlib
+        self._removed = RemovedDirectories([*directories, *([settings.cdi_dir] * settings.device_injection.cdi)])
 
     @property
     def settings(self) -> Settings:
@@ -115,6 +119,7 @@ class DevicePlugin:
                 # The kubelet let us wait: what was seen of the cards is old.
                 await self._scanner.enumerate_cards()
             # From here to the list nothing is awaited: no unit can be given out between the decision and the list.
+            self._removed.look()
             self._tracker.look(is_written=self._was_streaming)
             if self._knows_holders():
                 self._name_new_families()
@@ -258,8 +263,9 @@ class DevicePlugin:
             try:
                 server = await probe.serve(address.host, address.port)
             except OSError as error:
-                if str(error) != told:
-                    told = str(error)
+                reason = explain(error, str(address), setting="--listen-address")
+                if reason != told:
+                    told = reason
                     _log.error("cannot listen", address=address, reason=told)
                 await asyncio.sleep(_LISTEN_AGAIN)
                 continue
@@ -281,6 +287,7 @@ class DevicePlugin:
             stuck=self._scanner.stuck,
             unasked=self._scanner.unasked,
             looked=self._looked,
+            removed=self._removed.found,
             unmapped=self._allocations.unmapped,
             refused=tuple(self._refused.items()),
             waiting_for=f"the kubelet checkpoint: {self._tracker.checkpoint_complaint}"

@@ -75,11 +75,15 @@ def _version(path: str) -> tuple[int, ...]:
 
 
 class SpecDirectory:
-    """The directory where runtimes look for CDI files."""
+    """The directory where runtimes look for CDI files.
+
+    Attributes:
+        path: the directory's.
+    """
 
     def __init__(self, path: str) -> None:
         """A directory that is made when the first file is written."""
-        self._path = path
+        self.path = path
         self._written: dict[str, _Written] = {}
 
     def write(self, texts: dict[str, str]) -> None:
@@ -88,7 +92,7 @@ class SpecDirectory:
         Raises:
             OSError: if the directory or a file in it cannot be written.
         """
-        os.makedirs(self._path, mode=0o755, exist_ok=True)  # noqa: PTH103  # pathlib is not loaded in the daemon
+        os.makedirs(self.path, mode=0o755, exist_ok=True)  # noqa: PTH103  # pathlib is not loaded in the daemon
         for name, text in texts.items():
             if not self._is_there(name, text):
                 self._replace(name, text)
@@ -109,7 +113,7 @@ class SpecDirectory:
     def _is_there(self, name: str, text: str) -> bool:
         """Whether the file says this. It is read only if it is not the one that was written or read last."""
         known = self._written.get(name)
-        path = f"{self._path}/{name}"
+        path = f"{self.path}/{name}"
         try:
             if known is not None and known.text == text and known.version == _version(path):
                 return True
@@ -123,24 +127,24 @@ class SpecDirectory:
 
     def _remember(self, name: str, text: str) -> None:
         with suppress(FileNotFoundError):  # removed at once: it is written again the next time
-            self._written[name] = _Written(text, _version(f"{self._path}/{name}"))
+            self._written[name] = _Written(text, _version(f"{self.path}/{name}"))
 
     def _replace(self, name: str, text: str) -> None:
         # Runtimes read *.json and *.yaml; a file under another name is nobody's until it is whole.
-        scratch = f"{self._path}/.{name}.{os.getpid()}"
+        scratch = f"{self.path}/.{name}.{os.getpid()}"
         with open(scratch, "w", encoding="utf-8") as file:  # noqa: PTH123  # as above
             os.fchmod(file.fileno(), _MODE)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(scratch, f"{self._path}/{name}")  # noqa: PTH105  # as above
+        os.replace(scratch, f"{self.path}/{name}")  # noqa: PTH105  # as above
 
     def _remove_orphans(self, keep: Iterable[str]) -> bool:
         kept = set(keep)
-        names = os.listdir(self._path)  # noqa: PTH208  # as above
+        names = os.listdir(self.path)  # noqa: PTH208  # as above
         orphans = [name for name in names if name.lstrip(".").startswith(_PREFIX) and name not in kept]
         for name in orphans:
             with suppress(FileNotFoundError):  # another instance may clean up too
-                os.unlink(f"{self._path}/{name}")  # noqa: PTH108  # as above
+                os.unlink(f"{self.path}/{name}")  # noqa: PTH108  # as above
             self._written.pop(name, None)
         return bool(orphans)

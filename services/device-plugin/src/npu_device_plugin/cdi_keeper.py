@@ -1,6 +1,9 @@
 """Keeping our CDI files: as they are offered, or, where names are not given any more, until nobody looks them up."""
 
+import os
+
 from npu_core.arch import Arch
+from npu_core.os_errors import explain
 from npu_core.partition import UnitId
 from npu_core.service.logs import EventLog
 from npu_device_plugin.cdi import SpecDirectory, spec_texts
@@ -35,7 +38,8 @@ class CdiKeeper:
             elif not self._is_clear:
                 self._clear_when_unused(held, serving=serving)
         except OSError as error:
-            self._complain(str(error))
+            path = self._directory.path
+            self._complain(explain(error, path, setting="--cdi-dir", purpose="CDI files", wants=os.W_OK))
         else:
             self._complain("")
 

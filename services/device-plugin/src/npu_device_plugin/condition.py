@@ -23,6 +23,7 @@ class Condition:
         looked: whether a round was finished at all.
         unmapped: resource and id of what containers hold under ids that may mean any card.
         refused: families that cannot be offered under the name and the socket they would have, and why.
+        removed: directories on the node that were removed, and that this process still has mounted.
         waiting_for: what the first list waits for, and why; empty if it does not wait.
     """
 
@@ -34,12 +35,13 @@ class Condition:
     looked: bool = True
     unmapped: tuple[tuple[str, str], ...] = ()
     refused: tuple[tuple[Arch, str], ...] = ()
+    removed: tuple[str, ...] = ()
     waiting_for: str = ""
 
     @property
     def alive(self) -> bool:
-        """Whether the process does anything at all."""
-        return self.heartbeat_age < HEARTBEAT_PATIENCE
+        """Whether the process does anything at all, and can: what it mounts is still what the node has there."""
+        return self.heartbeat_age < HEARTBEAT_PATIENCE and not self.removed
 
     @property
     def ready(self) -> bool:

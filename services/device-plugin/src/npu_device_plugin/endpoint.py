@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
+from npu_core.os_errors import removed_text
 from npu_core.service.probe import Answer, Route
 from npu_device_plugin.condition import Condition
 from npu_device_plugin.metrics import CONTENT_TYPE, exposition
@@ -13,7 +14,7 @@ from npu_device_plugin.telemetry import Telemetry
 def routes(condition: Callable[[], Condition], telemetry: Telemetry) -> dict[str, Route]:
     """The endpoint's pages."""
     return {
-        "/healthz": lambda: _verdict(condition().alive, "alive", "no round of looks for too long"),
+        "/healthz": lambda: _liveness(condition()),
         "/readyz": lambda: _readiness(condition()),
         "/metrics": lambda: _metrics(condition(), telemetry),
     }
@@ -21,6 +22,16 @@ def routes(condition: Callable[[], Condition], telemetry: Telemetry) -> dict[str
 
 def _verdict(good: bool, yes: str, no: str) -> Answer:  # noqa: FBT001  # it is what the answer is about
     return Answer(f"{yes}\n") if good else Answer(f"{no}\n", HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _liveness(condition: Condition) -> Answer:
+    return _verdict(condition.alive, "alive", _lifeless(condition))
+
+
+def _lifeless(condition: Condition) -> str:
+    if condition.removed:
+        return removed_text(condition.removed)
+    return "no round of looks for too long"
 
 
 def _readiness(condition: Condition) -> Answer:
@@ -34,7 +45,7 @@ def _unready(condition: Condition) -> str:
     if condition.waiting_for:
         return f"waiting for {condition.waiting_for}"
     missing = ", ".join(name for name, _, listening in condition.resources if not listening)
-    return f"not registered: {missing}" if missing else "no round of looks for too long"
+    return f"not registered: {missing}" if missing else _lifeless(condition)
 
 
 def _metrics(condition: Condition, telemetry: Telemetry) -> Answer:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import grpc
 
 from npu_core.arch import Arch
-from npu_core.kubelet import CHANNEL_OPTIONS
+from npu_core.kubelet.channel import CHANNEL_OPTIONS, connecting_fails
 from npu_device_plugin import resource_name
 from npu_device_plugin._kubelet import deviceplugin_pb2 as pb
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub, RegistrationStub
@@ -108,6 +108,7 @@ async def register(registration: Registration) -> None:
         try:
             await RegistrationStub(channel).Register(request, timeout=_TIMEOUT)
         except grpc.aio.AioRpcError as error:
-            text = f"{error.code().name}: {error.details()}"
+            path = f"{registration.plugin_dir}/{KUBELET_SOCKET}"
+            text = connecting_fails(path, "--plugin-dir") or f"{error.code().name}: {error.details()}"
             # All refusals of a kubelet have one code; only the words tell them apart.
             raise (HeldSocketError if _HELD in text else RegistrationError)(text) from error

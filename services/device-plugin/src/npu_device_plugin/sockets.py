@@ -6,6 +6,8 @@ import stat
 from contextlib import suppress
 from typing import NamedTuple
 
+from npu_core.os_errors import explain
+
 
 class SocketIdentity(NamedTuple):
     """Tells a socket file from another one at the same path.
@@ -29,6 +31,15 @@ def socket_identity(path: str, *, through_links: bool = False) -> SocketIdentity
     if not stat.S_ISSOCK(status.st_mode):
         return None
     return SocketIdentity(status.st_dev, status.st_ino, status.st_mtime_ns)
+
+
+def no_socket(path: str, setting: str) -> str:
+    """Why there is no socket at ``path``, for an operator; ``setting`` is the option that the path came from."""
+    try:
+        os.stat(path)  # noqa: PTH116  # as above
+    except OSError as error:
+        return explain(error, path, setting=setting)
+    return f"{path} ({setting}) is no socket"
 
 
 def give_name(scratch: str, path: str) -> SocketIdentity | None:

@@ -10,13 +10,15 @@ goes on serving through all of it.
 """
 
 import asyncio
+import os
 import random
 from collections.abc import Coroutine
 from enum import StrEnum
 
 import grpc
 
-from npu_core.service.logs import EventLog
+from npu_core.os_errors import explain
+from npu_core.service.logs import EventLog, without_numbers
 from npu_core.threads import grpc_refusal
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import add_DevicePluginServicer_to_server
 from npu_device_plugin.registration import (
@@ -28,7 +30,14 @@ from npu_device_plugin.registration import (
     register,
 )
 from npu_device_plugin.servicer import OfferServicer
-from npu_device_plugin.sockets import SocketIdentity, check_bindable, give_name, remove_if_ours, socket_identity
+from npu_device_plugin.sockets import (
+    SocketIdentity,
+    check_bindable,
+    give_name,
+    no_socket,
+    remove_if_ours,
+    socket_identity,
+)
 from npu_device_plugin.telemetry import Telemetry
 
 _log = EventLog(__name__)
@@ -143,12 +152,17 @@ class Supervisor:
                 await self._attempt(kubelet)
             except (RegistrationError, OSError, RuntimeError) as error:
                 self._telemetry.failed_registrations[self._registration.resource] += 1
-                if str(error) != told:
-                    told = str(error)
-                    _log.warning("cannot register", resource=self._registration.resource, reason=told)
+                reason = self._explained(error) if isinstance(error, OSError) else str(error)
+                if without_numbers(reason) != told:
+                    told = without_numbers(reason)
+                    _log.warning("cannot register", resource=self._registration.resource, reason=reason)
             else:
                 return
             await self._wait_after_failure(kubelet)
+
+    def _explained(self, error: OSError) -> str:
+        directory = self._registration.plugin_dir
+        return explain(error, directory, setting="--plugin-dir", purpose="the plugin's socket", wants=os.W_OK)
 
     async def _wait_after_failure(self, kubelet: SocketIdentity | None) -> None:
         """Wait before the next attempt, the longer the more have failed with this kubelet."""
@@ -159,7 +173,7 @@ class Supervisor:
         await self._choose_socket(kubelet)
         await self._serve()
         if kubelet is None:
-            raise RegistrationError(f"{self._kubelet_path} does not exist or is no socket")
+            raise RegistrationError(no_socket(self._kubelet_path, "--plugin-dir"))
         # A kubelet that is quick listens before it has answered.
         self._streams_before = self._servicer.streams_opened
         try:

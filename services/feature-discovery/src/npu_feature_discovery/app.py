@@ -86,6 +86,7 @@ class Service:
             Pace(settings.interval, LOOK_PATIENCE + (settings.api_timeout if by_api else 0.0)),
             clock,
             Memory(sees_device_files=settings.sees_device_files),
+            [os.path.dirname(settings.output_file)] if settings.writes_file else [],  # noqa: PTH120  # no pathlib
         )
 
     def _keep_publishing(self) -> int:

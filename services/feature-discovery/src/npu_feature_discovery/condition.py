@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from npu_core.os_errors import removed_text
 from npu_feature_discovery.labels import Labels
 
 LOOK_PATIENCE = 30.0
@@ -21,6 +22,7 @@ class Condition:
         stuck: cards that a read has not come back from.
         look_failure: why the last look failed; empty if it did not.
         publish_failure: why publishing failed last; empty if it did not.
+        removed: directories on the node that were removed, and that this process still has mounted.
         published: whether the labels are where they belong, as far as the last attempt tells.
     """
 
@@ -32,11 +34,12 @@ class Condition:
     look_failure: str = ""
     publish_failure: str = ""
     published: bool = False
+    removed: tuple[str, ...] = ()
 
     @property
     def alive(self) -> bool:
-        """Whether the process does anything at all."""
-        return self.heartbeat_age < self.patience
+        """Whether the process does anything at all, and can: what it mounts is still what the node has there."""
+        return self.heartbeat_age < self.patience and not self.removed
 
     @property
     def ready(self) -> bool:
@@ -46,6 +49,8 @@ class Condition:
     @property
     def objection(self) -> str:
         """Why it is not ready, in words; empty if it is."""
+        if self.removed:
+            return removed_text(self.removed)
         if not self.alive:
             return f"the loop has not turned for {self.heartbeat_age:.0f} s"
         if self.look_failure:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
+from npu_core.os_errors import explain
 from npu_core.service.logs import EventLog
 from npu_core.service.probe import Answer, Probe, Route
 from npu_core.service.settings import Address
@@ -47,8 +48,9 @@ async def _serve(probe: Probe, address: Address) -> None:
         try:
             await probe.serve(address.host, address.port)
         except OSError as error:
-            if str(error) != told:
-                told = str(error)
+            reason = explain(error, str(address), setting="--listen-address")
+            if reason != told:
+                told = reason
                 _log.error("cannot listen", address=address, reason=told)
             await asyncio.sleep(_LISTEN_AGAIN)
             continue

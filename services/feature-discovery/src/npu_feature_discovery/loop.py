@@ -2,12 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from npu_core.device import CardKey, Rejected
 from npu_core.errors import HostError, Reason
 from npu_core.service.logs import EventLog
+from npu_core.service.mounts import RemovedDirectories
 from npu_feature_discovery.back_off import BackOff, chance
 from npu_feature_discovery.condition import Condition
 from npu_feature_discovery.decision import Memory
@@ -59,6 +60,7 @@ class Discovery:
         pace: Pace,
         clock: Callable[[], float] = time.monotonic,
         memory: Memory = Memory(),  # noqa: B008  # frozen
+        directories: Iterable[str] = (),
     ) -> None:
         """A discovery that has not looked yet.
 
@@ -70,6 +72,7 @@ class Discovery:
             pace: how often it looks.
             clock: seconds that do not go back.
             memory: what is known before the first look.
+            directories: those that it writes to or looks into, which may be removed.
         """
         self._looker = looker
         self._publisher = publisher
@@ -91,6 +94,7 @@ class Discovery:
         self._complaint: tuple[Reason, str | None] | None = None
         self._heartbeat = clock()
         self._stuck = 0
+        self._removed = RemovedDirectories(directories)
 
     def run(self) -> None:
         """Work until :meth:`stop`. Never raises: what is unforeseen is logged, counted and tried again."""
@@ -108,6 +112,7 @@ class Discovery:
 
     def turn(self) -> None:
         """One turn of the loop: whatever is due now."""
+        self._removed.look()
         if self._asked:
             self._asked = False
             self._publisher.hurry()
@@ -142,6 +147,7 @@ class Discovery:
             look_failure=self._fault or memory.failed or "",
             publish_failure=self._publisher.failure,
             published=self._publisher.published,
+            removed=self._removed.found,
         )
 
     def _publish(self) -> bool:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from npu_core.service.logs import EventLog
+from npu_core.service.logs import EventLog, without_numbers
 from npu_feature_discovery.back_off import BackOff, chance
 from npu_feature_discovery.labels import PREFIX, Labels
 from npu_feature_discovery.sinks import FailureReason, Outcome, Sink, SinkError
@@ -86,7 +86,7 @@ class Publisher:
         self._not_before = self._clock() + self._back_off.wait(chance(), asked_for)
         self._telemetry.failures[error.reason] += 1
         self.published = False
-        if error.message != self.failure and error.reason is not FailureReason.CLOSED:
+        if without_numbers(error.message) != without_numbers(self.failure) and error.reason is not FailureReason.CLOSED:
             _log.error("cannot publish", sink=self._sink.name, reason=error.message)
         self.failure = error.message
 

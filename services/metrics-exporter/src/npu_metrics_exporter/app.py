@@ -1,13 +1,16 @@
 """The exporter as a whole: what runs, and what each part tells the others."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from npu_core.config.reload import Following
 from npu_core.host import Host
+from npu_core.os_errors import explain
 from npu_core.service.logs import EventLog
+from npu_core.service.mounts import RemovedDirectories
 from npu_metrics_exporter import __version__, landing
 from npu_metrics_exporter.collector import Collector
 from npu_metrics_exporter.condition import Condition
@@ -86,6 +89,9 @@ class Exporter:
         self._server: Server | None = None
         self._heartbeat = clock()
         self._told_of_none = False
+        socket_dir = os.path.dirname(settings.pod_resources_socket)  # noqa: PTH120  # pathlib is not otherwise loaded
+        asked = [socket_dir, settings.plugin_dir, settings.pod_logs_dir]
+        self._removed = RemovedDirectories([] if settings.pod_labels is PodLabels.OFF else asked)
         self.publication = Publication(telemetry, self._condition)
 
     @property
@@ -95,7 +101,8 @@ class Exporter:
 
     def _condition(self) -> Condition:
         age = self._clock() - self._heartbeat
-        return Condition(age, self.settings.interval, published=self.publication.exposition() is not None)
+        published = self.publication.exposition() is not None
+        return Condition(age, self.settings.interval, published=published, removed=self._removed.found)
 
     async def run(self, stopped: asyncio.Event) -> None:
         """Collect and serve until ``stopped`` is set; then stop clean.
@@ -133,9 +140,10 @@ class Exporter:
             try:
                 self._server = await serve(web, self._keeper, addresses)
             except OSError as error:
-                if complaint != str(error):
-                    complaint = str(error)
-                    _log.error("cannot listen", address=_joined(self.settings), reason=error)
+                reason = explain(error, _joined(self.settings), setting="--listen-address")
+                if reason != complaint:
+                    complaint = reason
+                    _log.error("cannot listen", address=_joined(self.settings), reason=reason)
                 await asyncio.sleep(_LISTEN_AGAIN)
         _log.info("listening", address=_joined(self.settings))
         await asyncio.Event().wait()
@@ -145,6 +153,7 @@ class Exporter:
     async def _work(self) -> None:
         while True:
             begun = self._clock()
+            self._removed.look()
             self._tend_pods()
             await self._collector.collect(self.settings.max_age, self.settings.grace)
             self._heartbeat, self._telemetry.heartbeat = self._clock(), self._wall()

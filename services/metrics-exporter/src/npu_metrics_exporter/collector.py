@@ -224,8 +224,10 @@ class Collector:
         return news
 
     def _complain(self, error: Exception | None) -> None:
-        # A listing that hangs is late first, and not come back later.
-        reason = "stuck" if isinstance(error, StuckError) else without_numbers(str(error or ""))
+        # By the kind of error: the text of one that lasts may say for how long.
+        reason = f"{error.reason} {error.path}" if isinstance(error, HostError) else without_numbers(repr(error or ""))
+        if error is None:
+            reason = ""
         if error is not None and reason != self._complaint:
             _log.error("cannot list the cards", reason=error)
         elif self._complaint and error is None:

@@ -18,6 +18,7 @@ from npu_core.checkpoint import Checkpoint, FileStamp, checkpoint_stamp, read_ch
 from npu_core.claims import KnownCard
 from npu_core.device import CardKey
 from npu_core.errors import ExhaustedError, FormatError
+from npu_core.os_errors import explain
 from npu_core.service.logs import EventLog, without_numbers
 from npu_core.threads import NO_THREAD
 from npu_metrics_exporter.pod_names import PodName, holders_of, pods_in, pods_shown
@@ -252,8 +253,9 @@ class PodWatch:
         if uids - names.keys():
             found = await _on_thread(self._read_pod_names)
             if isinstance(found, OSError):
-                if self._is_news("names", str(found)):
-                    _log.warning("cannot list the log directory of the pods", reason=found)
+                reason = explain(found, self._kubelet.pod_logs_dir, setting="--pod-logs-dir")
+                if self._is_news("names", reason):
+                    _log.warning("cannot list the log directory of the pods", reason=reason)
                 found = {}
             elif self._is_news("names", ""):
                 _log.info("log directory of the pods can be listed again")
@@ -283,7 +285,7 @@ class PodWatch:
         """What the kubelet lists: NPUs with their containers, and all pods. None if it could not be asked."""
         if not _is_socket(self._kubelet.socket):
             self._failures = 0  # looking for a socket costs nobody anything
-            self._fail(NO_SOCKET, f"no socket at {self._kubelet.socket}")
+            self._fail(NO_SOCKET, no_socket(self._kubelet.socket))
             return None
         # gRPC, loaded with the first question that can be asked; not on the loop, where scrapes would wait for it.
         if _CLIENT not in sys.modules:
@@ -338,6 +340,15 @@ async def _on_thread(work: Callable[[], T]) -> T:
         return await asyncio.to_thread(work)
     except RuntimeError as error:  # nothing that is done here raises one of its own
         raise ExhaustedError(f"no thread to ask with: {error}") from error
+
+
+def no_socket(path: str) -> str:
+    """Why there is no socket, for an operator."""
+    try:
+        os.stat(path)  # noqa: PTH116  # as below
+    except OSError as error:
+        return f"no socket: {explain(error, path, setting='--pod-resources-socket')}"
+    return f"no socket: {path} (--pod-resources-socket) is something else"
 
 
 def _is_socket(path: str) -> bool:

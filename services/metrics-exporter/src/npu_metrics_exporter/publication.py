@@ -29,9 +29,9 @@ class Publication:
         """The newest one, or None before the first."""
         return self._current
 
-    def healthy(self) -> bool:
-        """Whether the loop of collections still turns."""
-        return self._condition().alive
+    def complaint(self) -> str:
+        """Why the process is of no use as it is; empty if it is alive."""
+        return self._condition().complaint
 
     def ready(self) -> bool:
         """Whether there is something to scrape."""

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 
 from npu_core.errors import Problem, SettingsError
+from npu_core.os_errors import meaning
 from npu_metrics_exporter.web_config import ClientAuth, Curve, Pem, Tls, TlsVersion
 
 _VERSIONS = {
@@ -126,7 +127,7 @@ def _unreadable(pem: Pem) -> Problem | None:
         with open(pem.path, "rb"):  # noqa: PTH123  # as web_config
             return None
     except OSError as error:
-        return pem.problem(f"a file that can be read ({error.strerror})")
+        return pem.problem(f"a file that can be read: {meaning(error, pem.path)}")
 
 
 class _PemFile:

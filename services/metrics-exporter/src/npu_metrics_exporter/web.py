@@ -37,8 +37,8 @@ class Source(Protocol):
     def exposition(self) -> Exposition | None:
         """The newest one, or None before the first collection."""
 
-    def healthy(self) -> bool:
-        """Whether the loop of collections still turns."""
+    def complaint(self) -> str:
+        """Why the process is of no use as it is; empty if it is alive."""
 
     def ready(self) -> bool:
         """Whether there is something to scrape."""
@@ -144,7 +144,8 @@ class Web:
         """Probes come before everything: they hold no data, and the kubelet has no password."""
         match request.path:
             case "/healthz":
-                good, yes, no = self._source.healthy(), b"alive\n", b"no collection for too long\n"
+                complaint = self._source.complaint()
+                good, yes, no = not complaint, b"alive\n", f"{complaint}\n".encode()
             case "/readyz":
                 good, yes, no = self._source.ready(), b"ready\n", b"nothing collected yet, or not for too long\n"
             case _:

@@ -165,7 +165,7 @@ def load(path: str) -> WebConfig:
     """
     from npu_core.config.file import read_config  # noqa: PLC0415  # YAML is not loaded where there is no file
 
-    return parse(read_config(path), os.path.dirname(path))  # noqa: PTH120  # pathlib is not loaded for this
+    return parse(read_config(path, "web-config-file"), os.path.dirname(path))  # noqa: PTH120  # pathlib is not loaded for this
 
 
 def parse(given: Iterable[Given], directory: str) -> WebConfig:

@@ -3,6 +3,7 @@
 import yaml
 
 from npu_core.errors import Problem, SettingsError
+from npu_core.os_errors import meaning
 from npu_core.service.settings import Given, Kind
 
 # The C parser reads a config in a tenth of the time; a wheel without it still works.
@@ -22,8 +23,12 @@ _KINDS = {
 }
 
 
-def read_config(path: str) -> tuple[Given, ...]:
+def read_config(path: str, option: str = "config-file") -> tuple[Given, ...]:
     """The entries of a configuration file, in its order. An empty file has none.
+
+    Args:
+        path: the file.
+        option: the option that named it.
 
     Raises:
         SettingsError: if it cannot be read, is not YAML, or is not a mapping.
@@ -32,10 +37,10 @@ def read_config(path: str) -> tuple[Given, ...]:
         with open(path, "rb") as file:  # noqa: PTH123  # pathlib is not otherwise loaded in the daemon
             content = file.read(MAX_SIZE + 1)
     except OSError as error:
-        problem = Problem("the file", path, f"a readable file ({error.strerror})", "config-file")
+        problem = Problem("the file", path, f"a readable file: {meaning(error, path)}", option)
         raise SettingsError([problem]) from error
     if len(content) > MAX_SIZE:
-        raise SettingsError([Problem("the file", path, f"at most {MAX_SIZE} bytes", "config-file")])
+        raise SettingsError([Problem("the file", path, f"at most {MAX_SIZE} bytes", option)])
     return parse_config(content, path)
 
 

@@ -1,5 +1,10 @@
 """How a kubelet's sockets are spoken to, whichever of its services is behind them."""
 
+import os
+import socket
+
+from npu_core.os_errors import explain
+
 CHANNEL_OPTIONS = (
     # The kubelet's server refuses the percent-encoded path that gRPC would send as the host.
     ("grpc.default_authority", "localhost"),
@@ -8,3 +13,21 @@ CHANNEL_OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 """For a channel to a socket that the kubelet serves, or calls us on."""
+
+
+def connecting_fails(path: str, setting: str) -> str:
+    """Why nobody can connect to a socket, for an operator; empty if one can. gRPC says so in words of its own.
+
+    Args:
+        path: the socket's.
+        setting: the option that the path came from.
+    """
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        try:
+            client.connect(path)
+        except BlockingIOError:  # its queue is full: somebody is there
+            return ""
+        except OSError as error:
+            return explain(error, path, setting=setting, wants=os.W_OK)
+    return ""

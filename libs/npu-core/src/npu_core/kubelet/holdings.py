@@ -9,7 +9,7 @@ from npu_core.claims import Claim, Container
 from npu_core.errors import NpuError
 from npu_core.kubelet._podresources import podresources_pb2 as pb
 from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
-from npu_core.kubelet.channel import CHANNEL_OPTIONS
+from npu_core.kubelet.channel import CHANNEL_OPTIONS, connecting_fails
 from npu_core.threads import NO_THREAD, grpc_refusal
 
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE.name
@@ -127,7 +127,8 @@ async def _list(socket: str, deadline: float) -> pb.ListPodResourcesResponse:
         async with grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
             return await PodResourcesListerStub(channel).List(pb.ListPodResourcesRequest(), timeout=deadline)
     except grpc.aio.AioRpcError as error:
-        raise PodResourcesError(error.code().name, error.details() or "no details") from error
+        why = connecting_fails(socket, "--pod-resources-socket") if error.code() is grpc.StatusCode.UNAVAILABLE else ""
+        raise PodResourcesError(error.code().name, why or error.details() or "no details") from error
     except (RuntimeError, OSError, MemoryError) as error:
         raise PodResourcesError(_UNAVAILABLE, f"cannot make a channel: {error!r}") from error
 

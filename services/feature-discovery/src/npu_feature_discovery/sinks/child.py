@@ -16,6 +16,7 @@ import threading
 from dataclasses import dataclass
 from enum import StrEnum
 
+from npu_core.os_errors import explain
 from npu_core.service.logs import EventLog
 from npu_feature_discovery.labels import Labels
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
@@ -205,7 +206,8 @@ class Child:
                     process_group=0,
                 )
             except OSError as error:
-                raise SinkError(FailureReason.CHILD_FAILED, f"cannot start a process to publish: {error}") from error
+                reason = f"cannot start a process to publish: {explain(error, sys.executable)}"
+                raise SinkError(FailureReason.CHILD_FAILED, reason) from error
             return self._process
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from npu_core.os_errors import explain
 from npu_core.service.logs import EventLog
 from npu_feature_discovery.feature_text import MAX_BYTES, parse, render
 from npu_feature_discovery.labels import PREFIX, Labels
@@ -264,10 +265,10 @@ class FeatureFileSink:
 
     def _failure(self, error: OSError) -> SinkError:
         reason = _REASONS.get(error.errno or 0, FailureReason.IO)
-        code = errno.errorcode.get(error.errno or 0, "unknown error")
         if reason is FailureReason.NO_DIRECTORY and not os.path.isdir(self._directory):
             return SinkError(reason, f"{self._directory} is no directory: is Node Feature Discovery's mounted there?")
-        return SinkError(reason, f"{self._place(error)}: {code} ({error.strerror or error})")
+        setting, purpose = "--output-file", "the feature file"
+        return SinkError(reason, explain(error, self._place(error), setting=setting, purpose=purpose, wants=os.W_OK))
 
     def _place(self, error: OSError) -> str:
         """Where it happened. A scratch file's name is never the same, so it would be news each time."""
