@@ -6,9 +6,10 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from contract.configured import free_port
 from faults import steps
 from faults.invariants import Disabled
 from faults.steps import Step
@@ -244,6 +245,8 @@ _MAKERS: tuple[tuple[_Maker, int], ...] = (
     (lambda rng, _plans: steps.ReplaceSocketByFile(_number(rng)), 2),
     (lambda rng, _plans: steps.ReplaceSocketByForeign(_number(rng)), 2),
     (lambda rng, _plans: steps.RestartPlugin(rng.random() < 0.5), 6),
+    (lambda rng, _plans: steps.LeaveLogUnread(rng.choice((0.5, 2.0, 6.0))), 5),
+    (lambda rng, _plans: steps.RefuseThreads(rng.choice((0.5, 2.0, 6.0))), 5),
     (lambda rng, _plans: steps.Die(_number(rng)), 4),
     (lambda rng, _plans: steps.Revive(_number(rng)), 9),
     (lambda rng, _plans: steps.LoseHeldCard(_number(rng), rng.random() < 0.5), 3),
@@ -270,7 +273,8 @@ _MAKERS: tuple[tuple[_Maker, int], ...] = (
 async def live_through(seed: int, count: int) -> Outcome:
     """Let everything happen that the seed has drawn, heal it, and tell what came of it."""
     schedule, began, done = draw(seed, count), time.monotonic(), list[str]()
-    async with World(schedule.setup) as world:
+    setup = replace(schedule.setup, listen=f"127.0.0.1:{free_port()}")
+    async with World(setup) as world:
         try:
             await _live(world, schedule, done)
         except Exception as error:  # noqa: BLE001  # whatever went wrong, the report says what led to it

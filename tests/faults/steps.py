@@ -222,6 +222,28 @@ class RestartPlugin:
         await world.restart_plugin(kill=self.kill)
 
 
+@dataclass(frozen=True, slots=True)
+class LeaveLogUnread:
+    """Nobody reads the plugin's log for a while, and the pipe is full."""
+
+    seconds: float
+
+    async def apply(self, world: World) -> None:
+        world.leave_log_unread(self.seconds)
+        await world.is_alive()
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseThreads:
+    """The system refuses the plugin threads for a while."""
+
+    seconds: float
+
+    async def apply(self, world: World) -> None:
+        world.refuse_threads(self.seconds)
+        await world.is_alive()
+
+
 # -- cards ------------------------------------------------------------------------------------------------------------
 
 

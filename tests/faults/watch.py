@@ -80,11 +80,13 @@ class Watch:
     Attributes:
         broken: the invariants that did not hold so far, in words.
         slow: whether the kubelet reads so slowly that what it is told may be outdated.
+        blind: whether the plugin may not be able to look at the cards, so that what it tells may be outdated.
     """
 
     def __init__(self, host: FakeHost, wish: Wish) -> None:
         self.broken: list[str] = []
         self.slow = False
+        self.blind = False
         self.kubelet: StandInKubelet
         self._host = host
         self._plugin: PluginProcess | None = None
@@ -228,7 +230,7 @@ class Watch:
             frozenset(self._disabled_lately()),
             frozenset(self._well()),
             frozenset(self._forgotten()),
-            self.slow,
+            self.slow or self.blind,
         )
         if event.resource in self.names.values():
             self._judge_message(told)

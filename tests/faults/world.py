@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import os
 import shutil
 import socket
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from signal import SIGKILL, SIGTERM
+from signal import SIGKILL, SIGTERM, SIGUSR1, SIGUSR2
 from types import TracebackType
 from typing import Self
 
@@ -56,6 +59,8 @@ STARTED = 30.0
 """Seconds for a plugin to have looked at the cards; it is on a busy machine."""
 STOPPED = 5.0
 """Seconds for it to end: two, and three for a busy machine."""
+_ANSWERS = 30.0
+"""Seconds for the endpoint to answer."""
 _SOCKET = "furiosa-npu"
 _IDENTITY = ("device_type", "device_uuid", "device_sn", "busname", "dev")
 
@@ -119,6 +124,46 @@ class Ask(StrEnum):
         return {Ask.FIRST: families[:1], Ask.SECOND: families[-1:], Ask.BOTH: families}[self]
 
 
+class FragilePlugin(PluginProcess):
+    """The plugin, which a signal can refuse new threads from then on, and another one can grant them again."""
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        """As the plugin."""
+        super().__init__(*arguments, **options)  # type: ignore[arg-type]  # passed on
+        self._program = ("-c", _FRAGILE)
+        self._ends = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it runs, and is past the point where a signal would end it."""
+        return self.running and not self._ends and bool(self.logged(" starting "))
+
+    async def stop(self, number: int = SIGTERM) -> int:
+        """As any service's. An interpreter that ends does not take the signals for threads any more."""
+        self._ends = True
+        return await super().stop(number)
+
+    def refuse_threads(self) -> None:
+        """From now on the system refuses it new threads."""
+        os.kill(self.pid, SIGUSR1)
+
+    def grant_threads(self) -> None:
+        """The system grants it threads again."""
+        if self.running and not self._ends:
+            os.kill(self.pid, SIGUSR2)
+
+
+_FRAGILE = """
+import signal, threading
+usual = threading.stack_size()
+# A thread whose stack does not fit into the address space is refused as any other.
+signal.signal(signal.SIGUSR1, lambda *_: threading.stack_size(1 << 47))
+signal.signal(signal.SIGUSR2, lambda *_: threading.stack_size(usual))
+from npu_device_plugin.entry import main
+main()
+"""
+
+
 class World:
     """Used as ``async with World(setup) as world:``; the kubelet and the plugin run then.
 
@@ -154,7 +199,8 @@ class World:
         self._listener = listener
         self.frozen = False
         self.foreign: list[socket.socket] = []
-        self.plugins: list[PluginProcess] = []
+        self.plugins: list[FragilePlugin] = []
+        self._lacks: set[asyncio.Task[None]] = set()
         self._attributes: set[tuple[CardKey, str]] = set()
         self._pods: dict[str, asyncio.Task[None]] = {}
         self._drivers: set[asyncio.Task[None]] = set()
@@ -172,7 +218,7 @@ class World:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        tasks = (*self._pods.values(), *self._drivers)
+        tasks = (*self._pods.values(), *self._drivers, *self._lacks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -210,7 +256,7 @@ class World:
     # -- the plugin -----------------------------------------------------------------------------------------------
 
     @property
-    def plugin(self) -> PluginProcess:
+    def plugin(self) -> FragilePlugin:
         """The plugin that runs."""
         return self.plugins[-1]
 
@@ -220,7 +266,7 @@ class World:
         return self.plugin_dir / sockets[number % len(sockets)]
 
     async def _start_plugin(self) -> None:
-        self.plugins.append(PluginProcess.configured(self.host, self.config_file))
+        self.plugins.append(FragilePlugin.configured(self.host, self.config_file))
         self.watch.plugin_starts(self.plugin)
         await self.plugin.start()
 
@@ -261,6 +307,46 @@ class World:
         early = status == -SIGTERM and len(self.plugin.log) == 1
         if took > STOPPED or (status != 0 and not early):
             self.broken.append(f"on SIGTERM the plugin ended with status {status} after {took:.1f} s")
+
+    def leave_log_unread(self, seconds: float) -> None:
+        """Let nobody read the plugin's log for a while; the pipe is full."""
+        plugin = self.plugin
+        if plugin.has_begun:
+            plugin.stop_reading_log()
+            self._end_later(seconds, plugin.read_log_again)
+
+    def refuse_threads(self, seconds: float) -> None:
+        """Let the system refuse the plugin threads for a while."""
+        plugin = self.plugin
+        if plugin.has_begun:
+            plugin.refuse_threads()
+            self.watch.blind = True
+            self._end_later(seconds, plugin.grant_threads, self._see_again)
+
+    def _see_again(self) -> None:
+        self._end_later(LAG, self._is_seeing)
+
+    def _is_seeing(self) -> None:
+        self.watch.blind = False
+
+    def _end_later(self, seconds: float, *ends: Callable[[], None]) -> None:
+        async def end() -> None:
+            await asyncio.sleep(seconds)
+            for each in ends:
+                each()
+
+        task = asyncio.get_running_loop().create_task(end())
+        self._lacks.add(task)
+        task.add_done_callback(self._lacks.discard)
+
+    async def is_alive(self) -> None:
+        """The plugin says in time that its loop turns, if it has begun."""
+        if not self.plugin.has_begun:
+            return
+        status, text = await asyncio.to_thread(_get, f"http://{self.setup.listen}/healthz")
+        # A plugin that has just begun, or just ended, does not listen.
+        if status not in {0, 200}:
+            self.broken.append(f"/healthz says {status}: {text}")
 
     # -- the kubelet ----------------------------------------------------------------------------------------------
 
@@ -587,8 +673,8 @@ class World:
         self.check()
 
     async def _heal_cards(self) -> None:
-        if self._drivers:
-            await asyncio.wait(self._drivers)
+        while lasting := self._drivers | self._lacks:
+            await asyncio.wait(lasting)
         for card in self.host.cards:
             self.repair(card)
             card.revive()
@@ -652,6 +738,21 @@ class World:
                 except (PodError, KubeletPanickedError, TimeoutError) as error:
                     self.broken.append(f"{free} of {resource} are free, and a pod does not get them: {error!r}")
         self.check()
+
+
+def _get(address: str) -> tuple[int, str]:
+    """Status and text of a page; 0 if nobody listens. Somebody who listens and does not answer has no status."""
+    try:
+        with urllib.request.urlopen(address, timeout=_ANSWERS) as answer:  # noqa: S310  # the loopback
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+    except TimeoutError:
+        return -1, f"no answer within {_ANSWERS} s"
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        return (-1, f"no answer within {_ANSWERS} s") if isinstance(reason, TimeoutError) else (0, str(error))
 
 
 def _answers(path: Path) -> bool:
