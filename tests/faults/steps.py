@@ -224,13 +224,17 @@ class RestartPlugin:
 
 @dataclass(frozen=True, slots=True)
 class LeaveLogUnread:
-    """Nobody reads the plugin's log for a while, and the pipe is full."""
+    """Nobody reads the plugin's log for a while, and the pipe is full; the plugin has something to say at once."""
 
     seconds: float
 
     async def apply(self, world: World) -> None:
-        world.leave_log_unread(self.seconds)
+        world.leave_log_unread()
+        await world.cut(Cut.CLOSE)
+        # Later than the plugin has noticed, which it says.
+        await asyncio.sleep(0.3)
         await world.is_alive()
+        world.read_log_again(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)

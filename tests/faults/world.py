@@ -308,12 +308,14 @@ class World:
         if took > STOPPED or (status != 0 and not early):
             self.broken.append(f"on SIGTERM the plugin ended with status {status} after {took:.1f} s")
 
-    def leave_log_unread(self, seconds: float) -> None:
-        """Let nobody read the plugin's log for a while; the pipe is full."""
-        plugin = self.plugin
-        if plugin.has_begun:
-            plugin.stop_reading_log()
-            self._end_later(seconds, plugin.read_log_again)
+    def leave_log_unread(self) -> None:
+        """Let nobody read the plugin's log; the pipe is full."""
+        if self.plugin.has_begun:
+            self.plugin.stop_reading_log()
+
+    def read_log_again(self, later: float) -> None:
+        """Let the plugin's log be read again, after so many seconds."""
+        self._end_later(later, self.plugin.read_log_again)
 
     def refuse_threads(self, seconds: float) -> None:
         """Let the system refuse the plugin threads for a while."""
