@@ -1,12 +1,16 @@
 """Clients that are slow, many, or none at all: each costs what its bound says, others are served meanwhile."""
 
 import asyncio
+import errno
 import http.client
+import logging
+import os
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 
@@ -285,3 +289,28 @@ def _switches() -> int:
     tid = next(thread.native_id for thread in threading.enumerate() if thread.name == "server")
     with open(f"/proc/self/task/{tid}/status", encoding="ascii") as status:  # noqa: PTH123
         return next(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt_switches"))
+
+
+class Full(socket.socket):
+    """A listener from which nobody can be accepted: the process has no file descriptor left."""
+
+    def accept(self) -> NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+async def test_a_lack_of_descriptors_is_said_once_however_long_it_lasts(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    server = await serve(Web(FakeSource(exposition()), WebKeeper(None)), WebKeeper(None), [("127.0.0.1", 0)])
+    with Full() as listener:
+        for _ in range(3):
+            server._accept(listener)
+    (host, port), *_ = server.addresses
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    reason = getattr(caplog.records[0], "npu_fields")["reason"]  # noqa: B009  # not a field of its type
+    assert reason.startswith(f"{host}:{port} (--listen-address): EMFILE (")
+    _, writer = await asyncio.open_connection(host, port)
+    while len(caplog.records) < 2:  # noqa: ASYNC110  # a log has no event
+        await asyncio.sleep(0.01)
+    writer.close()
+    await server.close()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]

@@ -17,6 +17,7 @@ _ADVICE = {
     errno.EDQUOT: "the quota there is used up: free some space or raise it",
     errno.EMFILE: "this process has no file descriptor left: raise `ulimit -n`",
     errno.ENFILE: "the machine has no file descriptor left: raise fs.file-max",
+    errno.EAGAIN: "a limit is reached, such as the one on processes: see pids.max of the pod's cgroup and `ulimit -u`",
     errno.ENOMEM: "no memory is left: raise the limit of the pod",
     errno.ECONNREFUSED: "nobody listens there: is the program behind it running?",
     errno.EADDRINUSE: "another process listens there",

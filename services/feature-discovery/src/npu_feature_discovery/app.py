@@ -131,7 +131,11 @@ class Service:
             return 1 if worker.status is None else worker.status
         if self._settings.cleanup_on_exit:
             cleaner = _Worker(self._remove)
-            cleaner.start()
+            try:
+                cleaner.start()
+            except RuntimeError as error:
+                _log.error("cannot remove the labels", sink=self._sink.name, reason=f"no thread to do it with: {error}")
+                return 0
             if not cleaner.join(_clean_up_limit(self._settings)):
                 _log.error("cannot remove the labels", sink=self._sink.name, reason="no end within the time there is")
         return 0

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from npu_core.os_errors import explain
 from npu_core.service.listening import listen
 from npu_core.service.logs import EventLog
 from npu_metrics_exporter.connection import Connection, Limits, peer_failed
@@ -48,6 +49,7 @@ class Server:
         self._state = ServerState()
         self._config = _uvicorn_config(web)
         self.addresses: tuple[tuple[str, int], ...] = tuple(each.getsockname()[:2] for each in listeners)
+        self._lack = 0
         for listener in self._listeners:
             self._loop.add_reader(listener, self._accept, listener)
 
@@ -90,6 +92,9 @@ class Server:
             except OSError as error:
                 self._rest(listener, error)
                 return
+            if self._lack:
+                self._lack = 0
+                _log.info("can take connections again")
             self._admit(client)
 
     def _admit(self, client: socket.socket) -> None:
@@ -141,7 +146,12 @@ class Server:
     def _rest(self, listener: socket.socket, error: OSError) -> None:
         if error.errno not in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
             raise error
-        _log.warning("cannot take connections for a moment", reason=error.strerror)
+        if error.errno != self._lack:
+            self._lack = error.errno or 0
+            where = ",".join(f"{host}:{port}" for host, port in self.addresses)
+            _log.warning(
+                "cannot take connections for a moment", reason=explain(error, where, setting="--listen-address")
+            )
         self._make_room()
         self._loop.remove_reader(listener)
         self._loop.call_later(_REST_SECONDS, self._resume, listener)
