@@ -11,6 +11,7 @@ from device_plugin.conditions import NOTHING_YET, RESOURCE, condition
 from npu_core.arch import Arch
 from npu_core.config.reload import ConfigState
 from npu_core.service.grpc_codes import GRPC_CODES
+from npu_core.threads import NO_THREAD
 from npu_device_plugin import __version__
 from npu_device_plugin.condition import Condition
 from npu_device_plugin.metrics import CONTENT_TYPE, exposition
@@ -163,7 +164,7 @@ def test_every_value_that_a_label_of_a_counter_can_have_is_there() -> None:
     assert found["allocations_total", "result"] == {"granted", "refused"}
     assert found["health_changes_total", "card"] == {"npu0", "npu1", "npu2"}
     assert found["health_changes_total", "status"] == {"healthy", "unhealthy"}
-    assert found["podresources_errors_total", "code"] == set(GRPC_CODES)
+    assert found["podresources_errors_total", "code"] == {NO_THREAD, *GRPC_CODES}
     assert {name for name, label in found if label == "resource"} == {
         f"{name}_total" for name, (_, labels) in FAMILIES.items() if name in COUNTERS and "resource" in labels
     }
@@ -177,7 +178,7 @@ def test_a_family_that_is_not_offered_is_told_of() -> None:
 
 
 def test_a_plugin_that_has_seen_nothing_tells_that() -> None:
-    not_failed: Samples = {("podresources_errors_total", (("code", code),)): 0 for code in GRPC_CODES}
+    not_failed: Samples = {("podresources_errors_total", (("code", code),)): 0 for code in (NO_THREAD, *GRPC_CODES)}
     assert samples(NOTHING_YET, Telemetry()) == {
         **not_failed,
         ("build_info", (("version", __version__),)): 1,
