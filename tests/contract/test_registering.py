@@ -161,7 +161,7 @@ async def test_it_registers_within_two_seconds_of_the_kubelets_socket_appearing(
     async def story(generation: Generation) -> None:
         # By now, with the tests before, it has tried for seconds and does so rarely.
         node = machines[f"socket {generation}"]
-        await node.plugin.until_logged("kubelet.sock does not exist", PATIENCE)
+        await node.plugin.until_logged("kubelet.sock (--plugin-dir): ENOENT", PATIENCE)
 
         await node.kubelet.start()
 
