@@ -1,10 +1,14 @@
 """Asking kubelets, of every mood, which containers hold which devices."""
 
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from socket import AF_UNIX
+from socket import socket as any_socket
 
 import pytest
 
@@ -169,3 +173,39 @@ def test_a_kubelet_that_lists_its_static_pods_alone_does_not_know_its_pods(
     pods: tuple[str, ...], node_name: str | None, *, knows: bool
 ) -> None:
     assert PodListing(pods=frozenset(("kube-system", pod) for pod in pods)).knows_pods(node_name) is knows
+
+
+# -- why nobody answers, for an operator -------------------------------------------------------------------------------
+
+
+async def test_a_socket_that_is_not_there_is_named_with_its_option_and_what_to_do(socket: str) -> None:
+    error = await _failure(socket)
+    assert error.code == "UNAVAILABLE"
+    assert f"{socket} (--pod-resources-socket): ENOENT (" in str(error)
+
+
+async def test_a_socket_behind_which_nobody_is_is_named(socket: str) -> None:
+    Path(socket).parent.mkdir()
+    with any_socket(AF_UNIX) as left_behind:
+        left_behind.bind(socket)
+    error = await _failure(socket)
+    assert f"{socket} (--pod-resources-socket): ECONNREFUSED (" in str(error)
+
+
+def test_a_process_without_threads_for_grpc_is_not_ended_by_it(socket: str) -> None:
+    """In a process of its own: here gRPC has its threads already."""
+    program = f"""
+import asyncio, sys
+from npu_core.kubelet import PodResourcesError, list_pods
+from refused_threads import no_more_threads
+with no_more_threads():
+    try:
+        asyncio.run(list_pods({socket!r}))
+    except PodResourcesError as error:
+        print(error.code)
+"""
+    tests = Path(__file__).parents[1]
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=tests, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stdout) == (0, "NO_THREAD\n")
