@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -42,8 +43,12 @@ def sink(service_account: Path) -> NodeLabelsSink:
 
 def _children() -> set[int]:
     """The processes that this one has started and that are still there, ended ones not waited for included."""
-    tasks = Path("/proc/self/task").iterdir()
-    return {int(pid) for task in tasks for pid in (task / "children").read_text(encoding="ascii").split()}
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        # A thread may end between the listing and the reading; the kernel gives its children to another thread.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found |= {int(pid) for pid in (task / "children").read_text(encoding="ascii").split()}
+    return found
 
 
 def _descriptors() -> int:

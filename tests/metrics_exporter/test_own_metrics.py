@@ -8,6 +8,7 @@ import pytest
 from npu_core.arch import Arch
 from npu_core.errors import Reason
 from npu_core.service.grpc_codes import GRPC_CODES
+from npu_core.threads import NO_THREAD
 from npu_metrics_exporter import web
 from npu_metrics_exporter.own_metrics import TABLE, Moment, Own, PodQuestions, own_families
 from npu_metrics_exporter.policy import OWN_LABELS
@@ -68,7 +69,7 @@ def test_every_answer_to_a_scrape_has_a_series() -> None:
 
 def test_every_failure_of_a_question_to_the_kubelet_has_a_series() -> None:
     found = {dict(labels)["code"] for labels in series("podresources_errors_total")}
-    assert found == {*GRPC_CODES, NO_SOCKET, UNFORESEEN}
+    assert found == {*GRPC_CODES, NO_SOCKET, NO_THREAD, UNFORESEEN}
 
 
 def test_where_the_kubelet_is_not_asked_nothing_is_counted_of_it() -> None:
