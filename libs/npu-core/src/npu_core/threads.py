@@ -31,8 +31,15 @@ def grpc_threads() -> int:
 
 
 def foreign_threads() -> int:
-    """How many threads of this process are not Python's. gRPC at work has :func:`grpc_threads` of them, but for one."""
-    return len(os.listdir(_TASKS)) - threading.active_count()  # noqa: PTH208  # pathlib is not loaded in the daemons
+    """How many threads of this process are not Python's. gRPC at work has :func:`grpc_threads` of them, but for one.
+
+    0 where nobody can tell, because no /proc is mounted.
+    """
+    try:
+        tasks = os.listdir(_TASKS)  # noqa: PTH208  # pathlib is not loaded in the daemons
+    except FileNotFoundError:
+        return 0
+    return len(tasks) - threading.active_count()
 
 
 def refusal(count: int = 1) -> str:

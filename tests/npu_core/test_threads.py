@@ -1,0 +1,14 @@
+"""Threads that the system lets a process have."""
+
+from pathlib import Path
+
+import pytest
+
+from npu_core import threads
+
+
+def test_threads_are_tried_where_no_proc_is_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while an image is built, when each program is run once in a bare directory."""
+    monkeypatch.setattr(threads, "_TASKS", str(tmp_path / "proc/self/task"))
+    assert threads.refusal_at_start(threads.OWN_THREADS + threads.grpc_threads()) == ""
+    assert threads.grpc_refusal() == ""
