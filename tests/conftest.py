@@ -13,6 +13,7 @@ SLOW = frozenset(
         "test_api_sinks.py",
         "test_api_sinks_failures.py",
         "test_churn.py",
+        "test_containerd_away.py",
         "test_discovery_api.py",
         "test_discovery_ending.py",
         "test_discovery_labels.py",

@@ -10,7 +10,7 @@ from cluster.node import DAEMONS, MANIFESTS, Node
 from cluster.services import NAMESPACE, page, services
 from cluster.waiting import until
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 _SECONDS = 120.0
 _DROPPED = re.compile(r"^\w+_log_lines_dropped_total (\d+)", re.MULTILINE)
