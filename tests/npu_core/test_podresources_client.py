@@ -209,3 +209,34 @@ with no_more_threads():
         [sys.executable, "-c", program], cwd=tests, capture_output=True, text=True, check=False, timeout=60
     )
     assert (ended.returncode, ended.stdout) == (0, "NO_THREAD\n")
+
+
+@pytest.mark.parametrize("is_started", [False, True], ids=["before gRPC starts", "while gRPC runs"])
+@pytest.mark.parametrize("left", range(8))
+def test_a_process_without_descriptors_is_told_so_and_goes_on(socket: str, left: int, *, is_started: bool) -> None:
+    """In a process of its own: gRPC's core ends one that has some of the descriptors it needs to start, but not all."""
+    program = f"""
+import asyncio, os, resource
+import grpc
+from npu_core.kubelet import PodResourcesError, list_pods
+
+async def ask():
+    kept = grpc.aio.insecure_channel("unix:/nowhere") if {is_started} else None
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    taken = []
+    try:
+        while True:
+            taken.append(os.dup(1))
+    except OSError:
+        pass
+    for descriptor in taken[:{left}]:
+        os.close(descriptor)
+    try:
+        await list_pods({socket!r})
+    except PodResourcesError as error:
+        print(error.code)
+
+asyncio.run(ask())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, "UNAVAILABLE\n"), ended.stderr

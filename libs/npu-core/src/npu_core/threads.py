@@ -1,13 +1,14 @@
 """Whether the system lets this process have the threads that it needs, and why not.
 
-gRPC's core ends a process by SIGSEGV that is refused a thread while gRPC starts. So a process asks for as many threads
-as gRPC makes before it lets gRPC start.
+gRPC's core ends a process by SIGSEGV or SIGABRT that is refused a thread or a file descriptor while gRPC starts. So a
+process asks for as many threads and descriptors as gRPC makes before it lets gRPC start.
 """
 
 import errno
 import os
 import threading
 import time
+from contextlib import ExitStack
 
 NO_THREAD = "NO_THREAD"
 """Code of a question to the kubelet for which the system refused threads. The other codes are gRPC's."""
@@ -17,6 +18,8 @@ _GRPC_FIXED = 3
 """What gRPC's core has beside its pool: for timers, for the pool's own life, for completions."""
 _GRPC_POOL = (4, 16)
 """The fewest and the most threads of gRPC's pool, which has one for each processor."""
+_GRPC_DESCRIPTORS = 8
+"""Descriptors that gRPC opens when it starts: six of its core's, one of a channel's socket, one of a server's."""
 _ENDED = 0.1
 """Seconds that threads with nothing to do have to end, at most."""
 _TASKS = "/proc/self/task"
@@ -60,8 +63,21 @@ def refusal(count: int = 1) -> str:
 
 
 def grpc_refusal() -> str:
-    """Why gRPC must not start now: the system refuses the threads that it would make. Empty if it may, or has them."""
-    return "" if foreign_threads() >= grpc_threads() - 1 else refusal(grpc_threads())
+    """Why gRPC must not start now: the system refuses the threads that it would make. Empty if it may, or has them.
+
+    Raises:
+        OSError: if the system refuses the file descriptors that gRPC would open.
+    """
+    if foreign_threads() >= grpc_threads() - 1:
+        return ""
+    _try_descriptors(_GRPC_DESCRIPTORS)
+    return refusal(grpc_threads())
+
+
+def _try_descriptors(count: int) -> None:
+    with ExitStack() as opened:
+        for _ in range(count):
+            opened.callback(os.close, os.eventfd(0, os.EFD_CLOEXEC))
 
 
 def refusal_at_start(count: int) -> str:

@@ -22,12 +22,12 @@ def connecting_fails(path: str, setting: str) -> str:
         path: the socket's.
         setting: the option that the path came from.
     """
-    with socket.socket(socket.AF_UNIX) as client:
-        client.setblocking(False)
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.setblocking(False)
             client.connect(path)
-        except BlockingIOError:  # its queue is full: somebody is there
-            return ""
-        except OSError as error:
-            return explain(error, path, setting=setting, wants=os.W_OK)
+    except BlockingIOError:  # its queue is full: somebody is there
+        return ""
+    except OSError as error:  # of the socket, or because this process may have no descriptor more
+        return explain(error, path, setting=setting, wants=os.W_OK)
     return ""

@@ -10,6 +10,7 @@ from npu_core.errors import NpuError
 from npu_core.kubelet._podresources import podresources_pb2 as pb
 from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
 from npu_core.kubelet.channel import CHANNEL_OPTIONS, connecting_fails
+from npu_core.os_errors import explain
 from npu_core.threads import NO_THREAD, grpc_refusal
 
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE.name
@@ -120,16 +121,19 @@ async def list_pods(socket: str = DEFAULT_SOCKET, deadline: float = 5.0) -> PodL
 
 
 async def _list(socket: str, deadline: float) -> pb.ListPodResourcesResponse:
-    if refused := grpc_refusal():
-        raise PodResourcesError(NO_THREAD, f"no thread to ask with: {refused}")
     try:
+        if refused := grpc_refusal():
+            raise PodResourcesError(NO_THREAD, f"no thread to ask with: {refused}")
         # A channel of its own for each call: a kept one keeps threads and wakes up several times a second.
         async with grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
             return await PodResourcesListerStub(channel).List(pb.ListPodResourcesRequest(), timeout=deadline)
     except grpc.aio.AioRpcError as error:
         why = connecting_fails(socket, "--pod-resources-socket") if error.code() is grpc.StatusCode.UNAVAILABLE else ""
         raise PodResourcesError(error.code().name, why or error.details() or "no details") from error
-    except (RuntimeError, OSError, MemoryError) as error:
+    except OSError as error:
+        reason = explain(error, socket, setting="--pod-resources-socket", purpose="a channel")
+        raise PodResourcesError(_UNAVAILABLE, reason) from error
+    except (RuntimeError, MemoryError) as error:
         raise PodResourcesError(_UNAVAILABLE, f"cannot make a channel: {error!r}") from error
 
 
