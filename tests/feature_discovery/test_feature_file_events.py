@@ -1,11 +1,12 @@
 """What a worker that watches the directory is told of the feature file: when it reads, the file is finished."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from npu_feature_discovery.sinks import Outcome
+from npu_feature_discovery.sinks import Outcome, SinkError
 from npu_feature_discovery.sinks.feature_file import SCRATCH_DIR, FeatureFileSink
 from standins.directory_watch import watch
 
@@ -87,3 +88,39 @@ def test_no_worker_is_reminded_for_ever(tmp_path: Path) -> None:
             sink.publish(ONE)
             reminders += 1
     assert reminders == 7
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC])
+@pytest.mark.parametrize("call", ["utime", "mkdir"])
+def test_a_reminder_that_fails_is_no_failure_of_what_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    """As on a mount that became read-only, a full disk, or with a file of another user: the labels are in place."""
+    clock = Clock()
+    sink = _sink(tmp_path, clock)
+    sink.publish(ONE)
+    tried = 0
+
+    def refuse(*_: object) -> None:
+        nonlocal tried
+        tried += 1
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, refuse)
+    for _ in range(1000):
+        clock.now += 1
+        if sink.doubts():
+            assert sink.publish(ONE) is Outcome.UNCHANGED
+    assert tried == 7
+
+
+def test_a_file_that_goes_as_a_reader_is_reminded_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    sink = _sink(tmp_path, clock)
+    sink.publish(ONE)
+    clock.now += 1
+    monkeypatch.setattr(FeatureFileSink, "_make_scratch_dir", lambda _: (tmp_path / FILE).unlink())
+    with pytest.raises(SinkError):
+        sink.publish(ONE)
+    monkeypatch.undo()
+    assert sink.publish(ONE) is Outcome.CREATED

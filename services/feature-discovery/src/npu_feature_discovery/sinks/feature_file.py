@@ -146,9 +146,15 @@ class FeatureFileSink:
         self._reminder_due = self._clock() + self._reminder_gap
 
     def _remind(self) -> None:
-        # Made now, so that a later change of the file is a single event in the directory.
-        self._make_scratch_dir()
-        os.utime(self.path)
+        try:
+            # Made now, so that a later change of the file is a single event in the directory.
+            self._make_scratch_dir()
+            os.utime(self.path)
+        except FileNotFoundError:
+            raise  # the file went just now
+        except OSError as error:
+            # The labels are in place, and a worker finds them by itself within a minute.
+            _log.debug("cannot remind readers of the feature file", reason=self._explained(error))
         self._reminder_gap *= 2
         is_last = self._reminder_gap > _LAST_REMINDER
         self._reminder_due = math.inf if is_last else self._clock() + self._reminder_gap
@@ -267,8 +273,11 @@ class FeatureFileSink:
         reason = _REASONS.get(error.errno or 0, FailureReason.IO)
         if reason is FailureReason.NO_DIRECTORY and not os.path.isdir(self._directory):
             return SinkError(reason, f"{self._directory} is no directory: is Node Feature Discovery's mounted there?")
+        return SinkError(reason, self._explained(error))
+
+    def _explained(self, error: OSError) -> str:
         setting, purpose = "--output-file", "the feature file"
-        return SinkError(reason, explain(error, self._place(error), setting=setting, purpose=purpose, wants=os.W_OK))
+        return explain(error, self._place(error), setting=setting, purpose=purpose, wants=os.W_OK)
 
     def _place(self, error: OSError) -> str:
         """Where it happened. A scratch file's name is never the same, so it would be news each time."""
