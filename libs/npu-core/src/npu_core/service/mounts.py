@@ -12,12 +12,12 @@ from npu_core.service.logs import EventLog
 _log = EventLog(__name__)
 
 
-def is_removed(directory: str) -> bool:
-    """Whether the directory is one that has been removed: it has no name on its file system any more."""
+def _links(directory: str) -> int | None:
+    """How many names the directory has on its file system; None if nobody can tell."""
     try:
-        return os.stat(directory).st_nlink == 0  # noqa: PTH116  # pathlib is not loaded in the daemons
+        return os.stat(directory).st_nlink  # noqa: PTH116  # pathlib is not loaded in the daemons
     except OSError:
-        return False  # it is not mounted, or not readable: who uses it says so
+        return None  # it is not mounted, or not readable: who uses it says so
 
 
 class RemovedDirectories:
@@ -31,11 +31,19 @@ class RemovedDirectories:
         """A watch over these; nothing is looked at yet."""
         self.found: tuple[str, ...] = ()
         self._directories = tuple(dict.fromkeys(directories))
+        self._counted: set[str] = set()
 
     def look(self) -> tuple[str, ...]:
         """Look at each; returns :attr:`found`."""
-        before, self.found = self.found, tuple(each for each in self._directories if is_removed(each))
+        before, self.found = self.found, tuple(each for each in self._directories if self._is_removed(each))
         for directory in self.found:
             if directory not in before:
                 _log.error("directory was removed on the node, restart this pod to get the new one", path=directory)
         return self.found
+
+    def _is_removed(self, directory: str) -> bool:
+        """Whether it has no name any more, and had one before: some file systems (FUSE) say 0 of every directory."""
+        number = _links(directory)
+        if number:
+            self._counted.add(directory)
+        return number == 0 and directory in self._counted
