@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -220,3 +221,25 @@ def test_requests_and_answers_come_out_as_they_went_in() -> None:
     failed = decode_answer(encode_answer(SinkError(FailureReason.THROTTLED, "slow down", retry_after=3.0)))
     assert isinstance(failed, SinkError)
     assert (failed.reason, failed.message, failed.retry_after) == (FailureReason.THROTTLED, "slow down", 3.0)
+
+
+def test_what_a_child_said_before_it_was_ended_is_logged_too(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why it hangs may be there: a kubeconfig's program that gives credentials waits for somebody to log in."""
+    says = "import sys, time; sys.stderr.write('waiting for a password\\n'); sys.stderr.flush(); time.sleep(600)"
+    monkeypatch.setattr("npu_feature_discovery.sinks.child._PROGRAM", ("-c", says))
+    communicate = subprocess.Popen.communicate
+
+    def once_it_has_said_it(process: subprocess.Popen[bytes], given: bytes, _: float) -> tuple[bytes, bytes]:
+        assert process.stderr is not None
+        assert select.select([process.stderr], [], [], PATIENCE)[0]
+        return communicate(process, given, 2.0)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", once_it_has_said_it)
+    request = Request(Action.PUBLISH, ApiAccess(None, "", PATIENCE), Target("node-labels", "n"), LABELS)
+    with pytest.raises(SinkError) as caught:
+        Child().run(request)
+    assert caught.value.reason is FailureReason.TIMEOUT
+    said = [getattr(record, "npu_fields")["text"] for record in caplog.records]  # noqa: B009  # not a field of its type
+    assert said == ["waiting for a password"]

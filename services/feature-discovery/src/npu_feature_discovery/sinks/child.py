@@ -179,6 +179,7 @@ class Child:
         try:
             data, complaints = process.communicate(encode_request(request), limit)
         except subprocess.TimeoutExpired as error:
+            _log_complaints(error.stderr or b"")
             raise SinkError(FailureReason.TIMEOUT, f"publishing took longer than {limit:g} s and was ended") from error
         finally:
             self._end(process)
