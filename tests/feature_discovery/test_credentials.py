@@ -23,6 +23,23 @@ def goes_past_the_proxy(directory: Path, host: str, port: str, no_proxy: str, pa
     return str(type(pool).__name__) != "ProxyManager"
 
 
+@pytest.mark.parametrize(("no_proxy", "past"), [("[fd00::1]:443", True), ("[fd00::1]:80", False)])
+def test_an_api_server_without_a_port_has_that_of_its_scheme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_proxy: str, *, past: bool
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", PROXY)
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    monkeypatch.setenv("no_proxy", no_proxy)
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        "{apiVersion: v1, kind: Config, current-context: c, users: [{name: u, user: {}}], "
+        "contexts: [{name: c, context: {cluster: c, user: u}}], "
+        'clusters: [{name: c, cluster: {server: "https://[fd00::1]"}}]}'
+    )
+    made = configuration(ApiAccess(str(kubeconfig), "", 1.0))
+    assert (made.no_proxy == "fd00::1") is past
+
+
 @pytest.mark.parametrize(
     ("host", "no_proxy", "past"),
     [

@@ -11,6 +11,7 @@ from npu_feature_discovery.sinks.child import ApiAccess
 _TOKEN = "BearerToken"  # noqa: S105  # the client's name for the way to authenticate
 
 
+_DEFAULT_PORTS = {"https": 443, "http": 80}
 _BRACKETED = re.compile(r"\[(?P<address>[0-9A-Fa-f:.%]+)\](?:(?P<bits>/[0-9]+)|:(?P<port>[0-9]+))?", re.ASCII)
 
 
@@ -81,7 +82,8 @@ def _without_brackets(no_proxy: str, host: str) -> str:
     An entry ``[ADDRESS]`` means every port, ``[ADDRESS]:PORT`` one of them, ``[ADDRESS]/BITS`` a network.
     """
     try:
-        port = urlsplit(host).port
+        server = urlsplit(host)
+        port = server.port or _DEFAULT_PORTS.get(server.scheme)
     except ValueError:
         port = None  # an address that the client will refuse, with the reason
     return ",".join(_plain_entry(entry.strip(), port) for entry in no_proxy.split(","))
