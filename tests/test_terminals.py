@@ -45,3 +45,33 @@ def test_a_program_says_all_it_can_on_a_terminal_that_knows_ascii_alone(
     assert plain.returncode == full.returncode
     assert plain.stdout.isascii()
     assert bool(plain.stdout) == bool(full.stdout)
+
+
+CLOSED = ("0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-")
+
+
+def _status_without(streams: str, *command: str) -> int:
+    line = ["sh", "-c", f'exec "$@" {streams}', "sh", sys.executable, *command]
+    return subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60).returncode
+
+
+@pytest.mark.parametrize("streams", CLOSED)
+def test_a_program_without_standard_streams_uses_their_descriptors_for_nothing_else(streams: str) -> None:
+    """Libuv ends a process by SIGABRT that closes one of them."""
+    program = """
+import asyncio, os, sys
+from npu_core.service.terminal import have_standard_streams
+have_standard_streams()
+print("to people"), print("to people", file=sys.stderr)
+descriptor = os.open("/", os.O_RDONLY)
+import uvloop
+uvloop.run(asyncio.sleep(0))
+sys.exit(descriptor)
+"""
+    assert _status_without(streams, "-c", program) > 2
+
+
+@pytest.mark.parametrize("streams", CLOSED)
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_without_standard_streams_ends_as_with_them(service: str, streams: str) -> None:
+    assert _status_without(streams, "-m", service, "--interval", "wrong") == 2

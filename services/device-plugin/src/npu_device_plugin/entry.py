@@ -4,12 +4,13 @@ import os
 import sys
 
 from npu_core.service.lifetime import hold_signals
-from npu_core.service.terminal import print_on_any_terminal
+from npu_core.service.terminal import have_standard_streams, print_on_any_terminal
 
 
 def main() -> None:
     """The ``k8s-device-plugin`` command."""
     hold_signals()
+    have_standard_streams()
     print_on_any_terminal()
     # What is loaded from here on takes a while, and a signal may come meanwhile.
     from npu_core.service import plain_options  # noqa: PLC0415  # as said

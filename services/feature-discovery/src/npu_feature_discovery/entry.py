@@ -3,12 +3,13 @@
 import sys
 
 from npu_core.service.lifetime import WITH_HANGUP, hold_signals
-from npu_core.service.terminal import print_on_any_terminal
+from npu_core.service.terminal import have_standard_streams, print_on_any_terminal
 
 
 def main() -> None:
     """The ``npu-feature-discovery`` command."""
     hold_signals(WITH_HANGUP)
+    have_standard_streams()
     print_on_any_terminal()
     # What is loaded from here on takes a while, and a signal may come meanwhile.
     from npu_core.service import plain_options  # noqa: PLC0415  # as said

@@ -1,7 +1,12 @@
 """What a program prints, on whatever terminal."""
 
 import io
+import os
 import sys
+from typing import TextIO
+
+_STANDARD_ERROR = 2
+"""The last one of the three standard descriptors."""
 
 
 def print_on_any_terminal() -> None:
@@ -12,3 +17,21 @@ def print_on_any_terminal() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def have_standard_streams() -> None:
+    """Open /dev/null in the place of standard input, output and error that a program was started without.
+
+    Else the next files that are opened get these descriptors: what is meant for people is written into them, and libuv
+    ends a process that closes one of them by SIGABRT.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdin = sys.stdin or _null(0, "r")
+    sys.stdout = sys.stdout or _null(1, "w")
+    sys.stderr = sys.stderr or _null(_STANDARD_ERROR, "w")
+
+
+def _null(descriptor: int, mode: str) -> TextIO:
+    return open(descriptor, mode, encoding="utf-8", errors="backslashreplace", closefd=False)
