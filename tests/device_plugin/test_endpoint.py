@@ -12,7 +12,7 @@ from npu_device_plugin.condition import HEARTBEAT_PATIENCE, Condition
 from npu_device_plugin.endpoint import routes
 from npu_device_plugin.telemetry import Telemetry
 
-NO_ROUND = Answer("no round of looks for too long\n", HTTPStatus.SERVICE_UNAVAILABLE)
+NO_ROUND = Answer("the cards were not looked at for too long\n", HTTPStatus.SERVICE_UNAVAILABLE)
 ALIVE = Answer("alive\n")
 NOT_LOOKED = Answer("the cards were not looked at yet\n", HTTPStatus.SERVICE_UNAVAILABLE)
 READY = Answer("registered, and the kubelet listens\n")

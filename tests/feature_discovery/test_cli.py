@@ -233,7 +233,7 @@ def test_check_tells_which_strings_of_the_firmware_name_no_machine(tmp_path: Pat
     host.set_machine("Default string", "R750", board_vendor="ASUSTeK COMPUTER INC.")
     text = run("check", **seeing(host)).stdout
     assert re.search(r"machine\.vendor=ASUSTeK-COMPUTER-INC +\S+/class/dmi/id/board_vendor\n", text)
-    assert text.endswith("not used: sys_vendor says 'Default string', which names no machine\n")
+    assert text.endswith("not used: sys_vendor is 'Default string', a placeholder that names no machine\n")
     document = json.loads(run("check", "--output", "json", **seeing(host)).stdout)
     assert document["placeholders"] == [{"item": "sys_vendor", "text": "Default string"}]
 

@@ -18,7 +18,7 @@ ADDRESS = "HOST:PORT or :PORT with a port from 1 to 65535"
 NAME = "a label's name: letters, digits and underscores, not a digit first, nor two underscores"
 DROPPABLE = "a label other than device and label, which tell series apart"
 OURS = "a name other than those of the exporter's own labels"
-LIMIT = "MEASURE=LEAST..MOST with numbers of which one may be left out, such as temperature=-40..125"
+LIMIT = "MEASURE=LEAST..MOST, such as temperature=-40..125; one of the two numbers may be left out"
 MEASURES = "one of temperature, power, voltage, current, frequency, transfers, uptime"
 EMPTY = "a text that is not empty"
 PATH = "an absolute path"
@@ -93,12 +93,12 @@ WRONG: dict[str, tuple[tuple[str, str], ...]] = {
         *(
             (f"{name}=a", f"a name other than {name}, which Prometheus {use}")
             for name, use in (
-                ("instance", "gives every target"),
-                ("job", "gives every target"),
-                ("le", "takes for the bounds of histograms"),
-                ("quantile", "takes for the quantiles of summaries"),
-                ("alertname", "gives every alert"),
-                ("alertstate", "gives every alert"),
+                ("instance", "sets on every target"),
+                ("job", "sets on every target"),
+                ("le", "uses for the bounds of histograms"),
+                ("quantile", "uses for the quantiles of summaries"),
+                ("alertname", "sets on every alert"),
+                ("alertstate", "sets on every alert"),
             )
         ),
         ("exported_pod=a", "a name without exported_, which Prometheus puts before labels that it renames"),

@@ -53,5 +53,5 @@ def test_the_mode_that_refuses_is_named(tmp_path: Path) -> None:
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert said == (
-        f"{shut}/inside: EACCES (Permission denied): mode 0700 of {shut}, of user 0, keeps out user 64999\n"
+        f"{shut}/inside: EACCES (Permission denied): {shut} has mode 0700 and owner 0, which refuse user 64999\n"
     )

@@ -84,7 +84,7 @@ def test_a_container_without_cards_is_not_told_that_the_host_has_none(tmp_path: 
     host = FakeHost(tmp_path, warboy(0), warboy(1))
     for file in Path(host.devfs).iterdir():
         file.unlink()
-    assert npuctl(host, "info").stdout == "There are no device files here of the 2 NPUs of this host.\n"
+    assert npuctl(host, "info").stdout == "There are no device files here for the 2 NPUs of this host.\n"
 
 
 def test_twelve_cards_with_holes_come_in_the_order_of_their_numbers(tmp_path: Path, npuctl: Npuctl) -> None:

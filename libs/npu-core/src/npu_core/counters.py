@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from npu_core.cores import CoreRange
 
 NARROW_BITS = 32
-"""Width of a counter that is full after two seconds, so that two looks at it have to be close together."""
+"""Width of a counter that overflows after two seconds at full clock, so that two reads have to be close together."""
 
 _SKEW = 1.05
-"""How much of a span a part of it may seem to be, since the registers are not read at one moment."""
+"""Largest ratio of a part to its whole: above 1, because the driver does not read all registers at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class PeCounters:
     def contradicts(self, earlier: "PeCounters") -> bool:
         """Whether tasks ran for longer than time passed since ``earlier``, and no reset explains it.
 
-        Counters of 32 bits are never said to: one that was reset looks like one that was full.
+        Always False for counters of 32 bits, because a reset looks like an overflow.
         """
         cycles, task = self.cycles - earlier.cycles, self.task_cycles - earlier.task_cycles
         return self.bits > NARROW_BITS and cycles > 0 and task > cycles * _SKEW
@@ -86,13 +86,17 @@ class Utilization:
     def between(cls, earlier: PeCounters, later: PeCounters) -> "Utilization | None":
         """The work done between two looks at the same cores.
 
-        A counter of 32 bits that went back is taken to have been full once. One of 64 bits is never full (at 2 GHz that
-        takes 292 years), so it was reset, and what it counted since then says nothing of the whole span.
+        If a counter of 32 bits went back, it has overflowed once. A counter of 64 bits does not overflow (at 2 GHz that
+        takes 292 years). If such a counter went back, it was reset, and its value says nothing about the whole span.
 
-        Returns None where the counters cannot tell: no cycle passed; the cycle counter went back because the NPU was
-        restarted in between; the task counter was reset; tasks ran for longer than time passed, as it seems after a
-        counter of 32 bits was reset; or so many cycles passed that the other counters may have been full more than
-        once: with counters of 32 bits, look at least every two seconds (2^32 cycles at 2 GHz).
+        Returns None where the counters do not show the utilization:
+
+        * no cycle passed;
+        * the cycle counter went back, because the NPU was restarted between the two looks;
+        * the task counter was reset;
+        * the counters say that tasks ran for longer than the span, as after a reset of a counter of 32 bits;
+        * so many cycles passed that the other counters may have overflowed more than once. With counters of 32 bits,
+          look at least every two seconds (2^32 cycles at 2 GHz).
         """
         cycles = later.cycles - earlier.cycles
         if not 0 < cycles < 1 << later.bits:
@@ -114,12 +118,12 @@ def _share_computing(earlier: PeCounters, later: PeCounters, task: int) -> float
 
 
 def _passed(earlier: int, later: int, bits: int) -> int | None:
-    """What a counter has counted; None if it was reset."""
+    """How far a counter went between two looks; None if the counter was reset."""
     if later >= earlier:
         return later - earlier
     return None if bits > NARROW_BITS else later - earlier + (1 << bits)
 
 
 def _share(part: int, whole: int) -> float | None:
-    """0..1; None if it is more than all by more than reading one register after the other explains."""
+    """``part`` of ``whole`` as 0..1; None if ``part`` exceeds ``whole`` by more than :data:`_SKEW` allows."""
     return min(part / whole, 1.0) if part <= whole * _SKEW else None

@@ -12,7 +12,7 @@
         ├── ReadFailedError         any other error of the operating system (EIO, ...)
         ├── ExhaustedError          this process or the machine has nothing left to ask with (EMFILE, ENOMEM, no thread)
         ├── FormatError             it could be read, but does not say what it should
-        │   └── ImpossibleError     it says a number that nothing of its kind can be
+        │   └── ImpossibleError     it holds a number outside the possible range
         ├── SensorFaultError        the driver itself says that the value is not to be trusted
         └── StuckError              a read did not come back before its deadline
 
@@ -150,7 +150,7 @@ class StuckError(HostError):
 
 
 class ExhaustedError(HostError):
-    """No thread, file descriptor or memory is left to ask with. Nothing is known of the device, good or bad."""
+    """This process has no thread, descriptor or memory left to ask the device with. The device may be well."""
 
     reason = Reason.EXHAUSTED
 
@@ -177,13 +177,13 @@ class FormatError(HostError):
 
 
 class ImpossibleError(FormatError):
-    """A number was read that nothing of its kind can be: see :mod:`npu_core.limits`."""
+    """A number was read that is outside the possible range: see :mod:`npu_core.limits`."""
 
     reason = Reason.IMPOSSIBLE
 
 
 class SensorFaultError(HostError):
-    """The driver marks the sensor as faulty: whatever it reads is not to be trusted."""
+    """The driver marks the sensor as faulty, so its value is not valid."""
 
     reason = Reason.FAULT
 

@@ -113,7 +113,7 @@ class HealthState:
         * A good look makes a new card healthy at once, an unhealthy one after ``recovery_looks`` of them.
         * A look that cannot tell leaves the status for ``unknown_grace`` seconds, then makes it unhealthy. A card
           that was never told alive is unhealthy until it is.
-        * A look for which nothing was left to ask with changes nothing, however long: the card is not to blame.
+        * A look with ``asked=False`` changes nothing, however often it happens: the card is not to blame.
         """
         if not report.asked:
             return self

@@ -1,7 +1,8 @@
 """Which processes hold device files open, through /proc.
 
-A process that hangs in a driver may keep whoever asks about it waiting for ever: the kernel locks its memory map, and
-its command line is read through that. So every question is asked on a thread that may be lost.
+A process that hangs in a driver may block a read of its files in /proc for ever: the driver call holds the lock of the
+process's memory map, and the kernel reads the command line through that map. So every read runs on a thread that may
+hang.
 """
 
 import time
@@ -22,7 +23,7 @@ DEADLINE = 1.0
 """Seconds that processes are given to answer, after the last one was asked."""
 
 _PATIENCE = 0.1
-"""Seconds after which a question that has no answer yet is left on its thread, and the next one is asked on another."""
+"""Seconds after which a read without an answer is left on its thread, and the next read starts on another thread."""
 
 _DELETED = " (deleted)"
 _INIT, _KERNEL_THREADS = "1", "2"
@@ -119,9 +120,10 @@ def find_holders(
 
 
 def _ask(questions: Mapping[str, Callable[[], T]], deadline: float) -> dict[str, T | HostError]:
-    """The answer to every question; a :class:`StuckError` for one that has none in time.
+    """The answer to every question; a :class:`StuckError` for a question without an answer in time.
 
-    They are asked one after another on one thread. A question that keeps the thread waiting is left there.
+    The questions run one after another on one thread. A question that blocks the thread is left on that thread, and
+    another thread goes on with the next question.
     """
     from npu_core.service.device_threads import DeviceThreads  # noqa: PLC0415  # loads much, for this question alone
 
@@ -161,8 +163,8 @@ def _listed(fs: HostFS, procfs: str, deadline: float) -> list[str]:
 def _partial(fs: HostFS, procfs: str, deadline: float) -> str:
     """Why this /proc does not show every process of the host; empty if every process is shown.
 
-    Process 2 of a host is the kernel's, and the parent of all kernel threads. Another PID namespace has no kernel
-    threads. Where ``hidepid`` hides the processes of others, process 2 is hidden from whoever has not all rights.
+    Process 2 of a host is kthreadd, the parent of all kernel threads. Other PID namespaces have no kernel threads. The
+    mount option ``hidepid`` hides process 2 from users who may not inspect it.
     """
     questions = {pid: partial(fs.read_text, f"{procfs}/{pid}/stat") for pid in (_INIT, _KERNEL_THREADS)}
     answers = _ask(questions, deadline)
@@ -188,7 +190,7 @@ def _held(fs: HostFS, process: str, paths: frozenset[str]) -> tuple[str, ...]:
         return ()  # ended meanwhile
     except HostError:
         if _is_there(fs, process):
-            raise  # not even this program's own want of memory or descriptors makes a process one without files
+            raise  # a lack of memory or descriptors in this program does not mean that the process has no files
         return ()  # ended meanwhile
     targets = {_target(fs, f"{process}/fd/{descriptor}") for descriptor in descriptors}
     return tuple(sorted(targets & paths))

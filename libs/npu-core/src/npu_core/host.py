@@ -46,8 +46,8 @@ class Host:
     ) -> None:
         """A host whose /sys and /dev this process sees at the given directories.
 
-        ``fs`` replaces the file system, for tests that put faults in between. What is beyond ``limits`` is no value but
-        an :class:`~npu_core.errors.ImpossibleError`.
+        ``fs`` replaces the file system, for tests that inject faults. A number outside ``limits`` raises an
+        :class:`~npu_core.errors.ImpossibleError`.
         """
         self._tree = HostTree(sysfs, devfs, fs or RealFS())
         self._limits = limits

@@ -96,13 +96,13 @@ def _value(text: str, files: parse.ChannelFiles, limits: Limits) -> int:
 
 
 def _check_fault(tree: HostTree, chip: _Chip, files: parse.ChannelFiles) -> None:
-    """Raise if the driver calls the sensor faulty, or it cannot be told whether it does."""
+    """Raise if the driver marks the sensor as faulty, or if the file that says so cannot be read."""
     if files.fault_file is None:
         return
     path = f"{chip.path}/{files.fault_file}"
     try:
         faulty = tree.read(path, parse.parse_fault)
     except MissingError:
-        return  # it went since the directory was listed
+        return  # the file disappeared after the directory was listed
     if faulty:
         raise SensorFaultError(f"the driver says that the sensor is faulty: {files.fault_file} is 1", path=path)

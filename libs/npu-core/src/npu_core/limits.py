@@ -1,7 +1,8 @@
-"""What a number that a card gives can mean at all. Beyond, it is no measurement: a broken sensor or bus said it.
+"""The range in which a reading of a card is plausible. A number outside the range comes from a broken sensor or bus.
 
-A value that physics or the card's construction rules out is an error of reading like any other: it has a reason, it is
-counted, and it is never a sample. Limits are wide on purpose: they tell broken from working, not healthy from ill.
+A number that physics or the card's construction rules out is a read error like any other: the error has a reason, the
+services count it, and the number is never a sample. The ranges are wide on purpose: they separate broken sensors from
+working ones, not hot cards from cool ones.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from npu_core.sensors import Quantity
 
 
 class Measure(StrEnum):
-    """What is limited. The limits are in the unit named here."""
+    """A measure that has limits, with the unit of the limits."""
 
     TEMPERATURE = Quantity.TEMPERATURE.value
     """Degrees Celsius."""
@@ -40,7 +41,7 @@ class Measure(StrEnum):
 
     @property
     def unit(self) -> str:
-        """The unit's sign."""
+        """The symbol of the unit."""
         return _SIGNS[self]
 
 
@@ -56,16 +57,16 @@ _SIGNS = {
 
 
 _NAMES = {Measure.TRANSFERS: "a rate of transfers", Measure.UPTIME: "an uptime"}
-"""What is expected, where an article and the measure do not say it."""
+"""Names of measures in error sentences, where "a" and the measure are not English."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From where to where a measure can be, both included.
+    """The range of a measure, both ends included.
 
     Attributes:
-        least: in the measure's unit.
-        most: in the measure's unit.
+        least: the lowest value, in the measure's unit.
+        most: the highest value, in the measure's unit.
     """
 
     least: float
@@ -89,46 +90,46 @@ LIMITS: Limits = MappingProxyType(
         Measure.UPTIME: Span(0, 2e9),
     }
 )
-"""What is believed where nobody says otherwise.
+"""The default limits.
 
 Source, per measure:
 
 * temperature: the widest range that silicon is specified for, -55 °C of military and 150 °C of automotive parts
-  (MIL-PRF-38535; AEC-Q100 grade 0). Sensors that fail say 255, 511 or 2147483 °C.
+  (MIL-PRF-38535; AEC-Q100 grade 0). Sensors that fail read 255, 511 or 2147483 °C.
 * power: a PCI Express card gets at most 675 W, 75 W from its slot and 600 W from its connector (PCI Express CEM 5.0).
   The cards of these families take up to 60 W (Warboy) and 180 W (RNGD).
 * voltage: the highest rail is 48 V. Above 60 V a board would need protection against touch (IEC 62368-1).
-* current: 675 W at the lowest core voltage there is, 0.65 V, are about 1000 A.
-* frequency: Warboy's fastest clock is 2 GHz, RNGD's 1 GHz. No processor is clocked with 10 GHz.
+* current: 675 W at 0.65 V, the lowest usual core voltage, are about 1000 A.
+* frequency: Warboy's fastest clock is 2 GHz, RNGD's 1 GHz. No processor runs at 10 GHz.
 * transfers: Warboy's memory makes 4266 MT/s. The fastest memories make less than 50 GT/s.
 * uptime: 2e9 seconds are 63 years. The driver counts seconds in 32 bits.
 
-Power, voltage and current may be a little below 0: the sensor of an idle rail has an offset.
+Power, voltage and current may be slightly below 0: the sensor of an idle rail has an offset.
 """
 
 NO_VALUES = frozenset(
     {-1, *(number for bits in (32, 64) for number in ((1 << bits) - 1, (1 << bits - 1) - 1, -(1 << bits - 1)))}
 )
-"""Numbers that stand for "no value", whatever the limits: all bits set, the largest and the smallest number, of 32 and
-of 64 bits. Source: a read of a PCI function that is off the bus returns all bits set (PCI Local Bus specification 3.0,
-master abort); firmware and drivers say the largest number of a type where they have none.
+"""Numbers that mean "no value", whatever the limits are: all bits set, the largest and the smallest signed number, each
+of 32 and of 64 bits. Source: a read of a PCI function that is off the bus returns all bits set (PCI Local Bus
+specification 3.0, master abort). Firmware and drivers return the largest number of a type when they have no value.
 """
 
 _CLOCK_UNITS = {"Hz": (Measure.FREQUENCY, 1.0), "MHz": (Measure.FREQUENCY, 1e-6), "MT/s": (Measure.TRANSFERS, 1e-6)}
-"""What a clock's unit measures, and how many of the unit are one of the measure's."""
+"""The measure of each clock unit, and how many of the clock unit make one unit of the measure."""
 
 
 def possible(value: int, measure: Measure, span: Span, scale: float = 1) -> int:
-    """``value``, if it can be one.
+    """``value``, if the value is within ``span`` and is not one of :data:`NO_VALUES`.
 
     Args:
-        value: as the driver gives it.
-        measure: what it is of.
-        span: where it can be.
-        scale: how many of the driver's unit are one of the measure's: 1000 for millidegrees.
+        value: in the driver's unit.
+        measure: what the value measures.
+        span: the range, in the measure's unit.
+        scale: how many of the driver's unit make one unit of the measure: 1000 for millidegrees.
 
     Raises:
-        ImpossibleError: if it cannot.
+        ImpossibleError: if the value is not.
     """
     if value not in NO_VALUES and span.least * scale <= value <= span.most * scale:
         return value
@@ -144,20 +145,20 @@ def _expected(measure: Measure, span: Span, scale: float) -> str:
 
 
 def possible_reading(value: int, quantity: Quantity, limits: Limits) -> int:
-    """A sensor's value, if it can be one.
+    """``value`` of a sensor, if the value is within the limits.
 
     Raises:
-        ImpossibleError: if it cannot.
+        ImpossibleError: if the value is not.
     """
     measure = Measure(quantity.value)
     return possible(value, measure, limits[measure], quantity.per_base)
 
 
 def possible_clocks(clocks: tuple[Clock, ...], limits: Limits) -> tuple[Clock, ...]:
-    """Clocks, if all of them can be. One in a unit that is not known is not judged.
+    """``clocks``, if all of them are within the limits. A clock in an unknown unit is not checked.
 
     Raises:
-        ImpossibleError: if one of them cannot.
+        ImpossibleError: if one of the clocks is not.
     """
     for clock in clocks:
         if known := _CLOCK_UNITS.get(clock.unit):
@@ -167,11 +168,11 @@ def possible_clocks(clocks: tuple[Clock, ...], limits: Limits) -> tuple[Clock, .
 
 
 def possible_count(count: int, what: str) -> int:
-    """A count of events, which has no limit, if it is not one of :data:`NO_VALUES`.
+    """``count`` of events, if the count is not one of :data:`NO_VALUES`. A count has no other limit.
 
     Raises:
-        ImpossibleError: if it is.
+        ImpossibleError: if the count is one of them.
     """
     if count in NO_VALUES:
-        raise ImpossibleError(str(count), f"{what}: a counter with all bits set has no answer")
+        raise ImpossibleError(str(count), f"{what}; all bits set mean that the card did not answer")
     return count

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """A DMI string that the maker of the machine never filled in.
+    """A DMI string for which the maker of the machine left a placeholder.
 
     Attributes:
         item: ``sys_vendor``, ``product_name``, ``board_vendor`` or ``board_name``.
@@ -16,7 +16,7 @@ class Placeholder:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.item} says {self.text!r}, which names no machine"
+        return f"{self.item} is {self.text!r}, a placeholder that names no machine"
 
 
 @dataclass(frozen=True, slots=True)

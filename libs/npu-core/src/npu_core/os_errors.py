@@ -1,6 +1,6 @@
-"""What an error of the operating system means for an operator: the path, where the path came from, and what to do.
+"""What an error of the operating system means for an operator: the path, the option that set it, and what to do.
 
-The one place that makes sentences of :class:`OSError`, for logs, ``check`` and probes of every service.
+Every service makes the sentences of its logs, ``check`` and probes about an :class:`OSError` with this module.
 """
 
 import errno
@@ -10,19 +10,19 @@ from collections.abc import Iterable, Iterator
 
 _CAP_DAC_OVERRIDE = 1
 _ADVICE = {
-    errno.ENOENT: "it is not there: does it exist on the node, and is it mounted?",
-    errno.ENOTDIR: "a part of the path is no directory",
-    errno.EROFS: "it is mounted read-only: mount it writable",
-    errno.ENOSPC: "no space or no inode is left there: free some",
-    errno.EDQUOT: "the quota there is used up: free some space or raise it",
+    errno.ENOENT: "the path does not exist: check that it exists on the node and that the pod mounts it",
+    errno.ENOTDIR: "a part of the path is not a directory",
+    errno.EROFS: "the file system is mounted read-only: mount it writable",
+    errno.ENOSPC: "the file system has no free space or no free inode: delete files there",
+    errno.EDQUOT: "the disk quota is used up: delete files or raise the quota",
     errno.EMFILE: "this process has no file descriptor left: raise `ulimit -n`",
     errno.ENFILE: "the machine has no file descriptor left: raise fs.file-max",
-    errno.EAGAIN: "a limit is reached, such as the one on processes: see pids.max of the pod's cgroup and `ulimit -u`",
-    errno.ENOMEM: "no memory is left: raise the limit of the pod",
-    errno.ECONNREFUSED: "nobody listens there: is the program behind it running?",
-    errno.EADDRINUSE: "another process listens there",
+    errno.EAGAIN: "a limit is reached, perhaps the limit on processes: see pids.max of the pod's cgroup, `ulimit -u`",
+    errno.ENOMEM: "no memory is left: raise the memory limit of the pod",
+    errno.ECONNREFUSED: "no process listens there: check that the program is running",
+    errno.EADDRINUSE: "another process listens on this address",
     errno.EADDRNOTAVAIL: "this machine has no such address",
-    errno.ESTALE: "the directory was removed and made anew: restart the pod",
+    errno.ESTALE: "the directory was removed and created again: restart the pod",
 }
 _REFUSED = {errno.EACCES, errno.EPERM}
 _SECURITY_MODULE = (
@@ -46,7 +46,7 @@ def explain(error: OSError, path: str, *, setting: str = "", purpose: str = "", 
 
 
 def meaning(error: OSError, path: str, *, purpose: str = "", wants: int = os.R_OK) -> str:
-    """As :func:`explain`, for a sentence that has the path already."""
+    """As :func:`explain`, for a sentence that names the path already."""
     number = error.errno or 0
     name = errno.errorcode.get(number)
     what = f"{name} ({error.strerror or os.strerror(number)})" if name else str(error)
@@ -55,12 +55,12 @@ def meaning(error: OSError, path: str, *, purpose: str = "", wants: int = os.R_O
 
 
 def removed_text(directories: Iterable[str]) -> str:
-    """What a probe says of directories that were removed on the node while a container has them mounted."""
+    """What a probe answers about directories that were removed on the node while a container has them mounted."""
     return f"removed on the node, while this pod has the old directory: {', '.join(directories)}"
 
 
 def _refusal(path: str, wants: int) -> str:
-    """Why access is refused: by which directory's or file's mode, or else by a security module."""
+    """Why the kernel refuses access: the mode of a file or directory on the path, or a security module."""
     if not path.startswith("/"):
         return ""
     if _overrides_modes():
@@ -72,12 +72,16 @@ def _refusal(path: str, wants: int) -> str:
             break
         if _bits_for_us(status) & bits != bits:
             mode = stat.S_IMODE(status.st_mode)
-            return f"mode {mode:04o} of {each}, of user {status.st_uid}, keeps out user {os.geteuid()}"
+            return f"{each} has mode {mode:04o} and owner {status.st_uid}, which refuse user {os.geteuid()}"
     return _SECURITY_MODULE
 
 
 def _needed(path: str, wants: int) -> Iterator[tuple[str, int]]:
-    """Each directory on the way, which has to be searched, and what the last thing there has to allow."""
+    """Each path component with the permission bits that this process needs.
+
+    A directory above the path needs search permission (x). A path that exists needs ``wants``. For a path that does not
+    exist, its directory needs write permission.
+    """
     parts = path.strip("/").split("/")
     for end in range(len(parts)):
         yield "/" + "/".join(parts[:end]), os.X_OK
@@ -85,7 +89,7 @@ def _needed(path: str, wants: int) -> Iterator[tuple[str, int]]:
 
 
 def _bits_for_us(status: os.stat_result) -> int:
-    """What a file's mode allows this process, as ``os.R_OK`` and the others."""
+    """The permission bits (``os.R_OK`` and so on) that a file's mode grants this process."""
     if status.st_uid == os.geteuid():
         return status.st_mode >> 6 & 7
     if status.st_gid in {os.getegid(), *os.getgroups()}:
@@ -94,7 +98,7 @@ def _bits_for_us(status: os.stat_result) -> int:
 
 
 def _overrides_modes() -> bool:
-    """Whether this process may pass over file modes."""
+    """Whether this process has the capability CAP_DAC_OVERRIDE, with which the kernel ignores file modes."""
     try:
         with open("/proc/self/status", "rb") as file:  # noqa: PTH123  # as above
             sets = [int(line.split()[1], 16) for line in file if line.startswith(b"CapEff:")]

@@ -1,7 +1,7 @@
 """Whether the system lets this process have the threads that it needs, and why not.
 
-gRPC's core ends a process by SIGSEGV or SIGABRT that is refused a thread or a file descriptor while gRPC starts. So a
-process asks for as many threads and descriptors as gRPC makes before it lets gRPC start.
+If the system refuses a thread or a file descriptor while gRPC's core starts, gRPC's core crashes the process. So a process
+makes as many threads and descriptors as gRPC needs, for a test, before the process lets gRPC start.
 """
 
 import errno
@@ -11,17 +11,17 @@ import time
 from contextlib import ExitStack
 
 NO_THREAD = "NO_THREAD"
-"""Code of a question to the kubelet for which the system refused threads. The other codes are gRPC's."""
+"""Error code of a request to the kubelet for which the system refused threads. The other codes are gRPC's."""
 OWN_THREADS = 4
-"""Threads of a service beside the main one and gRPC's: for standard error, two kinds of reads, the kubelet's files."""
+"""Threads of a service beside the main thread and gRPC's: standard error, two kinds of reads, the kubelet's files."""
 _GRPC_FIXED = 3
-"""What gRPC's core has beside its pool: for timers, for the pool's own life, for completions."""
+"""Threads of gRPC's core outside its pool: for timers, for the management of the pool, for completions."""
 _GRPC_POOL = (4, 16)
 """The fewest and the most threads of gRPC's pool, which has one for each processor."""
 _GRPC_DESCRIPTORS = 8
 """Descriptors that gRPC opens when it starts: six of its core's, one of a channel's socket, one of a server's."""
 _ENDED = 0.1
-"""Seconds that threads with nothing to do have to end, at most."""
+"""Seconds to wait at most until threads with nothing to do have ended."""
 _TASKS = "/proc/self/task"
 _CLONE3 = 435
 """The number of the system call, on every architecture."""
@@ -34,9 +34,9 @@ def grpc_threads() -> int:
 
 
 def foreign_threads() -> int:
-    """How many threads of this process are not Python's. gRPC at work has :func:`grpc_threads` of them, but for one.
+    """How many threads of this process Python did not start. A running gRPC has :func:`grpc_threads` minus one of them.
 
-    0 where nobody can tell, because no /proc is mounted.
+    0 if no /proc is mounted, because then the number is unknown.
     """
     try:
         tasks = os.listdir(_TASKS)  # noqa: PTH208  # pathlib is not loaded in the daemons
@@ -46,7 +46,10 @@ def foreign_threads() -> int:
 
 
 def refusal(count: int = 1) -> str:
-    """Start so many threads at once, which end at once. Returns why that is refused, in words; empty if it is not."""
+    """Start ``count`` threads that all exist at one time, and end them.
+
+    Returns the system's reason if it refuses one of them; else an empty text.
+    """
     go_on, before = threading.Event(), foreign_threads()
     try:
         for _ in range(count):
@@ -63,7 +66,9 @@ def refusal(count: int = 1) -> str:
 
 
 def grpc_refusal() -> str:
-    """Why gRPC must not start now: the system refuses the threads that it would make. Empty if it may, or has them.
+    """Why gRPC must not start now: the system refuses the threads that gRPC needs.
+
+    Empty if gRPC may start, or has its threads already.
 
     Raises:
         OSError: if the system refuses the file descriptors that gRPC would open.
@@ -81,7 +86,7 @@ def _try_descriptors(count: int) -> None:
 
 
 def refusal_at_start(count: int) -> str:
-    """As :func:`refusal`, for a program that cannot work without: in one line, with the likely cause and what to do."""
+    """As :func:`refusal`, for the start of a program: one line with the likely cause and what to do."""
     refused = refusal(count)
     return f"{refused} ({count} are needed): {_why_no_thread()}" if refused else ""
 
@@ -94,13 +99,13 @@ def _why_no_thread() -> str:
             "or set seccompProfile to Unconfined for this pod"
         )
     return (
-        "the limit on processes and threads is reached, or memory is: see pids.max and memory.max of the pod's cgroup "
-        "(podPidsLimit of the kubelet) and `ulimit -u`, and raise the limit"
+        "the limit on processes and threads is reached, or the memory limit: see pids.max and memory.max of the cgroup "
+        "of the pod (podPidsLimit of the kubelet) and `ulimit -u`, and raise the limit"
     )
 
 
 def _clone3_error() -> int:
-    """The number of the error that clone3 gives where nothing is asked of it: EINVAL if it may be called at all."""
+    """The errno of a call of clone3 without arguments: EINVAL if the process may call clone3, EPERM under a filter."""
     import ctypes  # noqa: PLC0415  # loaded only by a process that is about to end
 
     libc = ctypes.CDLL(None, use_errno=True)

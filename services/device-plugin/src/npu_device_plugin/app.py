@@ -258,15 +258,15 @@ class DevicePlugin:
     async def _listen(self, address: Address) -> None:
         """Answer at the address, now or as soon as it can be had: no reason to leave the node without NPUs."""
         probe = Probe(endpoint.routes(self._condition, self._telemetry))
-        told = ""
+        logged_reason = ""
         while True:
             try:
                 server = await probe.serve(address.host, address.port)
             except OSError as error:
                 reason = explain(error, str(address), setting="--listen-address")
-                if reason != told:
-                    told = reason
-                    _log.error("cannot listen", address=address, reason=told)
+                if reason != logged_reason:
+                    logged_reason = reason
+                    _log.error("cannot listen", address=address, reason=logged_reason)
                 await asyncio.sleep(_LISTEN_AGAIN)
                 continue
             _log.info("listening", address=address)

@@ -62,14 +62,14 @@ def _edits(granted: Grant) -> dict[str, object]:
 
 
 class _Written(NamedTuple):
-    """What a file says, and which version of the file says it."""
+    """The text of a file, and the version of the file that had this text."""
 
     text: str
     version: tuple[int, ...]
 
 
 def _version(path: str) -> tuple[int, ...]:
-    """What is another for a file that was overwritten or replaced."""
+    """Numbers of which at least one changes when the file is overwritten or replaced."""
     status = os.stat(path)  # noqa: PTH116  # pathlib is not loaded in the daemon
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -111,7 +111,7 @@ class SpecDirectory:
             return False  # a directory that is not there, as where CDI was never used
 
     def _is_there(self, name: str, text: str) -> bool:
-        """Whether the file says this. It is read only if it is not the one that was written or read last."""
+        """Whether the file has this text. The file is read only if its version is not the one written or read last."""
         known = self._written.get(name)
         path = f"{self.path}/{name}"
         try:
@@ -120,13 +120,13 @@ class SpecDirectory:
             with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123  # as above
                 found = file.read(len(text) + 1)
         except OSError:
-            return False  # it is missing, or its place is taken: writing tells
+            return False  # the file is missing or is not a file: the write that follows gives the error
         if found == text:
             self._remember(name, text)
         return found == text
 
     def _remember(self, name: str, text: str) -> None:
-        with suppress(FileNotFoundError):  # removed at once: it is written again the next time
+        with suppress(FileNotFoundError):  # somebody removed the file at once: the next call writes it again
             self._written[name] = _Written(text, _version(f"{self.path}/{name}"))
 
     def _replace(self, name: str, text: str) -> None:

@@ -31,7 +31,7 @@ class ClosedFile:
     """A device file that not everybody may open.
 
     Attributes:
-        path: as containers have it.
+        path: as containers see the file.
         mode: its permission bits.
     """
 
@@ -113,18 +113,18 @@ async def _look_twice(scanner: Scanner) -> None:
 
 
 def _is_untold(health: HealthState) -> bool:
-    """Whether a card has not told yet how it fares. One that says that it is dead has."""
+    """Whether the health of a card is not known yet. The health of a dead card is known."""
     return health.status is HealthStatus.UNKNOWN or health.unknown_since is not None
 
 
 def _closed_files(offered: Iterable[Offer], devfs: str) -> Iterator[ClosedFile]:
-    """The device files that containers would get, and that users without rights of the host's root may not open."""
+    """The device files that containers would get, and that a user other than the host's root may not open."""
     paths = {path for offer in offered for unit in offer.units for path in grant([unit.unit]).paths}
     for path in sorted(paths):
         try:
             mode = stat.S_IMODE(os.stat(f"{devfs.rstrip('/')}/{path.removeprefix('/dev/')}").st_mode)  # noqa: PTH116
         except OSError:
-            continue  # a file that is missing makes its unit unhealthy, which is said there
+            continue  # a missing file makes its unit unhealthy, and the unit's line says so
         if mode & _OPEN_TO_ALL != _OPEN_TO_ALL:
             yield ClosedFile(path, mode)
 

@@ -19,10 +19,10 @@ class Condition:
         resources: each resource's name, offer, and whether the kubelet listens.
         fleet: the cards.
         stuck: cards that a read has not come back from.
-        unasked: cards that could not be asked, because the process has nothing left to ask them with.
+        unasked: number of cards that could not be asked, because no thread, descriptor or memory was left.
         looked: whether a round was finished at all.
         unmapped: resource and id of what containers hold under ids that may mean any card.
-        refused: families that cannot be offered under the name and the socket they would have, and why.
+        refused: families that are not offered, because their resource or socket name would not be valid, and why.
         removed: directories on the node that were removed, and that this process still has mounted.
         waiting_for: what the first list waits for, and why; empty if it does not wait.
     """
@@ -40,7 +40,7 @@ class Condition:
 
     @property
     def alive(self) -> bool:
-        """Whether the process does anything at all, and can: what it mounts is still what the node has there."""
+        """Whether the process works through its loop, and its mounted directories still exist on the node."""
         return self.heartbeat_age < HEARTBEAT_PATIENCE and not self.removed
 
     @property

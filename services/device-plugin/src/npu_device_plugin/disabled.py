@@ -88,7 +88,7 @@ def is_device_name(name: str) -> bool:
 
 
 def is_node_name(name: str) -> bool:
-    """Whether a node can have this name: it is a DNS subdomain (RFC 1123), in small letters."""
+    """Whether the name is valid for a node: a DNS subdomain (RFC 1123) in lower case."""
     return len(name) <= _LONGEST_NODE and _NODE.fullmatch(name) is not None
 
 

@@ -31,7 +31,7 @@ def _liveness(condition: Condition) -> Answer:
 def _lifeless(condition: Condition) -> str:
     if condition.removed:
         return removed_text(condition.removed)
-    return "no round of looks for too long"
+    return "the cards were not looked at for too long"
 
 
 def _readiness(condition: Condition) -> Answer:

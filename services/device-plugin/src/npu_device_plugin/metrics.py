@@ -30,7 +30,7 @@ Samples = dict[Key, float]
 
 
 class _CounterRow(NamedTuple):
-    """A counter. The series of ``always`` are there as 0 before they count: ``increase()`` does not see a first 1."""
+    """A counter. The series of ``always`` start as 0: ``increase()`` does not see a series that begins at 1."""
 
     name: str
     help: str

@@ -26,9 +26,9 @@ class RegistrationError(Exception):
 
 
 class HeldSocketError(RegistrationError):
-    """The kubelet counts our socket as connected, whether or not a stream is open.
+    """The kubelet counts the plugin's socket as connected, whether or not a stream is open.
 
-    Kubelets from 1.37 on do so for their whole life, once they have refused a socket whose stream was open.
+    After a kubelet (1.37 or later) has refused a socket whose stream was open, the kubelet does so until it ends.
     """
 
 
@@ -47,7 +47,7 @@ class Registration:
     resource: str
 
     def on_socket(self, number: int) -> "Registration":
-        """The same on another socket; 0 for the one that it has by its name."""
+        """The same registration on another socket; 0 is the socket of the configured name."""
         return replace(self, endpoint=f"{self.endpoint}-{number + 1}") if number else self
 
     @property
@@ -93,8 +93,8 @@ async def register(registration: Registration) -> None:
     """Introduce a resource. That the kubelet agrees is no proof that it will listen.
 
     Raises:
-        HeldSocketError: if it holds on to an earlier registration of the socket.
-        RegistrationError: if it could not be reached or did not agree for another reason.
+        HeldSocketError: if the kubelet counts the socket as connected already.
+        RegistrationError: if the kubelet cannot be reached or refuses for another reason.
     """
     request = pb.RegisterRequest(
         version=API_VERSION,
@@ -110,5 +110,5 @@ async def register(registration: Registration) -> None:
         except grpc.aio.AioRpcError as error:
             path = f"{registration.plugin_dir}/{KUBELET_SOCKET}"
             text = connecting_fails(path, "--plugin-dir") or f"{error.code().name}: {error.details()}"
-            # All refusals of a kubelet have one code; only the words tell them apart.
+            # All refusals of a kubelet have the same code. Only the text distinguishes them.
             raise (HeldSocketError if _HELD in text else RegistrationError)(text) from error

@@ -98,7 +98,7 @@ class Scanner:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether some card has not answered yet; one that was never identified is not in the fleet until then."""
+        """Whether a card has not answered yet. A card that was never identified is not in the fleet until then."""
         return bool(self._unfinished)
 
     async def look(self) -> None:
@@ -205,7 +205,7 @@ class Scanner:
         return ReadFailedError(f"a look at it failed: {error!r}")
 
     def _note_unasked(self, key: CardKey, error: ExhaustedError) -> None:
-        """Nothing was left to ask a card with: it stays as it was, and that is said once for all cards."""
+        """No thread was left to ask the card with: the card keeps its state. One log line is written for all cards."""
         self._unasked.add(key)
         if not self._told_unasked:
             self._told_unasked = True
@@ -250,7 +250,7 @@ class Scanner:
 
     @property
     def unasked(self) -> int:
-        """How many cards could not be asked the last time, because nothing was left to ask them with."""
+        """How many cards could not be asked at the last look, because no thread, descriptor or memory was left."""
         return len(self._unasked)
 
     def _move_to(self, fleet: Fleet) -> None:

@@ -115,7 +115,7 @@ def _disabled_entry(given: Given) -> DisabledDevice:
 
 
 def _node_name(given: Given) -> str:
-    """The name of a node. No node has capital letters, so they are taken for small ones, as the kubelet takes them."""
+    """The name of a node in lower case. Node names have no capital letters, and the kubelet lowers them too."""
     name = text_of(given).lower()
     if not is_node_name(name):
         raise FormatError(given.text, EXPECTED_NODE)

@@ -10,11 +10,11 @@ from npu_core.os_errors import explain
 
 
 class SocketIdentity(NamedTuple):
-    """Tells a socket file from another one at the same path.
+    """Distinguishes a socket file from a later socket file at the same path.
 
-    The inode alone does not, because inode numbers are used again. The time of the last modification is that of the
-    bind: nothing is ever written into a socket file. The time of the last change would not do. It also changes with
-    the mode, the owner, the SELinux label and the number of links, and the socket is the same one.
+    The inode number alone is not enough, because the file system reuses inode numbers. The modification time (mtime) is
+    the time of the bind, because nothing is ever written into a socket file. The change time (ctime) is not suitable: a
+    new mode, owner, SELinux label or number of links changes it, although the socket is the same.
     """
 
     device: int
@@ -39,7 +39,7 @@ def no_socket(path: str, setting: str) -> str:
         os.stat(path)  # noqa: PTH116  # as above
     except OSError as error:
         return explain(error, path, setting=setting)
-    return f"{path} ({setting}) is no socket"
+    return f"{path} ({setting}) is not a socket"
 
 
 def give_name(scratch: str, path: str) -> SocketIdentity | None:

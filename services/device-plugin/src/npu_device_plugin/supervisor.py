@@ -66,7 +66,7 @@ class Loss(StrEnum):
 
 
 CAUSES = (_START, *(loss.name.lower() for loss in Loss))
-"""What makes a registration necessary, as it is counted."""
+"""Causes of a registration, as values of the label ``cause``."""
 
 
 def back_off(attempt: int, jitter: float) -> float:
@@ -145,7 +145,7 @@ class Supervisor:
 
     async def _establish(self) -> None:
         """Serve and register, however many attempts it takes. A complaint is told once, not at every attempt."""
-        told = ""
+        logged_reason = ""
         while True:
             kubelet = self._kubelet_now()
             try:
@@ -153,8 +153,8 @@ class Supervisor:
             except (RegistrationError, OSError, RuntimeError) as error:
                 self._telemetry.failed_registrations[self._registration.resource] += 1
                 reason = self._explained(error) if isinstance(error, OSError) else str(error)
-                if without_numbers(reason) != told:
-                    told = without_numbers(reason)
+                if without_numbers(reason) != logged_reason:
+                    logged_reason = without_numbers(reason)
                     _log.warning("cannot register", resource=self._registration.resource, reason=reason)
             else:
                 return
@@ -186,7 +186,7 @@ class Supervisor:
         _log.info("registered with the kubelet", resource=self._registration.resource)
 
     async def _choose_socket(self, kubelet: SocketIdentity | None) -> None:
-        """Leave a socket that this kubelet holds on to; another kubelet has never heard of any."""
+        """Use another socket while this kubelet refuses the first one. A new kubelet process refuses none."""
         if kubelet != self._numbered_for:
             self._socket_number, self._numbered_for = 0, kubelet
         chosen = self._by_name.on_socket(self._socket_number)
@@ -241,14 +241,15 @@ class Supervisor:
         _log.info("serving", resource=self._registration.resource, socket=self._own_path)
 
     def _start_grpc(self) -> None:
-        """Let gRPC start, and keep its threads from one server to the next: the system may refuse it others then.
+        """Start gRPC, and keep its threads from one server to the next, as the system may refuse new threads later.
 
-        gRPC ends its threads when it has neither a server nor a channel. This channel is never used.
+        gRPC ends its threads when it has neither a server nor a channel. So the plugin keeps a channel that nobody
+        uses.
         """
         if self._keeper is not None:
             return
         if refused := grpc_refusal():
-            raise RegistrationError(f"no thread to serve with: {refused}")
+            raise RegistrationError(f"the system refuses the threads to serve with: {refused}")
         self._keeper = grpc.aio.insecure_channel(f"unix:{self._scratch_path}")
 
     def _is_served(self) -> bool:

@@ -49,7 +49,7 @@ class Telemetry:
         health_changes: by card, family, and the status it changed to.
         config: how reading the settings went.
         holdings_errors: failed questions to the kubelet about who holds what, by gRPC code.
-        dropped_lines: how many log lines were lost.
+        dropped_lines: returns how many log lines were dropped.
     """
 
     registrations: Counter[tuple[str, str]] = field(default_factory=Counter)

@@ -134,7 +134,7 @@ class Service:
             try:
                 cleaner.start()
             except RuntimeError as error:
-                _log.error("cannot remove the labels", sink=self._sink.name, reason=f"no thread to do it with: {error}")
+                _log.error("cannot remove the labels", sink=self._sink.name, reason=f"no thread: {error}")
                 return 0
             if not cleaner.join(_clean_up_limit(self._settings)):
                 _log.error("cannot remove the labels", sink=self._sink.name, reason="no end within the time there is")

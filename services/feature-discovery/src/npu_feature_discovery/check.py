@@ -26,7 +26,7 @@ class Finding:
         dropped: what that version would not publish.
         rejected: what looks like a card and is not counted.
         unreadable: attributes of cards that could not be read.
-        placeholders: strings of the machine's firmware that name no machine.
+        placeholders: DMI strings of the machine that are placeholders.
     """
 
     labels: tuple[LabelOrigin, ...]

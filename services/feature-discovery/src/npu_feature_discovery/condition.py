@@ -38,7 +38,7 @@ class Condition:
 
     @property
     def alive(self) -> bool:
-        """Whether the process does anything at all, and can: what it mounts is still what the node has there."""
+        """Whether the process works through its loop, and its mounted directories still exist on the node."""
         return self.heartbeat_age < self.patience and not self.removed
 
     @property

@@ -43,15 +43,15 @@ def _run(probe: Probe, address: Address) -> None:
 
 async def _serve(probe: Probe, address: Address) -> None:
     """Listen now, or as soon as the address can be had: no reason to leave the node without labels."""
-    told = ""
+    logged_reason = ""
     while True:
         try:
             await probe.serve(address.host, address.port)
         except OSError as error:
             reason = explain(error, str(address), setting="--listen-address")
-            if reason != told:
-                told = reason
-                _log.error("cannot listen", address=address, reason=told)
+            if reason != logged_reason:
+                logged_reason = reason
+                _log.error("cannot listen", address=address, reason=logged_reason)
             await asyncio.sleep(_LISTEN_AGAIN)
             continue
         _log.info("listening", address=address)

@@ -61,7 +61,7 @@ class LabelSpec:
 
     Attributes:
         name: the key after :data:`PREFIX`.
-        source: the file that says it; ``{sysfs}`` is the root, ``{card}`` a card's management directory,
+        source: the file that the label comes from; ``{sysfs}`` is the root, ``{card}`` a card's management directory,
             ``{vendor_from}`` and ``{name_from}`` as in :class:`~npu_core.machine.Machine`.
         meaning: a phrase for people.
         group: which extra it belongs to; None for those of the specification, which are always on.

@@ -72,7 +72,7 @@ class Discovery:
             pace: how often it looks.
             clock: seconds that do not go back.
             memory: what is known before the first look.
-            directories: those that it writes to or looks into, which may be removed.
+            directories: the directories that the service writes to or reads from, and that somebody may remove.
         """
         self._looker = looker
         self._publisher = publisher

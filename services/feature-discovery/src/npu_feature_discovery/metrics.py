@@ -12,7 +12,7 @@ from npu_feature_discovery.telemetry import Telemetry
 __all__ = ["CONTENT_TYPE", "exposition"]
 _PREFIX = "npu_feature_discovery_"
 _OUTCOMES = tuple(map(str, (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED)))
-"""What publishing can have done; the others are of removing."""
+"""The outcomes of publishing. Removing has the other outcomes."""
 _FAILURES = ("look", *map(str, FailureReason))
 """Why a look or a publication can fail."""
 
@@ -33,7 +33,7 @@ def _counters(telemetry: Telemetry) -> Iterator[Family]:
 
 
 def _by(label: str, always: Iterable[str], counts: Mapping[str, int]) -> Iterator[Sample]:
-    """A sample for each value. Those of ``always`` are there as 0 before they count: ``increase()`` sees no first 1."""
+    """A sample for each value. Values of ``always`` start as 0, so that ``increase()`` sees a first 1."""
     for value, count in sorted((dict.fromkeys(always, 0) | dict(counts)).items()):
         yield Sample({label: value}, count)
 

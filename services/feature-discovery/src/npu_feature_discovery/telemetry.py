@@ -17,7 +17,7 @@ class Telemetry:
         changes: how often what is published became something else.
         last_success: seconds since the epoch when the labels were last known to be published; None if never.
         look_seconds: how long the last look at the host took; None before the first.
-        dropped_lines: how many log lines were lost.
+        dropped_lines: returns how many log lines were dropped.
     """
 
     publishes: Counter[str] = field(default_factory=Counter)

@@ -152,7 +152,7 @@ class _Reading:
 
     def contradiction(self, first: PeCounters, later: PeCounters) -> None:
         task, cycles = later.task_cycles - first.task_cycles, later.cycles - first.cycles
-        expected = f"a number of task cycles within {cycles} cycles"
+        expected = f"at most {cycles} task cycles, the cycles that passed since the last look"
         self._note(_of_counters(later.cores), ImpossibleError(str(task), expected))
 
     def sensors(self, host: Host) -> Readings:

@@ -98,7 +98,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
         _Text, _option("pod-logs-dir", "DIR", "kubelet log directory of the pods; default /var/log/pods")
     ] = None,
     limits: Annotated[
-        _Text, _option("limits", "MEASURE=LEAST..MOST,...", "beyond which a reading is an error; default as documented")
+        _Text, _option("limits", "MEASURE=LEAST..MOST,...", "a reading outside is an error; defaults as documented")
     ] = None,
     config_file: Annotated[
         _Text, _option("config-file", "FILE", "for what is neither an option nor in the environment")

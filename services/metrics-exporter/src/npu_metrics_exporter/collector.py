@@ -224,7 +224,7 @@ class Collector:
         return news
 
     def _complain(self, error: Exception | None) -> None:
-        # By the kind of error: the text of one that lasts may say for how long.
+        # Compare the kind of error, because the text of a lasting error may contain its duration.
         reason = f"{error.reason} {error.path}" if isinstance(error, HostError) else without_numbers(repr(error or ""))
         if error is None:
             reason = ""

@@ -31,7 +31,7 @@ class Condition:
 
     @property
     def complaint(self) -> str:
-        """Why it is not alive; empty if it is."""
+        """Why the process is not alive; empty if the process is alive."""
         if self.removed:
             return removed_text(self.removed)
         return "" if self.alive else "no collection for too long"

@@ -94,7 +94,7 @@ def _counter(
     values: Callable[[Moment], Samples],
     always: Callable[[Moment], Iterable[tuple[str, ...]]],
 ) -> Own:
-    """A counter. The series of ``always`` are there as 0 before they count: ``increase()`` does not see a first 1."""
+    """A counter. The series of ``always`` start as 0: ``increase()`` does not see a series that begins at 1."""
 
     def all_values(moment: Moment) -> Samples:
         return sorted((dict.fromkeys(always(moment), 0.0) | dict(values(moment))).items())
@@ -103,7 +103,7 @@ def _counter(
 
 
 def _plain_counter(name: str, text: str, values: Callable[[Moment], Samples]) -> Own:
-    """A counter that is one series."""
+    """A counter with a single series."""
     return Own(name, counter=True, help=text, labels=(), values=values)
 
 
@@ -284,7 +284,7 @@ COLLECT_DURATION = f"{_PREFIX}collect_duration_seconds"
 
 
 def own_families(moment: Moment, static_labels: Iterable[tuple[str, str]] = ()) -> Iterator[Metric]:
-    """All of them; a family without a series is left out. Each series has the static labels, as those of cards have."""
+    """All families that have a series. Each series has the static labels, as the series of cards do."""
     static = dict(static_labels)
     for family in _families(moment):
         if static:

@@ -331,14 +331,14 @@ class PodWatch:
 
 
 async def _on_thread(work: Callable[[], T]) -> T:
-    """Do what may block where no scrape waits for it.
+    """Do work that may block on a thread, so that no scrape waits for the work.
 
     Raises:
         ExhaustedError: if the system refuses the thread.
     """
     try:
         return await asyncio.to_thread(work)
-    except RuntimeError as error:  # nothing that is done here raises one of its own
+    except RuntimeError as error:  # the work itself raises no RuntimeError
         raise ExhaustedError(f"no thread to ask with: {error}") from error
 
 
@@ -348,7 +348,7 @@ def no_socket(path: str) -> str:
         os.stat(path)  # noqa: PTH116  # as below
     except OSError as error:
         return f"no socket: {explain(error, path, setting='--pod-resources-socket')}"
-    return f"no socket: {path} (--pod-resources-socket) is something else"
+    return f"no socket: {path} (--pod-resources-socket) is a file of another kind"
 
 
 def _is_socket(path: str) -> bool:

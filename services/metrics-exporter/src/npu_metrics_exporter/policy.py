@@ -9,7 +9,7 @@ IDENTITY_LABELS = ("device", "label")
 """Labels that no policy can take away: dashboards of the first generation know cards and sensors by them."""
 
 OWN_LABELS = frozenset({"version", "python", "reason", "state", "code", "format", "le"})
-"""Labels of the exporter's own series, beside those that series of cards have too."""
+"""Labels that only the exporter's own series have, not the series of cards."""
 
 
 class Units(StrEnum):

@@ -30,7 +30,7 @@ class Publication:
         return self._current
 
     def complaint(self) -> str:
-        """Why the process is of no use as it is; empty if it is alive."""
+        """Why the process has to be restarted; empty if the process is alive."""
         return self._condition().complaint
 
     def ready(self) -> bool:

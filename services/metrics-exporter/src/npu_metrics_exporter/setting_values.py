@@ -22,14 +22,14 @@ _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _SPAN = re.compile(r"(-?{0})?\.\.(-?{0})?".format(r"[0-9]+(?:\.[0-9]+)?(?:e[0-9]{1,3})?"), re.ASCII)
 _RENAMED = "exported_"
 _USES_OF_PROMETHEUS = {
-    **dict.fromkeys(("instance", "job"), "gives every target"),
-    **dict.fromkeys(("alertname", "alertstate"), "gives every alert"),
-    "le": "takes for the bounds of histograms",
-    "quantile": "takes for the quantiles of summaries",
+    **dict.fromkeys(("instance", "job"), "sets on every target"),
+    **dict.fromkeys(("alertname", "alertstate"), "sets on every alert"),
+    "le": "uses for the bounds of histograms",
+    "quantile": "uses for the quantiles of summaries",
 }
-"""Labels that Prometheus sets or reads itself. With ``honor_labels`` those of the exporter would replace them."""
+"""Labels that Prometheus sets or reads itself. With ``honor_labels`` the exporter's labels would replace them."""
 _EXPECTED_ADDRESS = "HOST:PORT or :PORT with a port from 1 to 65535"
-_EXPECTED_LIMIT = "MEASURE=LEAST..MOST with numbers of which one may be left out, such as temperature=-40..125"
+_EXPECTED_LIMIT = "MEASURE=LEAST..MOST, such as temperature=-40..125; one of the two numbers may be left out"
 _EXPECTED_NAME = "a label's name: letters, digits and underscores, not a digit first, nor two underscores"
 
 

@@ -98,8 +98,8 @@ class Settings:
     """``--pod-logs-dir``, ``podLogsDir``: the kubelet's log directory, whose entries name pods. Needs a restart."""
 
     limits: tuple[tuple[Measure, Span], ...] = ()
-    """``--limits``, ``limits``: beyond what a reading is an error and no value, where not as
-    :data:`npu_core.limits.LIMITS` has it. Needs a restart."""
+    """``--limits``, ``limits``: the ranges that differ from :data:`npu_core.limits.LIMITS`. A reading outside its
+    range is a read error. A change needs a restart."""
 
     sysfs: str = "/sys"
     """``--sysfs``: where the host's /sys is."""
@@ -129,7 +129,7 @@ class Settings:
 
     @property
     def all_limits(self) -> Limits:
-        """Beyond what each measure is an error and no value."""
+        """The range of each measure. A reading outside its range is a read error."""
         return {**LIMITS, **dict(self.limits)}
 
     @property

@@ -218,7 +218,7 @@ class Snapshot:
 
         Args:
             key: the card.
-            report: what that says of the card's health.
+            report: what the failure means for the card's health.
             stuck: whether the look has not come back.
             now: monotonic seconds.
         """

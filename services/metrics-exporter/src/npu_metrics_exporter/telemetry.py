@@ -15,7 +15,7 @@ COLLECT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds: upper bounds of the buckets that collections are counted in. A stuck card makes one last two."""
 
 READ_FAILURES = (*map(str, Reason), "unforeseen")
-"""Why a value could not be read; the last one is a fault of this program."""
+"""Why a value could not be read. The last reason is a fault of this program."""
 
 SCRAPE_STATUSES = (
     HTTPStatus.OK,
@@ -25,16 +25,16 @@ SCRAPE_STATUSES = (
     HTTPStatus.INTERNAL_SERVER_ERROR,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-"""What a scrape can be answered with."""
+"""The HTTP statuses with which the exporter answers scrapes."""
 
 NO_SOCKET = "NO_SOCKET"
-"""Code of a question that could not be asked because the kubelet has no socket."""
+"""Error code of a request that was not sent, because the kubelet has no socket."""
 
 UNFORESEEN = "UNFORESEEN"
-"""Code of a question that failed as none should."""
+"""Error code of a request that failed through a fault of this program."""
 
 QUESTION_FAILURES = (NO_SOCKET, NO_THREAD, UNFORESEEN, *GRPC_CODES)
-"""Codes of questions to the kubelet that fail."""
+"""Error codes of failed requests to the kubelet."""
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class Telemetry:
         dropped: series dropped, because there were too many or two of one name.
         config: how reading the settings went.
         heartbeat: wall-clock seconds of the last turn of the loop.
-        dropped_lines: how many log lines were lost.
+        dropped_lines: returns how many log lines were dropped.
     """
 
     collections: Durations = field(default_factory=Durations)

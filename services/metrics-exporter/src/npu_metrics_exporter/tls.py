@@ -30,7 +30,7 @@ def context(tls: Tls) -> ssl.SSLContext:
 
     Raises:
         SettingsError: if a certificate or key cannot be read or is none, if the two do not belong together, or if this
-            machine's OpenSSL has not what was chosen: its build or its security policy may leave it out.
+            machine's OpenSSL does not support a chosen value: its build or its security policy may exclude the value.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.set_alpn_protocols(["http/1.1"])
@@ -56,7 +56,7 @@ def is_allowed(certificate: Mapping[str, object] | None, sans: tuple[str, ...]) 
 
 
 def _choose(made: ssl.SSLContext, tls: Tls) -> Iterator[Problem]:
-    """Set what the configuration chooses by name, all of which OpenSSL may refuse."""
+    """Apply the TLS versions, cipher suites and curve of the configuration. OpenSSL may refuse each of them."""
 
     def oldest() -> None:
         made.minimum_version = _VERSIONS[tls.oldest]
@@ -79,7 +79,7 @@ def _choose(made: ssl.SSLContext, tls: Tls) -> Iterator[Problem]:
             choose()
         except (ValueError, OSError) as error:  # OpenSSL's own error is an OSError
             reason = getattr(error, "reason", None) or error
-            expected = f"what the OpenSSL of this machine has ({reason})"
+            expected = f"a value that the OpenSSL of this machine supports ({reason})"
             yield Problem(f"tls_server_config.{name}", value, expected, tls.certificate.given.source)
 
 

@@ -38,7 +38,7 @@ class Source(Protocol):
         """The newest one, or None before the first collection."""
 
     def complaint(self) -> str:
-        """Why the process is of no use as it is; empty if it is alive."""
+        """Why the process has to be restarted; empty if the process is alive."""
 
     def ready(self) -> bool:
         """Whether there is something to scrape."""

@@ -42,7 +42,7 @@ def complain(lines: Iterable[str]) -> None:
 
 
 def takes_control_sequences(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether the stream is a terminal that does something with control sequences instead of showing them."""
+    """Whether the stream is a terminal that interprets control sequences instead of printing them."""
     return stream.isatty() and environ.get("TERM", "dumb") not in {"", "dumb"}
 
 

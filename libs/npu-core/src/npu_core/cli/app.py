@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 _MIN_INTERVAL, _MAX_INTERVAL = 0.1, 3600.0
 _PARTLY = 3
-"""Exit status of an answer that not every process of the host was looked into for."""
+"""Exit status when npuctl could not inspect every process of the host."""
 _CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 app = typer.Typer(
@@ -113,7 +113,7 @@ def _holders(session: Session, found: Survey[T]) -> Holders:
 
 
 def _end_of_processes(holders: Holders) -> None:
-    """Say what is not known of the processes; end with a status of its own if a holder may be missing."""
+    """Say which processes could not be inspected; end with status 3 if a holder may be missing."""
     complain(processes.gap_notes(holders))
     if not holders.complete:
         raise typer.Exit(_PARTLY)

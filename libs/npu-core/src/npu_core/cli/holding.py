@@ -29,7 +29,7 @@ class Use(StrEnum):
     IN_USE = "in use"
     FREE = "free"
     UNKNOWN = "unknown"
-    """No holder was seen, but not every process of the host could be looked into, and the driver does not say."""
+    """No holder was found, but npuctl could not inspect every process, and the driver does not say who uses the PE."""
 
 
 _STYLES = {Use.IN_USE: Style.DOUBTFUL, Use.FREE: Style.GOOD, Use.UNKNOWN: Style.BAD}

@@ -13,7 +13,7 @@ from npu_core.holders import Holder, Holders
 _COLUMNS = (Column("PID", right=True), Column("NPU"), Column("Name"), Column("Device files"), Column("Command"))
 _COMMAND_LIMIT = 100
 PROCESSES = "processes"
-"""Subject of what could not be told about the processes of the host."""
+"""Subject of an entry about processes of the host that could not be inspected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +76,17 @@ def nobody(cards: int, *, complete: bool) -> str:
 
 
 def unseen(device: Device, holders: Holders) -> Iterator[Unreadable]:
-    """What could not be told about the processes of the host, for the documents of a card."""
+    """Why a holder of the card may be missing, for the card's ``unreadable`` list."""
     for reason, detail in _gaps(holders):
         yield Unreadable(device.name, PROCESSES, reason, detail)
 
 
 def gap_notes(holders: Holders) -> Iterator[str]:
-    """What the operator should know of the processes that were not seen, or not seen whole."""
+    """Notes for the operator about processes that could not be inspected, or only in part."""
     yield from (detail for _, detail in _gaps(holders))
     for holder in holders.holders:
         if holder.hung:
-            yield f"{_called(holder)} holds device files and did not tell its command line in time: it seems to hang"
+            yield f"{_called(holder)} holds device files. Its command line was not readable in time: it may hang"
 
 
 def _gaps(holders: Holders) -> Iterator[tuple[Reason, str]]:
@@ -97,7 +97,7 @@ def _gaps(holders: Holders) -> Iterator[tuple[Reason, str]]:
         which = count(holders.hidden, "process", "processes")
         yield Reason.ACCESS, f"{which} could not be inspected: this needs root with the capability SYS_PTRACE"
     for holder in holders.silent:
-        yield Reason.STUCK, f"{_called(holder)} did not tell in time which files it has open"
+        yield Reason.STUCK, f"{_called(holder)} did not tell its open files in time"
 
 
 def _called(holder: Holder) -> str:

@@ -39,20 +39,21 @@ class Survey(Generic[T]):
     Attributes:
         cards: by family, then index; one that hangs is among them, without attributes.
         rejected: what looked like a card and is none.
-        elsewhere: cards that are not shown, since they have no device files here.
+        without_files: cards that are not shown, because they have no device files here.
     """
 
     cards: tuple[Sighting[T], ...]
     rejected: tuple[Rejected, ...]
-    elsewhere: tuple[Sighting[T], ...] = ()
+    without_files: tuple[Sighting[T], ...] = ()
 
     def here(self) -> "Survey[T]":
-        """The same without cards that have no device file here.
+        """The same survey without the cards that have no device file here.
 
         A container sees the whole /sys of its host, and device files only of the cards that it was given.
         """
         with_files = tuple(card for card in self.cards if card.device.files)
-        return replace(self, cards=with_files, elsewhere=tuple(card for card in self.cards if not card.device.files))
+        without_files = tuple(card for card in self.cards if not card.device.files)
+        return replace(self, cards=with_files, without_files=without_files)
 
 
 class Surveyor:
@@ -123,11 +124,11 @@ def attempt(read: Callable[[], T]) -> T | HostError:
 
 
 def nothing_here(survey: Survey[T]) -> str:
-    """What to say if no card is shown because none has device files here; empty if that is not so."""
-    number = len(survey.elsewhere)
+    """The sentence for the case that no card is shown because no card has device files here; empty in other cases."""
+    number = len(survey.without_files)
     if survey.cards or not number:
         return ""
-    return f"There are no device files here of {'the NPU' if number == 1 else f'the {number} NPUs'} of this host."
+    return f"There are no device files here for {'the NPU' if number == 1 else f'the {number} NPUs'} of this host."
 
 
 def notes(survey: Survey[T], unreadable: Callable[[Sighting[T]], Iterable[Unreadable]]) -> Iterator[str]:
@@ -139,9 +140,9 @@ def notes(survey: Survey[T], unreadable: Callable[[Sighting[T]], Iterable[Unread
         for item in unreadable(sighting):
             yield f"{sighting.device.arch} {item}"
     yield from _unusable([sighting.device for sighting in survey.cards])
-    if survey.elsewhere:
-        names = ", ".join(f"{card.device.arch} {card.device.name}" for card in survey.elsewhere)
-        yield f"not shown, because there are no device files of them here: {names}; --all shows them"
+    if survey.without_files:
+        names = ", ".join(f"{card.device.arch} {card.device.name}" for card in survey.without_files)
+        yield f"cards without device files here are not shown: {names}; --all shows them"
     for rejected in survey.rejected:
         yield f"{rejected.arch} {rejected.name} is left out: {rejected.reason}"
 

@@ -1,4 +1,4 @@
-"""Documents as YAML that every reader understands alike."""
+"""Documents as YAML that all YAML parsers read in the same way."""
 
 import re
 
@@ -7,20 +7,20 @@ import yaml
 from npu_core.cli.documents import Json
 
 _DOUBTFUL = re.compile(r"(?:[-+.~=0-9].*|<<|[yYnN])\Z", re.DOTALL)
-"""Texts that some reader of YAML 1.1 or 1.2 takes, or may take, for something else than a text.
+"""Texts that a parser of YAML 1.1 or 1.2 may read as something other than a text.
 
-Numbers have many forms: ``08912345``, ``12e4567``, ``0o17``, ``1_000``, ``190:20:30``, ``.inf``. No list of them
-holds for all readers, so every text that begins like a number is among them. The dumper knows booleans and null in
-words.
+Numbers have many forms: ``08912345``, ``12e4567``, ``0o17``, ``1_000``, ``190:20:30``, ``.inf``. Parsers differ in the
+forms that they know, so every text that begins like a number matches. The dumper itself knows the words for booleans
+and null.
 """
 _FIRST = "0123456789+-.~=<yYnN"
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that could be taken for something else."""
+    """Quotes every text that a parser may read as something other than a text."""
 
 
-# The dumper writes a text without quotes only if it would itself read it as a text. The tag only has to be another one.
+# The dumper quotes a text if its own resolvers give the text another tag than that of a text. Any other tag will do.
 _Dumper.add_implicit_resolver("!doubtful", _DOUBTFUL, [*_FIRST])
 
 

@@ -16,11 +16,11 @@ CHANNEL_OPTIONS = (
 
 
 def connecting_fails(path: str, setting: str) -> str:
-    """Why nobody can connect to a socket, for an operator; empty if one can. gRPC says so in words of its own.
+    """Why a client cannot connect to a socket, for an operator; empty if a client can. gRPC's own text is less clear.
 
     Args:
-        path: the socket's.
-        setting: the option that the path came from.
+        path: the path of the socket.
+        setting: the option that sets the path.
     """
     try:
         with socket.socket(socket.AF_UNIX) as client:

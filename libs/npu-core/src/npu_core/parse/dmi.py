@@ -35,7 +35,7 @@ _PLACEHOLDERS = frozenset(
         "unspecified",
     }
 )
-"""What stands in DMI strings that nobody filled in, as :func:`_normal` writes them."""
+"""Placeholder texts in DMI strings that the maker did not fill in, as :func:`_normal` returns them."""
 
 
 def parse_dmi(text: str) -> str | None:
@@ -44,7 +44,7 @@ def parse_dmi(text: str) -> str | None:
 
 
 def is_placeholder(text: str) -> bool:
-    """Whether a DMI string is the text of a form that nobody filled in: ``To Be Filled By O.E.M.``, ``0``, ``...``.
+    """Whether a DMI string is a placeholder that the maker did not replace: ``To Be Filled By O.E.M.``, ``0``, ``...``.
 
     Source: the lists that Linux (``sound/soc/soc-core.c``) and systemd (``hwdb.d/20-dmi-id.hwdb``) keep, and public
     collections of ``dmidecode`` output.
@@ -54,5 +54,5 @@ def is_placeholder(text: str) -> bool:
 
 
 def _normal(text: str) -> str:
-    """Without case, blanks and punctuation: firmware writes the same text in many ways."""
+    """The text in lower case, without blanks and punctuation: firmware writes the same placeholder in many ways."""
     return "".join(char for char in text.casefold() if char.isalnum())

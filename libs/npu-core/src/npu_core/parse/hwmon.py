@@ -34,7 +34,7 @@ class ChannelFiles:
         channel: its number.
         value_file: the file with the value.
         label_file: the file with the label, or None.
-        fault_file: the file that says whether the value is not to be trusted, or None.
+        fault_file: the file that says whether the sensor is faulty; None if there is no such file.
     """
 
     quantity: Quantity

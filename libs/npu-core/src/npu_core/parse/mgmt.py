@@ -132,7 +132,7 @@ def parse_throttle_reason(text: str) -> int:
         raise FormatError(text, "a bit mask such as 0x10")
     mask = int(match[0], 16)
     if mask in _ALL_BITS:
-        raise ImpossibleError(text, "a bit mask such as 0x10: with every bit set, nothing has answered")
+        raise ImpossibleError(text, "a bit mask such as 0x10; all bits set mean that the card did not answer")
     return mask
 
 

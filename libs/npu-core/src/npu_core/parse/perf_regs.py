@@ -19,7 +19,8 @@ def parse_perf_regs(text: str, cores: CoreRange) -> PeCounters:
 
     Raises:
         FormatError: if a line is not a register, or one of the other three is missing.
-        ImpossibleError: if one of them has more than 32 bits, or all have all bits set: nothing answered.
+        ImpossibleError: if a register has more than 32 bits, or if all registers have all bits set: the card did not
+            answer.
     """
     names = "CycleCount", "TaskExecutionTime", "TensorExecutionTime"
     registers = _registers(text, *names)

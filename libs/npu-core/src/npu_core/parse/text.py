@@ -26,7 +26,7 @@ def parse_integer(text: str, what: str) -> int:
 
     Raises:
         FormatError: on anything else; ``what`` says what was expected.
-        ImpossibleError: on 64 bits that are all set, which stand for no value.
+        ImpossibleError: on a number with all 64 bits set, which means "no value".
     """
     trimmed = text.strip()
     if _INTEGER.fullmatch(trimmed) and -_LIMIT <= int(trimmed) < _LIMIT:

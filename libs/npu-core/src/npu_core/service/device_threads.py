@@ -8,8 +8,8 @@ One card is read on a thread of its own. Many cards are read in a sweep, one aft
 because waking a thread costs more than reading a card. If one of them holds the sweep up, the thread is left to it and
 the others go on, each on its own.
 
-Where the system refuses more threads, those that are there and idle do the work of every key. Work for which no thread
-is left is not done at all, and says so: that is no fault of a card.
+Where the system refuses new threads, idle threads do the work of every key. Work for which no thread is idle fails with
+an :class:`~npu_core.errors.ExhaustedError`: the lack of threads is no fault of a card.
 """
 
 import queue
@@ -77,9 +77,9 @@ class _Worker:
     """A thread.
 
     Attributes:
-        name: the thread's.
-        errands: what it is still to do; None ends it.
-        row: the last row of jobs it was given; None before the first.
+        name: the name of the thread.
+        errands: the work that the thread has still to do; None ends the thread.
+        row: the last row of jobs that the thread was given; None before the first row.
     """
 
     name: str
@@ -88,7 +88,7 @@ class _Worker:
 
     @property
     def has_row(self) -> bool:
-        """Whether it is at a row of jobs."""
+        """Whether the thread is at work on a row of jobs."""
         return self.row is not None and not self.row.swept.done()
 
     def start(self) -> None:
@@ -136,7 +136,7 @@ class DeviceThreads:
 
         Raises:
             StuckError: if a thread is still at its last work: nothing is queued up behind a hung card.
-            ExhaustedError: if the system refuses a thread and none is idle. The next work may get one.
+            ExhaustedError: if the system refuses a thread and no thread is idle. A later call may get one.
         """
         job = self._job(key, work)
         self._begin_alone(job)
@@ -163,9 +163,10 @@ class DeviceThreads:
         return Sweep(reads, row.swept)
 
     def spread(self) -> None:
-        """If the last sweep is held up, leave its thread to the work that holds it up, and begin the rest at once.
+        """If a job blocks the last sweep, leave the thread to that job, and begin the other jobs at once.
 
-        Each on a thread of its own; where the system refuses those, one after another on a thread that is idle.
+        Each of the other jobs gets a thread of its own. Jobs for which the system refuses a thread run one after
+        another on an idle thread.
         """
         held_up = self._row
         if held_up.swept.done():
@@ -182,7 +183,7 @@ class DeviceThreads:
         self._begin_on_idle(rest)
 
     def busy(self, key: Hashable) -> float | None:
-        """For how many seconds the key's last work has been under way; None if it is over, or was given up in time."""
+        """Seconds that the key's last work has been running; None if the work is over, or was canceled early."""
         job = self._jobs.get(key)
         return None if job is None or job.over or job.future.cancelled() else self._clock() - job.since
 
@@ -227,7 +228,7 @@ class DeviceThreads:
             idle.take(_Row(deque([job])))
 
     def _begin_on_idle(self, row: _Row) -> None:
-        """Run the row on a thread that is idle. If there is none, the jobs are not done, and each is told why."""
+        """Run the row on an idle thread. If no thread is idle, no job runs, and each job's future gets the error."""
         idle = self._idle() if row.waiting else None
         if idle is not None:
             idle.take(row)
@@ -239,7 +240,7 @@ class DeviceThreads:
         row.run()
 
     def _worker(self, key: Hashable) -> _Worker:
-        """The key's own thread; a new one in the place of one that is at the work of other keys."""
+        """The key's own thread. A new thread replaces a thread that is busy with the work of other keys."""
         worker = self._workers.get(key)
         if worker is None or worker.has_row:
             new = self._workers[key] = _started(f"device {key}")
@@ -257,16 +258,16 @@ class DeviceThreads:
 
 
 def unanswered(read: "Future[Any]", seconds: float) -> HostError:
-    """Why work has no result after so many seconds: it has not come back, or no thread was free to begin it.
+    """Why work has no result after ``seconds``: the work has not returned, or no thread was free to begin the work.
 
-    Work that has not begun is given up.
+    Work that has not begun is canceled.
     """
     if read.cancel():
         return ExhaustedError(_NO_THREAD)
     return StuckError(f"no answer within {seconds:g} s")
 
 
-_NO_THREAD = "no thread to ask with: the system refuses more, and all there are wait for cards"
+_NO_THREAD = "no thread to ask with: the system refuses new threads, and all existing threads wait for cards"
 
 
 def _started(name: str) -> _Worker:

@@ -1,6 +1,6 @@
-"""What a gRPC call can fail with, for counters that are there before anything fails.
+"""The status codes with which a gRPC call can fail. Counters with these codes exist before any call fails.
 
-Names alone: nothing of gRPC is loaded for them. Source: https://grpc.io/docs/guides/status-codes/
+The module holds the names only, so that a process can use them without loading gRPC. Source: https://grpc.io/docs/guides/status-codes/
 """
 
 GRPC_CODES = (
@@ -21,4 +21,4 @@ GRPC_CODES = (
     "UNIMPLEMENTED",
     "UNKNOWN",
 )
-"""Every status but ``OK``."""
+"""Every status code except ``OK``."""

@@ -1,7 +1,7 @@
-"""Directories of the node that were removed and made anew while a container has the old one mounted.
+"""Directories of the node that somebody removed and created again while a container has the old directory mounted.
 
-A mount stays with the directory that it was made of. Nobody reads what is written to a removed directory, and a socket
-in the new directory cannot be seen from the container. Only a new pod gets the new directory.
+A mount keeps the directory that was mounted. Nobody reads files that a service writes to a removed directory, and a
+container does not see a socket in the new directory. Only a container that starts later mounts the new directory.
 """
 
 import os
@@ -17,24 +17,24 @@ def _links(directory: str) -> int | None:
     try:
         return os.stat(directory).st_nlink  # noqa: PTH116  # pathlib is not loaded in the daemons
     except OSError:
-        return None  # it is not mounted, or not readable: who uses it says so
+        return None  # not mounted, or not readable: the code that uses the directory reports that
 
 
 class RemovedDirectories:
-    """Watches directories that a service writes to or looks into, and says once if one was removed.
+    """Watches directories that a service writes to or reads from, and logs once when a directory was removed.
 
     Attributes:
-        found: those that were removed when they were looked at last.
+        found: the directories that the last look found removed.
     """
 
     def __init__(self, directories: Iterable[str]) -> None:
-        """A watch over these; nothing is looked at yet."""
+        """A watch over these directories. It has not looked at any of them yet."""
         self.found: tuple[str, ...] = ()
         self._directories = tuple(dict.fromkeys(directories))
         self._counted: set[str] = set()
 
     def look(self) -> tuple[str, ...]:
-        """Look at each; returns :attr:`found`."""
+        """Look at each directory; returns :attr:`found`."""
         before, self.found = self.found, tuple(each for each in self._directories if self._is_removed(each))
         for directory in self.found:
             if directory not in before:

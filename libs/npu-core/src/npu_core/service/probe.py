@@ -97,7 +97,7 @@ class Probe:
             for each in sockets:
                 servers += [await asyncio.start_server(self._accept, sock=each, limit=_REQUEST_LIMIT)]
         except BaseException:
-            # Those that serve already would go on, and keep their addresses from the next attempt.
+            # Servers that were started already would go on and occupy their addresses, and the next attempt would fail.
             for server in servers:
                 server.close()
             for each in sockets:

@@ -113,8 +113,8 @@ _WRITTEN = frozenset({Kind.TEXT, Kind.STRING, Kind.NUMBER, Kind.BOOLEAN})
 def text_of(given: Given) -> str:
     """A value that is text and not blank, as it was written.
 
-    YAML takes some texts for numbers or booleans: ``12345``, ``012``, ``on``, and to YAML 1.1 ``0000:17:00.0`` is a
-    number to the base of 60. Whoever writes one as the value of a text means the text.
+    YAML reads some texts as numbers or booleans: ``12345``, ``012``, ``on``. YAML 1.1 reads ``0000:17:00.0`` as a
+    number to the base of 60. A user who writes such a text where a text is expected means the text.
 
     Raises:
         FormatError: on anything else, bytes of a command line or environment that are not UTF-8 included.

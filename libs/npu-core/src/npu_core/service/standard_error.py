@@ -1,9 +1,10 @@
-"""Standard error that nobody may be reading: whoever writes to it never waits.
+"""Writes to standard error that never wait, even if nobody reads the pipe.
 
-A pipe that is not read is full after 64 KiB, and the next write waits for as long as its reader is stopped: a container
-runtime that is being upgraded, a log collector that hangs. A service that waits there answers nobody, gives out no
-units and does not end on SIGTERM. So one thread alone writes to the pipe and may hang there; all others hand their text
-over to it. What it cannot take is dropped and counted, and said once when the pipe is read again.
+A pipe that nobody reads is full after 64 KiB. The next write then waits until the reader goes on: the reader may be a
+container runtime during an upgrade, or a log collector that hangs. A service that waits in a write answers no request,
+allocates no units and does not end on SIGTERM. So one thread alone writes to the pipe and may hang there. All other
+threads hand their text over to that thread. Lines that do not fit into its queue are dropped and counted. When somebody
+reads the pipe again, one log line gives the number of dropped lines.
 """
 
 import atexit
@@ -19,15 +20,15 @@ from npu_core.service.logs import EventLog
 
 _log = EventLog(__name__)
 MAX_WAITING_BYTES = 256 * 1024
-"""Bytes of text that wait for the pipe at most."""
+"""Largest number of bytes that wait for the pipe."""
 EXIT_DEADLINE = 1.0
-"""Seconds that a process which ends waits for its last lines to be read."""
+"""Seconds that an ending process waits until somebody has read its last lines."""
 _STANDARD_ERROR = 2
-"""Its descriptor."""
+"""The file descriptor of standard error."""
 
 
 class LineWriter:
-    """Writes text to a descriptor, on a thread of its own that may hang. For any thread."""
+    """Writes text to a descriptor, on a thread of its own that may hang. Any thread may call the methods."""
 
     def __init__(
         self,
@@ -35,12 +36,12 @@ class LineWriter:
         report_dropped: Callable[[int], None],
         max_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
-        """A writer with its thread.
+        """Make a writer, and start its thread.
 
         Args:
-            descriptor: where to.
-            report_dropped: is called with a number of lines when lines were dropped and the rest was written.
-            max_bytes: bytes that may wait.
+            descriptor: the file descriptor to write to.
+            report_dropped: is called with the number of dropped lines, once the lines before them were written.
+            max_bytes: largest number of bytes that wait for the descriptor.
 
         Raises:
             RuntimeError: if the system refuses the thread.
@@ -59,14 +60,14 @@ class LineWriter:
 
     @property
     def dropped(self) -> int:
-        """How many lines were lost."""
+        """How many lines were dropped."""
         return self._dropped
 
     def write(self, text: bytes) -> None:
-        """Have the text written as soon as it can be; it is dropped if too much waits already. Never waits."""
+        """Queue the text for the thread; drop the text if the queue is full. Never waits."""
         with self._changed:
-            # After a gap everything is dropped until the pipe is read: else a slow reader gets single lines between
-            # reports of gaps.
+            # After a drop, drop everything until the queue is written. Else a slow reader would get single lines
+            # between many reports of dropped lines.
             is_full = self._waiting and self._waiting_bytes + len(text) > self._max_bytes
             if self._unreported or is_full:
                 self._drop(text)
@@ -76,7 +77,7 @@ class LineWriter:
             self._changed.notify_all()
 
     def drain(self, seconds: float) -> bool:
-        """Wait until all text is written, at most for so many seconds; returns whether it is."""
+        """Wait until all text is written, at most ``seconds``; returns whether all text is written."""
         with self._changed:
             return self._changed.wait_for(lambda: not (self._waiting or self._is_writing or self._unreported), seconds)
 
@@ -95,13 +96,13 @@ class LineWriter:
                 with self._changed:
                     self._unreported += lost
                 lost = 0
-            else:  # nobody can read it any more, or the disk behind it is full
+            else:  # the reader has closed the pipe, or the disk with the log file is full
                 lines = _count_lines(text)
                 lost += lines
                 self._dropped += lines
 
     def _next(self) -> bytes | None:
-        """The next text; None if there is none, and a gap is to be reported."""
+        """The next text; None if no text waits and dropped lines have to be reported."""
         with self._changed:
             self._is_writing = False
             self._changed.notify_all()
@@ -116,7 +117,8 @@ class LineWriter:
     def _report_gap(self) -> None:
         with self._changed:
             lines, self._unreported = self._unreported, 0
-        # Without the lock: the report is a line of the log, whose own lock another thread may hold and wait for ours.
+        # Not under the lock: the report is a log line, and a thread that holds the lock of logging may wait for this
+        # lock.
         self._report_dropped(lines)
 
 
@@ -125,11 +127,11 @@ def _count_lines(text: bytes) -> int:
 
 
 def _is_written(descriptor: int, text: bytes) -> bool:
-    """Write all of it, however long it takes; whether that was possible."""
+    """Write all of the text, however long the write takes; whether the write succeeded."""
     while text:
         try:
             text = text[os.write(descriptor, text) :]
-        except BlockingIOError:  # somebody who shares the pipe has made it non-blocking
+        except BlockingIOError:  # another process that shares the pipe has made the pipe non-blocking
             poll = select.poll()
             poll.register(descriptor, select.POLLOUT)
             poll.poll()
@@ -139,7 +141,7 @@ def _is_written(descriptor: int, text: bytes) -> bool:
 
 
 class _Handover(io.RawIOBase):
-    """What a text stream needs to hand its text over to a writer."""
+    """The raw stream below ``sys.stderr``, which hands text over to a :class:`LineWriter`."""
 
     def __init__(self, writer: LineWriter) -> None:
         self._writer = writer
@@ -159,22 +161,23 @@ _writer: LineWriter | None = None
 
 
 def dropped_lines() -> int:
-    """How many lines of this process's standard error were lost since its start."""
+    """How many lines for standard error this process has dropped since its start."""
     return 0 if _writer is None else _writer.dropped
 
 
 def protect() -> None:
-    """Let nothing in this process wait for standard error from now on: neither logs nor tracebacks.
+    """Route ``sys.stderr`` through a thread, so that neither logs nor tracebacks of this process wait for a reader.
 
-    At the end of the process, what waits is written if somebody reads it within :data:`EXIT_DEADLINE`.
+    At its end, the process waits at most :data:`EXIT_DEADLINE` until the queued lines are written.
 
     Raises:
         RuntimeError: if the system refuses a thread.
     """
     global _writer  # noqa: PLW0603  # a process has one standard error
-    # gRPC's core writes to the descriptor itself, and on threads that serve. What it says there, its errors say too.
+    # gRPC's core writes to the descriptor directly, also on threads that serve requests. The errors that gRPC raises
+    # have the same information.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    if sys.stderr is None:  # closed before the start: nobody is to hear anything
+    if sys.stderr is None:  # standard error was closed before the start: nobody wants the log
         return
     writer = _writer = LineWriter(_STANDARD_ERROR, lambda lines: _log.error("log lines dropped", lines=lines))
     handover = io.TextIOWrapper(

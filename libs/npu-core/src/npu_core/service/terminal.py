@@ -1,4 +1,4 @@
-"""What a program prints, on whatever terminal."""
+"""Output that works on terminals of any character encoding."""
 
 import io
 import os
@@ -10,9 +10,10 @@ _STANDARD_ERROR = 2
 
 
 def print_on_any_terminal() -> None:
-    """Let characters that standard output or standard error cannot encode be replaced, instead of ending the program.
+    """Replace characters that standard output or standard error cannot encode, instead of failing.
 
-    A terminal, a pipe or ``PYTHONIOENCODING`` may know ASCII alone; card names, units (``°``) and paths may have more.
+    A terminal, a pipe or ``PYTHONIOENCODING`` may allow ASCII only. Card names, units (``°``) and paths may have other
+    characters.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

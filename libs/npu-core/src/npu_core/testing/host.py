@@ -160,7 +160,7 @@ class FakeHost:
             self._tree.raw_link(f"proc/{pid}/fd/{descriptor}", path)
 
     def _run_kernel_threads(self) -> None:
-        """The parent of all kernel threads. Only the processes of a whole host have such a one."""
+        """Make kthreadd, the parent of all kernel threads. Only the /proc of a whole host shows kthreadd."""
         self._write_process(_KERNEL_THREADS, "", "kthreadd", flags=_PF_KTHREAD)
 
     def _write_process(self, pid: int, command: str, name: str, flags: int = 0) -> None:

@@ -59,7 +59,7 @@ class Api:
         self._deadline = time.monotonic() + access.timeout
         made = configuration(access)
         self._client = ApiClient(made)
-        # The configuration has no word for it, and the transport would make a context by itself.
+        # The client's configuration has no setting for a TLS context, and urllib3 would make a context of its own.
         self._client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = tls_context(made)
         self._client.user_agent = f"{MANAGER}/{__version__}"
 

@@ -36,18 +36,18 @@ def configuration(access: ApiAccess) -> Any:  # noqa: ANN401  # the client has n
 
 
 def tls_context(made: Any) -> ssl.SSLContext:  # noqa: ANN401
-    """How the certificate of the API server is checked, for a configuration as :func:`configuration` makes it.
+    """The TLS context that checks the API server's certificate, for a configuration that :func:`configuration` made.
 
-    Chain, name and dates are verified, as kubectl and the other clients in Go do. The check that Python adds since 3.13
-    is off: it refuses authorities without keyUsage and certificates without authority key identifier, which those
-    clients accept and many clusters have.
+    The context verifies chain, name and dates, as kubectl and the other Go clients do. VERIFY_X509_STRICT, which Python
+    sets since 3.13, is off: the flag refuses authorities without keyUsage and certificates without authority key
+    identifier. Go clients accept such certificates, and many clusters have them.
     """
     from urllib3.util.ssl_ import create_urllib3_context  # noqa: PLC0415
 
     context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if made.verify_ssl else ssl.CERT_NONE)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not (made.ssl_ca_cert or made.ca_cert_data):
-        # The transport does that only for a context that it makes by itself.
+        # urllib3 loads the default certificates only into a context that urllib3 makes itself.
         context.load_default_certs()
     return context
 
@@ -77,7 +77,7 @@ def _load_kubeconfig(made: Any, path: str) -> None:  # noqa: ANN401
 
 
 def _without_brackets(no_proxy: str, host: str) -> str:
-    """``NO_PROXY`` as the client reads it: it knows IPv6 addresses without brackets only.
+    """``NO_PROXY`` in the form that the client reads: the client knows IPv6 addresses without brackets only.
 
     An entry ``[ADDRESS]`` means every port, ``[ADDRESS]:PORT`` one of them, ``[ADDRESS]/BITS`` a network.
     """

@@ -7,12 +7,14 @@ is written. Server-side apply would leave what another manager put there. What o
 It has no owner: an owner that ends, as a pod does at each rollout, would take the labels along. NFD itself collects
 NodeFeatures of nodes that are gone.
 
-NFD merges all NodeFeatures of a node, in every namespace. So an object that this service wrote while ``--namespace``
-had another value would keep its labels on the node. Such an object is looked for when a new one is created, because
-only then can there be one.
+NFD merges all NodeFeatures of a node, in every namespace. If ``--namespace`` had another value before, the old object
+in the former namespace would keep its labels on the node. So the service looks for old objects in other namespaces when
+it creates a new object.
 
-RBAC: get, create, update and delete on nodefeatures.nfd.k8s-sigs.io, in the one namespace. Removing what is left in
-other namespaces needs list and delete in all of them; without these rights the log says that nobody looked.
+RBAC: get, create, update and delete on nodefeatures.nfd.k8s-sigs.io, in the namespace of ``--namespace``. Removing old
+    objects
+in other namespaces needs list and delete in all namespaces. Without these rights the log says that the service did not
+look.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +34,7 @@ NODE_NAME_LABEL = "nfd.node.kubernetes.io/node-name"
 
 _ATTEMPTS = 3
 _COLLECTION = f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{RESOURCE}"
-_EVERYWHERE = f"/apis/{GROUP}/{VERSION}/{RESOURCE}"
+_ALL_NAMESPACES = f"/apis/{GROUP}/{VERSION}/{RESOURCE}"
 _OBJECT = f"{_COLLECTION}/{{name}}"
 
 
@@ -51,7 +53,7 @@ def perform(api: Api, request: Request) -> Done:
     if request.action is Action.REMOVE:
         return Done(feature.remove())
     outcome = feature.publish(request.labels)
-    return Done(outcome, tuple(feature.remove_elsewhere()) if outcome is Outcome.CREATED else ())
+    return Done(outcome, tuple(feature.remove_in_other_namespaces()) if outcome is Outcome.CREATED else ())
 
 
 class NodeFeature:
@@ -93,32 +95,32 @@ class NodeFeature:
         answer.confirm(call)
         return Outcome.REMOVED
 
-    def remove_elsewhere(self) -> Iterator[Note]:
-        """Delete this node's object in every other namespace, where that is allowed, and tell the operator.
+    def remove_in_other_namespaces(self) -> Iterator[Note]:
+        """Delete this node's object in every other namespace, as far as RBAC allows, and tell the operator.
 
-        Never raises: the labels are published, and that is what counts.
+        Never raises, because the labels were published already.
         """
         try:
-            others = self._elsewhere()
+            others = self._other_namespaces()
         except SinkError as error:
             forbidden = error.reason is FailureReason.FORBIDDEN
-            why = "there is no right to list NodeFeatures of the whole cluster" if forbidden else error.message
-            text = f"not looked for {self._name} in other namespaces, which NFD merges with this one: {why}"
+            why = "RBAC does not allow list on NodeFeatures in all namespaces" if forbidden else error.message
+            text = f"did not look for {self._name} in other namespaces, which NFD would merge with this object: {why}"
             yield Note(text, is_warning=not forbidden)
             return
         for namespace in others:
             yield self._delete_in(namespace)
 
-    def _elsewhere(self) -> list[str]:
-        """The other namespaces that this node's object is in.
+    def _other_namespaces(self) -> list[str]:
+        """The other namespaces in which this node has an object.
 
         Raises:
-            SinkError: if that cannot be told.
+            SinkError: if the API server does not list them.
         """
         call = Call("list", f"{RESOURCE}.{GROUP}", self._name)
-        # Version 0: as the API server has it in memory. The store itself is not asked.
+        # Version 0: the API server answers from its memory, without a read from etcd.
         query = {"fieldSelector": f"metadata.name={self._name}", "resourceVersion": "0"}
-        answer = self._api.send(Exchange(call, "GET", _EVERYWHERE, {}, query=query))
+        answer = self._api.send(Exchange(call, "GET", _ALL_NAMESPACES, {}, query=query))
         items = answer.document(call).get("items")
         found = [item.get("metadata") for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
         places = {
@@ -137,9 +139,10 @@ class NodeFeature:
             if not answer.not_found:
                 answer.confirm(call)
         except SinkError as error:
-            text = f"NFD merges {self._name} of namespace {namespace} with this one, and it cannot be deleted"
+            text = f"cannot delete {self._name} in namespace {namespace}, which NFD merges with this object"
             return Note(f"{text}: {error.message}", is_warning=True)
-        return Note(f"deleted {self._name} in namespace {namespace}, which NFD merges with this one", is_warning=False)
+        text = f"deleted {self._name} in namespace {namespace}, which NFD merged with this object"
+        return Note(text, is_warning=False)
 
     def _publish_once(self, labels: Labels) -> Outcome:
         call = self._call("get")

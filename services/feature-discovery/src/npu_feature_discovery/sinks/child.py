@@ -1,8 +1,9 @@
 """The parent's side of a publication through the API server: one short-lived process for each.
 
 The client for the API server is heavy; it lives in that process (:mod:`npu_feature_discovery.publish`) alone. Request
-and answer are a JSON object each, over its standard input and output. What it says on standard error is logged when it
-has ended: written straight to a log that nobody reads, it would keep the process from ending.
+and answer are a JSON object each, over its standard input and output. The service logs
+the child's standard error after the child has ended. A child that wrote to the log itself would not end while nobody
+reads the log.
 
 What it costs: see docs/adr/0012-api-sinks-in-a-child.md.
 """
@@ -26,7 +27,7 @@ START_ALLOWANCE = 5.0
 """Seconds that the process has beyond the API's time limit, to start and to end. A busy node starts it slowly."""
 
 _MAX_LINES = 50
-"""Lines of a child's standard error that are logged: the last ones, where a traceback has its reason."""
+"""How many of the last lines of a child's standard error are logged. The last line of a traceback has the reason."""
 _MAX_LINE_CHARACTERS = 1000
 _PROGRAM = ("-P", "-m", "npu_feature_discovery.publish")
 
@@ -81,11 +82,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What the operator should know of a publication that succeeded.
+    """Something that the operator should know about a publication that succeeded.
 
     Attributes:
         text: a sentence.
-        is_warning: whether somebody has to do something.
+        is_warning: whether the operator has to act.
     """
 
     text: str
@@ -98,7 +99,7 @@ class Done:
 
     Attributes:
         outcome: of the publication or removal.
-        notes: what the operator should know beside that.
+        notes: what else the operator should know.
     """
 
     outcome: Outcome

@@ -5,11 +5,14 @@ the node. So a new file gets its content, its mode and its way to the disk in a 
 looks into and which is on the same mount, and takes the old one's place by a rename. Workers before v0.15 read dot
 files too, so a temporary file beside the target would not do.
 
-Workers since v0.19 watch the directory. They read it at the first event, and are deaf for a second afterwards. So the
-file has to be finished at the first event: where there is no file yet, the sub-directory is not made first, but a file
-without a name gets its name when it is whole. And somebody else's event may have made the worker deaf. So the file's
-time is set again after 1, 2, 4, ... 64 seconds: a worker that is deaf for some time hears of the file before twice that
-time is over. After a minute workers look by themselves.
+nfd-worker since v0.19 watches the directory. The worker reads the directory at the first event, and ignores events for
+one second afterwards. So the file has to be complete at the first event. If no file exists yet, the service writes a
+file without a name (O_TMPFILE) and links it when it is complete, because the sub-directory for the usual way would be
+an event. An event of another program's file may make the worker ignore the event of this file. So the service sets the
+file's time again after 1, 2, 4, ... 64
+seconds: a worker that ignores events for some seconds sees one before twice that time is over. After a minute, workers
+    read
+the directory without any event.
 """
 
 import errno
@@ -38,7 +41,7 @@ MODE = 0o644
 _SCRATCH_MODE = 0o755
 _CLOCK_SLACK = timedelta(seconds=1)
 _FIRST_REMINDER = 1.0
-"""Seconds after which a reader is reminded of the file for the first time; each time after that takes twice as long."""
+"""Seconds until the service sets the file's time again for the first time. Each later interval is twice as long."""
 _LAST_REMINDER = 64.0
 _REASONS = {
     errno.ENOENT: FailureReason.NO_DIRECTORY,
@@ -82,7 +85,7 @@ class FeatureFileSink:
             expiry: after how long without this service the labels are to be taken for gone; the time in the file is
                 moved when half of it is over. None for never.
             now: the wall clock.
-            clock: seconds that do not go back.
+            clock: a monotonic clock, in seconds.
         """
         self.path = path
         self._directory, self._file_name = os.path.split(path)
@@ -138,7 +141,7 @@ class FeatureFileSink:
         """See :class:`~npu_feature_discovery.sinks.Sink`. There is nothing to forget."""
 
     def doubts(self) -> bool:
-        """See :class:`~npu_feature_discovery.sinks.Sink`. A reader may have been deaf when the file was written."""
+        """See :class:`~npu_feature_discovery.sinks.Sink`. nfd-worker may have ignored the event."""
         return self._clock() >= self._reminder_due
 
     def _remind_later(self) -> None:
@@ -147,7 +150,7 @@ class FeatureFileSink:
 
     def _remind(self) -> None:
         try:
-            # Made now, so that a later change of the file is a single event in the directory.
+            # The sub-directory is made now, so that a later change of the file is a single event in the directory.
             self._make_scratch_dir()
             os.utime(self.path)
         except FileNotFoundError:
@@ -200,19 +203,19 @@ class FeatureFileSink:
             self._write_once(content)
 
     def _create(self, content: bytes) -> bool:
-        """Let the file appear in a directory where there is none, whole; whether that was possible."""
+        """Create the file in one step, complete; whether the file system allowed that."""
         try:
             descriptor = os.open(self._directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, MODE)
         except OSError:
-            return False  # some file systems have no files without a name; the usual way works, or says why not
+            return False  # some file systems have no O_TMPFILE; the usual way works, or raises the reason
         try:
             if stat.S_IMODE(os.fstat(descriptor).st_mode) != MODE:
                 os.fchmod(descriptor, MODE)
             _write_all(descriptor, content)
-            # Naming the directory of the source makes Python follow the link that /proc has.
+            # With src_dir_fd, Python calls linkat() with AT_SYMLINK_FOLLOW, which follows the link in /proc.
             os.link(f"/proc/self/fd/{descriptor}", self.path, src_dir_fd=descriptor)
-            # Only now, because writing is an event too, at which a worker reads the directory. If the power fails
-            # before this, the file may be empty; the next start then writes the file anew.
+            # fsync() comes last, because a write is an event too, at which a worker reads the directory. If the power
+            # fails before fsync(), the file may be empty, and the next start writes the file again.
             os.fsync(descriptor)
         except OSError:
             return False
