@@ -32,17 +32,17 @@ demo: setup ## the services at work on a simulated node (KEEP=1 stays up)
 test: setup ## the default test suite, about two minutes
 	$(BIN)/python -m pytest -m "not slow" --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
 
-test-slow: setup ## what the default suite leaves out because it waits for real time
+test-slow: setup ## the slow tests, which `make test` leaves out
 	$(BIN)/python -m pytest -m slow --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
 
-test-lowest: setup ## the unit tests with the lowest versions that the packages allow of what they depend on
+test-lowest: setup ## the unit tests with the lowest versions that the packages allow of their direct dependencies
 	scripts/test-lowest --numprocesses=$(WORKERS) $(ARGS)
 
-test-oracle: setup ## the same hosts through the vendor's own libraries (needs root and Python 3.10)
+test-oracle: setup ## compare the library with the vendor's libraries on simulated hosts (root, Python 3.10)
 	scripts/oracle-setup
 	NPU_ORACLE=required $(BIN)/python -m pytest -m oracle tests/oracle $(ARGS)
 
-test-prometheus: setup ## the real exporter scraped by a real Prometheus (needs Debian's apt-get, not root)
+test-prometheus: setup ## a real Prometheus scrapes the real exporter (needs Debian's apt-get, not root)
 	scripts/prometheus-setup
 	NPU_PROMETHEUS=required $(BIN)/python -m pytest -m prometheus tests/prometheus $(ARGS)
 
@@ -50,37 +50,37 @@ test-schemas: setup ## the manifests against the schemas of old Kubernetes relea
 	PYTHON=$(BIN)/python scripts/schemas-setup
 	NPU_SCHEMAS=required $(BIN)/python -m pytest tests/deployments/test_manifests_old_releases.py $(ARGS)
 
-bench: setup ## what the installed services cost, beside their peers: table, bench.json; about 6 minutes (Debian)
+bench: setup ## measure the installed services and comparable programs: table, bench.json; about 6 minutes (Debian)
 	scripts/prometheus-setup
 	scripts/bench-setup
 	PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
 
-bench-compare: setup ## the figures of bench.json (NEW=) beside those of another run: OLD=file
+bench-compare: setup ## compare the figures of bench.json (NEW=) with the figures of another run: OLD=file
 	@test -n "$(OLD)" || { echo "which one? make bench-compare OLD=bench.old.json [NEW=bench.json]" >&2; exit 2; }
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks --compare "$(OLD)" --json "$(or $(NEW),bench.json)"
 
 test-faults: setup ## the long fault schedule: 200 seeds of 30 steps each, about 20 minutes
 	PYTHONPATH=tests $(BIN)/python -m faults --seeds 200 --steps 30 --jobs 2 $(ARGS)
 
-explore: setup ## every interleaving of events on a small node, up to DEPTH=9 steps; some minutes
+explore: setup ## every order of events on a small node, up to DEPTH=9 steps; some minutes
 	PYTHONPATH=tests $(BIN)/python -m explore $(if $(DEPTH),--depth $(DEPTH)) $(ARGS)
 
-soak: setup ## all three services for MINUTES (5) under faults on a live node: do they keep their size? (ARGS='--seed 1 --json FILE')
+soak: setup ## all three services for MINUTES (5) under faults: does their memory grow? (ARGS='--seed 1 --json FILE')
 	@PYTHONPATH=tests $(BIN)/python -m soak --minutes $(or $(MINUTES),5) $(ARGS)
 
-test-soak: setup ## a hundred thousand collections of the exporter: memory and open files stay; about 20 minutes
+test-soak: setup ## 100000 collections of the exporter: do memory and open files grow? about 20 minutes
 	NPU_SOAK=100000 $(BIN)/python -m pytest tests/contract/test_exporter_soak.py $(ARGS)
 
-mutation: setup ## break the pure modules on purpose, and say what no test notices; about half an hour (ARGS='cores parse.text')
+mutation: setup ## break the pure modules on purpose, and list what no test notices; half an hour (ARGS='cores parse.text')
 	PYTHONPATH=tests nice $(BIN)/python -m mutation $(ARGS)
 
 images: ## the three images by docker buildx, for this machine
 	REVISION="$$(git rev-parse HEAD)" docker buildx bake local $(ARGS)
 
-images-buildah: setup ## the three images without docker and image registry (Debian, root; scripts/images-setup)
+images-buildah: setup ## the three images without Docker and without an image registry (Debian, root; scripts/images-setup)
 	PYTHON=$(BIN)/python scripts/images-buildah $(SERVICE)
 
-test-images: setup ## those images in containers, each doing its job (root)
+test-images: setup ## run the images of images-buildah in containers and test them (root)
 	scripts/images-setup
 	$(MAKE) --no-print-directory images-buildah
 	NPU_IMAGES=required $(BIN)/python -m pytest -m images tests/deployments $(ARGS)
@@ -91,32 +91,32 @@ cluster: setup ## a real one-node Kubernetes on a simulated host, until Ctrl-C (
 	$(MAKE) --no-print-directory images-buildah
 	@PYTHONPATH=tests $(BIN)/python -m cluster $(ARGS)
 
-test-cluster: setup ## the services on a real Kubernetes (KUBERNETES=1.34|1.36|1.37 CONTAINERD=1.6|2; docs/cluster.md)
+test-cluster: setup ## test the services on a real Kubernetes (KUBERNETES=1.34|1.36|1.37 CONTAINERD=1.6|2; docs/cluster.md)
 	scripts/cluster-setup prometheus
 	scripts/images-setup
 	$(if $(IMAGES_BUILT),,$(MAKE) --no-print-directory images-buildah)
 	NPU_CLUSTER=required $(BIN)/python -m pytest -m cluster $(CLUSTER_TESTS) $(ARGS)
 
-cluster-life: setup ## a random life of that node for SECONDS=420, by SEED=0: is a core ever held twice?
+cluster-life: setup ## random events on a one-node Kubernetes for SECONDS=420, by SEED=0: is a core ever in two containers?
 	scripts/cluster-setup
 	scripts/images-setup
 	$(if $(IMAGES_BUILT),,$(MAKE) --no-print-directory images-buildah)
 	@PYTHONPATH=tests $(BIN)/python -m cluster.life --seconds $(or $(SECONDS),420) --seed $(or $(SEED),0) $(ARGS)
 
-release-check: ## whether SERVICE can be released: version, tag (TAG=), bake file, manifests and changelog agree
+release-check: ## check that version, tag (TAG=), bake file, manifests and changelog of SERVICE agree
 	@$(PYTHON) scripts/release_check.py $(SERVICE) $(if $(TAG),--tag $(TAG)) $(ARGS)
 
-manifests: ## renew the overlays' copies of the manifests, and how they are rendered (needs kubectl)
+manifests: ## renew the overlays' copies of the manifests, and the rendered manifests (needs kubectl)
 	scripts/manifests
 
-e2e: setup ## the tests of test-cluster on a node that kind makes in Docker (KIND_IMAGE=; says if nothing was run)
+e2e: setup ## the tests of test-cluster on a node that kind makes in Docker (KIND_IMAGE=); fails without Docker
 	@PYTHONPATH=tests $(BIN)/python -m cluster.kind
 	scripts/cluster-setup prometheus
 	scripts/images-setup
 	$(MAKE) --no-print-directory images-buildah
 	NPU_CLUSTER=required NPU_CLUSTER_NODE=kind $(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
 
-scale: setup ## what a cluster of 5000 nodes sees: measured, simulated, and compared with docs/scale.md; a minute
+scale: setup ## the load of 5000 nodes: measured, simulated, and compared with docs/scale.md; a minute
 	PYTHONPATH=tests $(BIN)/python -m scale $(ARGS)
 
 cover: setup ## the default suite with coverage
@@ -146,7 +146,7 @@ reference: setup ## rewrite docs/library-reference.md from the docstrings
 proto: ## regenerate the code of the kubelet's protocols
 	scripts/proto
 
-proto-check: ## the committed generated code is what the protocols give
+proto-check: ## check that the committed generated code is what the protocols give
 	scripts/proto --check
 
 lock: setup ## recompile requirements/*.txt (hashes, no addresses)

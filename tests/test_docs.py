@@ -183,3 +183,10 @@ def test_every_verb_that_documents_name_is_one_of_make() -> None:
     named = {(page, verb) for page in PAGES for verb in _VERB.findall(text_of(page))}
     assert {entry for entry in named if entry[1] not in verbs} == set()
     assert len(named) > 5
+
+
+def test_the_list_of_verbs_for_contributors_has_every_verb_of_make() -> None:
+    verbs = set(re.findall(r"(?m)^([a-z][a-z0-9-]*):.*## ", text_of("Makefile")))
+    rows = re.findall(r"(?m)^\| (`make .*?`) \|", text_of("CONTRIBUTING.md"))
+    listed = {word for row in rows for command in re.findall(r"`make ([^`]+)`", row) for word in command.split()}
+    assert verbs - listed == set()
