@@ -12,7 +12,7 @@ from cluster.keeper import hierarchies
 _UNIT = re.compile(r"npu(\d+)pe(\d+)(?:-(\d+))?")
 _LINK = re.compile(r"(?P<pod>[^_]+)_(?P<namespace>[^_]+)_(?P<container>.+)-(?P<id>[0-9a-f]{64})\.log")
 _EFFECTIVE = ("cpuset.cpus.effective", "cpuset.effective_cpus")
-"""The set of processors in force, as the second and the first version of control groups call it."""
+"""The files with the processors in force, in version 2 and in version 1 of control groups."""
 _ID = re.compile(r"(?:^|-)([0-9a-f]{64})(?:\.scope)?$")
 
 
@@ -93,8 +93,8 @@ def containers(group: str) -> dict[str, list[int]]:
 
 
 def groups_of_containers(group: Path) -> Iterator[tuple[str, Path]]:
-    """The ids of containers below a node's control group, and their directories, of which any may go meanwhile."""
-    # Not Path.glob: that fails when a directory goes between its listing and its reading.
+    """The ids and directories of containers below a node's control group. A directory may disappear at any moment."""
+    # Not Path.glob, which fails when a directory disappears between its listing and its reading.
     for place, _, _ in os.walk(group):
         directory = Path(place)
         if (match := _ID.search(directory.name)) and "kubepods" in place:
@@ -102,7 +102,7 @@ def groups_of_containers(group: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _text(path: Path) -> str:
-    """What a file says; nothing if it is not there any more."""
+    """The text of a file; empty if the file has disappeared."""
     try:
         return path.read_text(encoding="ascii")
     except OSError:

@@ -94,7 +94,7 @@ class KindNode(Node):
             self._begin()
             for archive in [*images.of_pods(), *images.of_services(self.programs)]:
                 self._outside("kind", "load", "image-archive", str(archive), "--name", _CLUSTER)
-            self._told("images imported")
+            self._report("images imported")
             until(lambda: self.condition("Ready") == "True", "the node is Ready")
         except BaseException:
             self.close()
@@ -123,10 +123,10 @@ class KindNode(Node):
         chosen = [f"--image={os.environ['KIND_IMAGE']}"] if os.environ.get("KIND_IMAGE") else []
         create = ["kind", "create", "cluster", "--name", _CLUSTER, f"--config={self._folder / 'kind.yaml'}", *chosen]
         self._outside(*create, "--wait=300s", seconds=_START_SECONDS)
-        self._told("kind has made the cluster")
+        self._report("kind has made the cluster")
 
     def _begin(self) -> None:
-        """What is lost each time that the container ends: the simulated host over the node's own."""
+        """Mount the simulated host over the node's own files, because the mounts are lost when the container ends."""
         self._first = int(self._outside("docker", "inspect", "--format={{.State.Pid}}", self.name).stdout)
         for command in host_mounts(_SIMULATED):
             self.run(*command)
@@ -174,7 +174,7 @@ class KindNode(Node):
     def run(
         self, *command: str, stdin: str = "", check: bool = True, seconds: float = PATIENCE
     ) -> "subprocess.CompletedProcess[str]":
-        # kubectl runs outside, where the manifests are; kind has written who the administrator is.
+        # kubectl runs outside of the container, where the manifests are, with the kubeconfig that kind has written.
         enter = [] if command[0] == "kubectl" else ["docker", "exec", "--interactive", self.name]
         return self._outside(*enter, *command, stdin=stdin, check=check, seconds=seconds)
 
@@ -191,5 +191,5 @@ class KindNode(Node):
 
 if __name__ == "__main__":
     if (absent := missing_for_kind()) is not None:
-        sys.stderr.write(f"e2e: NOT RUN, so nothing was shown: {absent}\n")
+        sys.stderr.write(f"e2e: NOTHING WAS TESTED on a node of kind: {absent}\n")
         sys.exit(_NOT_RUN)

@@ -46,7 +46,7 @@ class NamespaceNode(Node):
             warboys: Warboy cards of the host.
             rngds: RNGD cards of the host.
             services: whether the project's images are there, so that :meth:`install` works.
-            programs: those that the environment chooses, if None.
+            programs: the programs of the node; if None, the environment variables choose them.
             tell: gets a line for each step of the way.
             kubelet: settings of the kubelet by their own names, ``topologyManagerPolicy="best-effort"``.
 
@@ -142,15 +142,15 @@ class NamespaceNode(Node):
             runtime = pool.submit(self._start_runtime)
             self._start("etcd")
             self.start_api_server()
-            self._told("API server ready")
+            self._report("API server ready")
             for name in _CONTROL[1:]:
                 self._start(name)
             runtime.result()
-        self._told("containerd ready, images imported")
+        self._report("containerd ready, images imported")
         self.start_kubelet()
         self._await("kubelet", lambda: self.condition("Ready") == "True")
         self._await("kubelet", lambda: "not-ready" not in str(self.node()["spec"].get("taints")))
-        self._told("node Ready")
+        self._report("node Ready")
 
     def halt(self) -> None:
         """Let all of the node's processes end at once, as if the power went."""
@@ -207,7 +207,7 @@ class NamespaceNode(Node):
         self._start("kubelet")
 
     def set_kubelet(self, **changes: object) -> None:
-        """Change settings of the kubelet, by their own names; the next start is by them."""
+        """Change settings of the kubelet, by their own names. The next start of the kubelet uses the changes."""
         self._kubelet.update(changes)
         settings.write_kubelet(self.folder, self.folder.name, **self._kubelet)
 
@@ -222,8 +222,8 @@ class NamespaceNode(Node):
     def start_api_server(self) -> None:
         self._start("api-server")
         self._await("api-server", lambda: self.kubectl("get", "--raw", "/readyz", check=False) == "ok")
-        # In a cluster these end by themselves, because they cannot renew their lease, and are started again. Without
-        # that, the DaemonSet controller may wait for minutes until it sees what it wrote before.
+        # In a cluster, the scheduler and the controller manager end when they cannot renew their lease, and are started
+        # again. Without a restart, the DaemonSet controller may wait for minutes until it sees its own last write.
         for name in ("scheduler", "controller-manager"):
             if self._running[name].alive:
                 self._running[name].stop()

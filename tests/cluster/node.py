@@ -27,20 +27,20 @@ MANIFESTS = [
 DAEMONS = ("furiosa-device-plugin", "furiosa-npu-feature-discovery", "furiosa-npu-metrics-exporter")
 """What the manifests call their DaemonSets."""
 NFD_INTERVAL = "2s"
-"""How often nfd-worker looks at the host: only how long tests wait, a minute is usual."""
+"""Interval of nfd-worker's looks at the host. The default of a minute would only make tests wait longer."""
 SELECTOR = "feature.node.kubernetes.io/pci-1ed2.present"
 _CHECKPOINT = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"
 _STATES = ("/var/lib/kubelet/cpu_manager_state", "/var/lib/kubelet/memory_manager_state")
 _STATIC = "of-test-"
-"""What the files of static pods begin with that tests write."""
+"""Prefix of the files of static pods that tests write."""
 
 
 class NodeError(Exception):
-    """The node did not come up; says which part, and the end of its log."""
+    """The node did not come up. The message names the program, and has the end of its log."""
 
 
 class Node(ABC):
-    """One node with its cluster. Used as ``with open_node() as node:``.
+    """One node with its cluster. Used as ``with NamespaceNode(warboys=4) as node:``.
 
     Attributes:
         name: of the Node object.
@@ -57,7 +57,7 @@ class Node(ABC):
         self._begun = time.monotonic()
         self._kubelet_log_begins = 0
 
-    def _told(self, what: str) -> None:
+    def _report(self, what: str) -> None:
         self.tell(f"{time.monotonic() - self._begun:5.1f} s  {what}")
 
     # -- what each kind of node does in its own way -----------------------------------------------------------------
@@ -161,7 +161,7 @@ class Node(ABC):
         self.start_kubelet()
 
     def await_kubelet(self) -> None:
-        """Wait until the kubelet has a list of the plugin, and the node's status is of after that."""
+        """Wait until the kubelet has the plugin's list, and has reported the node's status after that."""
 
         def has_list() -> bool:
             return "Processed device updates" in self.log("kubelet")[self._kubelet_log_begins :]
@@ -177,10 +177,12 @@ class Node(ABC):
 
     @contextmanager
     def reconfigured_kubelet(self, **changes: object) -> Iterator[None]:
-        """The kubelet with other settings, by their own names, and with those of before when the block ends.
+        """Restart the kubelet with other settings, and restore the former settings at the end of the block.
 
-        At both changes nothing may hold processors of its own: the kubelet's state of processors and memory is removed,
-        as somebody has to do who changes these policies. Pods of the default namespace are deleted before the second.
+        ``changes`` are settings of the kubelet by their own names. Both restarts remove the kubelet's state files of
+        the CPU and memory managers, because a kubelet with another policy refuses the old files. So no container may
+        have exclusive processors at that time. Before the second restart, all pods of the default namespace are
+        deleted.
         """
         file = self.path(self.kubelet_settings)
         before = file.read_text(encoding="utf-8")
@@ -228,11 +230,11 @@ class Node(ABC):
         self.kubectl("apply", *(f"--filename={path}" for path in paths))
 
     def apply_text(self, text: str) -> None:
-        """Apply a manifest that is no file."""
+        """Apply the text of a manifest."""
         self.kubectl("apply", "--filename=-", stdin=text)
 
     def apply_objects(self, *objects: Mapping[str, Any]) -> None:
-        """Apply objects that are values, all in one call."""
+        """Apply Kubernetes objects that are dictionaries, all in one call."""
         self.apply_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
     # -- what is there --------------------------------------------------------------------------------------------
@@ -252,7 +254,7 @@ class Node(ABC):
         return dict(self.node()["metadata"].get("labels", {}))
 
     def allocatable(self, resource: str = RESOURCE) -> int:
-        """How many units pods could have, held ones included."""
+        """How many units are allocatable, including units that pods hold."""
         return int(self.node()["status"].get("allocatable", {}).get(resource, 0))
 
     def capacity(self, resource: str = RESOURCE) -> int:
@@ -260,7 +262,7 @@ class Node(ABC):
         return int(self.node()["status"].get("capacity", {}).get(resource, 0))
 
     def await_units(self, allocatable: int, capacity: int, what: str = "") -> None:
-        """Wait until the node has so many units for pods, held ones included, of so many that the plugin lists."""
+        """Wait until the node's status has these numbers of units; ``allocatable`` includes units that pods hold."""
 
         def units() -> tuple[int, int]:
             status = self.node()["status"]
@@ -350,7 +352,7 @@ class Node(ABC):
             found = self._pod(pod)
             if "running" not in _state(found, container):
                 return False
-            # The kubelet may say so before the process has its environment, and its log a name.
+            # The kubelet may report "running" before the process has its environment and the log file has its name.
             return not _asks_for_cards(found, container) or bool(self.units_of(pod, container))
 
         until(runs, f"{pod}'s {container} runs", instead=lambda: (_state(self._pod(pod), container), self.held()))
@@ -393,7 +395,7 @@ class Node(ABC):
         for name in DAEMONS:
             self.await_daemon(name)
         until(self.allocatable, "the node offers units")
-        self._told("the three services ready")
+        self._report("the three services ready")
 
     def install_nfd(self) -> None:
         """Apply Node Feature Discovery, built from its module, and the rule for the label."""
@@ -405,7 +407,7 @@ class Node(ABC):
         until(
             lambda: self.run("kubectl", "apply", f"--filename={rule}", check=False).returncode == 0, "the rule is there"
         )
-        self._told("Node Feature Discovery applied")
+        self._report("Node Feature Discovery applied")
 
     def await_daemon(self, name: str) -> None:
         """Wait until a DaemonSet of kube-system has a ready pod, of its newest template."""
@@ -429,7 +431,7 @@ class Node(ABC):
         self.await_daemon(DAEMONS[0])
 
     def configure(self, **changes: object) -> None:
-        """Write the device plugin's ConfigMap; what is not named is as in the manifest."""
+        """Write the device plugin's ConfigMap. Settings that are not given are those of the manifest."""
         text = json.dumps({"defaultPe": "Fusion", "interval": 10, "disabledDevices": [], **changes})
         self.edit_configuration(json.dumps({"data": {"config.yaml": text}}))
 
@@ -445,7 +447,7 @@ class Node(ABC):
         )
 
     def plugin_metric(self, name: str) -> float | None:
-        """The sum over the labels of a metric that the device plugin has of itself; None if it has no such metric."""
+        """The sum of a metric of the device plugin over all labels; None if the plugin has no such metric."""
         place = f"/api/v1/namespaces/kube-system/pods/{self.plugin_pod()}:6255/proxy/metrics"
         families = text_string_to_metric_families(self.kubectl("get", "--raw", place))
         found = [each.value for family in families for each in family.samples if each.name == name]
@@ -482,7 +484,7 @@ def _asks_for_cards(pod: Mapping[str, Any], container: str) -> bool:
 
 
 def _as_here(line: str) -> str:
-    """A line of Node Feature Discovery's manifests, with the images of a node and an interval for tests."""
+    """A line of Node Feature Discovery's manifests, with the image of the test node and the interval of tests."""
     key, colon, _ = line.partition(":")
     match key.strip():
         case "image" | "- image":

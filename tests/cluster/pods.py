@@ -1,11 +1,11 @@
-"""Pods for tests: which of their containers ask for cards, and what they are doing."""
+"""Pods for tests: which of their containers ask for cards, and what the containers do."""
 
 from dataclasses import dataclass
 from typing import Any
 
 RESOURCE = "beta.furiosa.ai/npu"
 _WAIT = "trap 'exit 0' TERM; echo units=$NPU_DEVNAME; until [ -e /go ]; do sleep 0.2; done"
-"""Until a test says that it may end."""
+"""Runs until :meth:`cluster.node.Node.finish` makes the file /go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,8 @@ class Container:
     Attributes:
         npus: how many units it asks for.
         seconds: how long it runs; until :meth:`cluster.node.Node.finish` if None.
-        processors: how many processors it asks for as its own; a pod whose containers all do is of class Guaranteed.
+        processors: how many exclusive processors the container asks for. A pod whose containers all do so has the QoS
+            class Guaranteed.
     """
 
     npus: int = 0

@@ -39,7 +39,7 @@ _ANNOTATED = {
         },
     ],
 }
-"""The job that follows annotations of Services, as many installations have one; written in our words."""
+"""A job that follows the annotations of Services, as many installations have."""
 _READER = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
     "kind": "ClusterRole",
@@ -49,7 +49,7 @@ _READER = {
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["get", "list", "watch"]},
     ],
 }
-"""What that job needs. The shipped job gets no more than the shipped role."""
+"""The rights that this job needs. The shipped job has the rights of the shipped role only."""
 
 
 _OVER_RUN = """
@@ -58,14 +58,14 @@ mkdir -p {account}
 mount --bind {secrets} {account}
 exec "$@"
 """
-"""Puts the account's files where a pod has them, in a mount namespace that is Prometheus' own."""
+"""Mounts the service account's files where a pod has them, in a mount namespace of Prometheus only."""
 
 
 class Prometheus:
     """One Prometheus, in the network of the node. Used as ``with Prometheus(node, folder) as prometheus:``."""
 
     def __init__(self, node: Node, folder: Path, *, annotated: bool = False) -> None:
-        """Not started yet; its scrape configuration and rules are the shipped ones.
+        """A Prometheus that is not started yet, with the shipped scrape configuration and rules.
 
         Args:
             node: whose API server it asks.
@@ -102,7 +102,7 @@ class Prometheus:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._process is not None:
-            # In the process namespace of the node, this one is the parent of Prometheus alone.
+            # In the node's PID namespace, this process has one child only: Prometheus.
             for child in children(self._process.pid):
                 os.kill(child, signal.SIGTERM)
             self._process.wait(60)
@@ -130,7 +130,7 @@ class Prometheus:
     def _start(self) -> None:
         service = self._node.json("get", "service", "kubernetes")["spec"]
         # What the kubelet sets in every container.
-        told = {"KUBERNETES_SERVICE_HOST": service["clusterIP"], "KUBERNETES_SERVICE_PORT": "443"}
+        variables = {"KUBERNETES_SERVICE_HOST": service["clusterIP"], "KUBERNETES_SERVICE_PORT": "443"}
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
@@ -142,7 +142,7 @@ class Prometheus:
                     f"--storage.tsdb.path={self._folder}/data",
                     f"--web.listen-address=127.0.0.1:{_PORT}",
                 ],
-                env={**os.environ, **told},
+                env={**os.environ, **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

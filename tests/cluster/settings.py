@@ -109,9 +109,9 @@ def write_kubelet(folder: Path, group: str, **others: object) -> None:
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
         "clusterDNS": ["10.96.0.10"],
-        # Only how long tests wait: 10 s is usual.
+        # The default of 10 s would only make tests wait longer.
         "nodeStatusUpdateFrequency": "2s",
-        # What changes in a ConfigMap is in its containers after a second or two, not after a minute or two.
+        # Changes of a ConfigMap reach its containers after one or two seconds, not after one or two minutes.
         "syncFrequency": "2s",
         "configMapAndSecretChangeDetectionStrategy": "Watch",
         **others,

@@ -23,7 +23,7 @@ def check(item: pytest.Item, missing_too: Callable[[], str | None] | None = None
     marker = item.get_closest_marker("cluster")
     if marker is None:
         return
-    # Bringing up a node for those who only ran `make test` would cost them a minute that they did not ask for.
+    # `make test` does not start a node, because a start takes about a minute.
     reason: str | None = "only make test-cluster brings up a real node"
     if "cluster" in item.config.option.markexpr:
         reason = missing(**marker.kwargs) or (missing_too() if missing_too else None)

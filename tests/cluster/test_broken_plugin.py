@@ -1,4 +1,4 @@
-"""What watches a node notices a device plugin that hands a held card out again."""
+"""The watch of a node notices a device plugin that gives out a card that a container already holds."""
 
 import json
 from collections.abc import Iterator

@@ -18,9 +18,9 @@ def test_cards_whose_driver_hangs_are_not_given_out_until_the_driver_answers_aga
     for card in hanging:
         card.hang()
     until(lambda: node.plugin_metric(_STUCK) == len(hanging), "the plugin says that two cards hang")
-    # For 30 seconds the plugin cannot tell whether a card is dead that does not answer.
+    # For 30 seconds, a card that does not answer keeps its last health.
     node.await_units(2, 4, "while two cards hang")
-    # The scheduler takes the held unit from the two that are well: one is left to give.
+    # Of the two healthy units, one is held, so one unit is left for the scheduler.
     node.run_pod("other", 1)
     assert node.units_of("other") not in {f"{card.name}pe0-1" for card in hanging}
     assert node.units_of("holds") == held

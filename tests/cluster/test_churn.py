@@ -18,7 +18,7 @@ _SHORT = 0.3
 _KINDS = ((1, None, None), (2, None, None), (1, 1, None), (0, 2, None), (1, None, 1), (1, 2, 1))
 """Units of the main container, of the init container and of the sidecar; None for no such container."""
 _REFUSALS = {"UnexpectedAdmissionError", f"OutOf{RESOURCE}"}
-"""What a pod may end with whose units went away between the scheduler's choice and the kubelet's."""
+"""How a pod may end if its units disappear between the scheduler's choice and the kubelet's choice."""
 _BETWEEN_FLIPS = 3.0
 _PATIENCE = 600.0
 
@@ -38,7 +38,7 @@ def test_no_core_is_in_two_of_two_hundred_short_pods_while_cards_are_cut_anew(no
     assert set(ends) <= {("Succeeded", ""), *(("Failed", reason) for reason in _REFUSALS)}, ends
     assert ends.total() == PODS
     assert ends["Succeeded", ""] > PODS / 2
-    # That it was seen what it is about: containers side by side, and cards that were cut in both ways.
+    # The run did what the test is about: containers ran at the same time, and cards were split in both ways.
     assert watch.most > 1
     assert {unit.partition("pe")[2] for unit in watch.units} == {"0-1", "0", "1"}
 
@@ -51,7 +51,7 @@ def _short(number: int) -> dict[str, Any]:
         init=None if init is None else Container(init, _SHORT),
         sidecar=None if sidecar is None else Container(sidecar),
     )
-    # To make a network for each of them would take as long as all the rest.
+    # A network for each pod would double the duration of the test.
     pod["spec"]["hostNetwork"] = True
     return pod
 

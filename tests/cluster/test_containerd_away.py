@@ -48,5 +48,5 @@ def test_probes_are_answered_and_cards_are_watched_while_nobody_reads_the_logs(t
     assert silent == []
     after = services(node)
     assert [(each.uid, each.restarts) for each in after] == [(each.uid, each.restarts) for each in before]
-    # What could not be said is counted, and none of it is lost in silence.
+    # The services count every log line that they drop.
     assert all(_DROPPED.search(page(node, each, "/metrics")) for each in after)

@@ -59,7 +59,7 @@ def test_a_pod_of_the_documents_runs_with_the_cards_it_asks_for(node: Node, name
     pod = PODS[name]
     [container] = pod["spec"]["containers"]
     for amounts in container["resources"].values():
-        # Machines that run tests are smaller than those that have cards.
+        # Test machines have less memory and fewer processors than machines with cards.
         amounts.update({key: small for key, small in (("cpu", "10m"), ("memory", "32Mi")) if key in amounts})
     node.apply_objects(pod)
     node.await_running(pod["metadata"]["name"], container["name"])
@@ -88,10 +88,10 @@ def test_a_container_that_asks_for_nothing_gets_nothing(node: Node) -> None:
 
 
 def _units_that_it_may_use(node: Node, pod: str) -> list[str]:
-    """What NPU_DEVNAME says, after it was seen that there are the files of that and no others, and that they open."""
+    """NPU_DEVNAME of a container, after a check that exactly these device files exist and can be opened."""
     [units] = [each.units.split(",") for each in node.held() if each.pod == pod]
-    told, *files = node.kubectl("exec", pod, "--", "sh", "-c", "echo $NPU_DEVNAME; ls /dev | grep npu").split()
-    assert told.split(",") == units
+    variable, *files = node.kubectl("exec", pod, "--", "sh", "-c", "echo $NPU_DEVNAME; ls /dev | grep npu").split()
+    assert variable.split(",") == units
     parts = [unit.partition("pe") for unit in units]
     assert set(files) == {f"{card}{suffix}" for card, _, cores in parts for suffix in _FILES[f"pe{cores}"]}
     node.kubectl("exec", pod, "--", "sh", "-c", "".join(f": < /dev/{file} || exit 1;" for file in files))

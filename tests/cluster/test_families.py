@@ -1,4 +1,4 @@
-"""A node with Warboy and RNGD cards: which family has which name, and what containers of each and of both get."""
+"""A node with Warboy and RNGD cards: the resource names, and what containers with one or both families get."""
 
 from collections.abc import Iterator
 
@@ -47,9 +47,9 @@ def _await(node: Node, warboys: int, rngds: int) -> None:
 def _files(node: Node, pod: str, container: str = "main") -> tuple[str, set[str], set[str]]:
     """NPU_DEVNAME of a container, and its device files of Warboy and of RNGD."""
     script = "echo units=$NPU_DEVNAME; ls -1 /dev | grep npu; ls -1 /dev/rngd 2>/dev/null | sed s,^,rngd/,"
-    told, *files = node.kubectl("exec", pod, f"--container={container}", "--", "sh", "-c", script).split()
+    variable, *files = node.kubectl("exec", pod, f"--container={container}", "--", "sh", "-c", script).split()
     rngd = {file.removeprefix("rngd/") for file in files if file.startswith("rngd/")}
-    return told.removeprefix("units="), {file for file in files if not file.startswith("rngd/")}, rngd
+    return variable.removeprefix("units="), {file for file in files if not file.startswith("rngd/")}, rngd
 
 
 def _of_warboy(units: str) -> set[str]:
@@ -78,7 +78,7 @@ def test_a_pod_of_each_family_gets_cards_of_that_family_alone(mixed: Node) -> No
     assert units == "npu0pe0-1,npu1pe0-1"
     assert (of_warboy, of_rngd) == (_of_warboy(units), set())
     units, of_warboy, of_rngd = _files(mixed, "rngd")
-    # RNGD has no one file for all eight cores.
+    # RNGD has no single device file for all eight cores.
     assert units in {"npu0pe0-3,npu0pe4-7", "npu1pe0-3,npu1pe4-7"}
     assert (of_warboy, of_rngd) == (set(), _of_rngd(units))
 
@@ -107,7 +107,7 @@ def test_one_container_for_both_families_gets_the_files_of_both_and_the_names_of
     warboys, rngds = ("npu0pe0-1", "npu1pe0-1"), ("npu0pe0-3,npu0pe4-7", "npu1pe0-3,npu1pe4-7")
     assert of_warboy in [_of_warboy(each) for each in warboys]
     assert of_rngd in [_of_rngd(each) for each in rngds]
-    # The kubelet keeps one of two values of a variable, and not always the same one.
+    # The kubelet keeps one of the two values of a variable, at random.
     assert units in {*warboys, *rngds}
 
 

@@ -1,4 +1,4 @@
-"""Deletions of a pod whose processes do not end when they are told to: the usual one, and by ``--force``."""
+"""Deletions of a pod whose processes ignore SIGTERM: the usual deletion, and a deletion by ``--force``."""
 
 import logging
 
@@ -53,8 +53,8 @@ def test_the_cards_of_a_pod_that_is_deleted_by_force_go_to_the_next_pod_and_its_
     assert "deaf" not in node.pods()
     node.run_pod("next", 4, wait=False)
     looks = _looks_until_next_alone_holds_cards(node)
-    # The kubelet frees the cards before the processes are dead, so that both pods may be seen. That is told in
-    # docs/operations.md, and is not what has to be: a kubelet that waits is right as well.
+    # The kubelet frees the cards before the processes are dead, so both pods may hold the card. docs/operations.md says
+    # so. A kubelet that waits for the processes would be right as well.
     _LOG.info(
         "%d of %d looks saw both pods with the same cards", sum(bool(overlaps(look)) for look in looks), len(looks)
     )

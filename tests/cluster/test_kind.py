@@ -37,4 +37,4 @@ def test_where_something_is_missing_it_says_that_nothing_was_run(
 ) -> None:
     done = _run(*programs, place=tmp_path)
     assert done.returncode == NOT_RUN
-    assert done.stderr == f"e2e: NOT RUN, so nothing was shown: {said}\n"
+    assert done.stderr == f"e2e: NOTHING WAS TESTED on a node of kind: {said}\n"

@@ -1,4 +1,4 @@
-"""Pods that are not of the usual kind: with sidecars, resized in place, static, in a user namespace of their own."""
+"""Unusual kinds of pods: with sidecars, resized in place, static, with a user namespace."""
 
 import json
 import time
@@ -27,7 +27,7 @@ def test_a_sidecar_and_a_container_that_is_restarted_keep_their_cards(node: Node
     node.await_units(6, 6, "with two cards cut, and two held as a whole")
     for restarts in (1, 2):
         node.finish("serves")
-        # The second time the kubelet waits for ten seconds, and nobody has the card meanwhile.
+        # At the second restart the kubelet waits for ten seconds, and no container has the card in that time.
         _await_restarts(node, "serves", restarts)
         after = {each.container: each for each in node.held()}
         assert after["sidecar"] == before["sidecar"]
@@ -77,7 +77,7 @@ def test_a_static_pod_and_a_pod_of_the_api_server_keep_their_cards_while_it_is_a
     node.configure(defaultPe="Single")
     node.await_units(6, 6, "with two cards cut, and two held as a whole")
     node.stop_api_server()
-    # This kubelet lists the static pod, and does not know of the other one.
+    # This kubelet lists the static pod, and does not know the other pod.
     node.restart_kubelet()
     time.sleep(_WITHOUT_API_SERVER)
     node.start_api_server()

@@ -58,7 +58,7 @@ def worker_configured(node: Node) -> Iterator[Node]:
 
 
 def _documented() -> str:
-    """The configuration as it is shipped, and how often the worker of a test looks."""
+    """The shipped configuration, with the interval of tests for nfd-worker."""
     shipped = yaml.safe_load((DEPLOYMENTS / "nfd/nfd-worker.conf").read_text(encoding="utf-8"))
     return yaml.safe_dump({**shipped, "core": {"sleepInterval": NFD_INTERVAL}})
 
@@ -76,6 +76,6 @@ def _configure_worker(node: Node, text: str) -> None:
 
 
 def test_the_worker_s_own_configuration_gives_the_selected_label_without_the_rule(worker_configured: Node) -> None:
-    # Each change of the count is one more time that nfd-master made the node's labels, without the rule.
+    # Each change of the count shows that nfd-master wrote the node's labels again, without the rule.
     _count_follows(worker_configured)
     assert worker_configured.labels()[SELECTOR] == "true"

@@ -1,4 +1,4 @@
-"""Which level of the Pod Security Standards each of the services' pods needs: what docs/install.md says."""
+"""The level of the Pod Security Standards that each pod of the services needs, as docs/install.md says."""
 
 import json
 import re
@@ -14,9 +14,9 @@ from cluster.waiting import until
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 HOST = "hostPath volumes"
-"""What the middle level calls mounts of the host's directories."""
+"""The words of the level ``baseline`` about mounts of the host's directories."""
 MOUNTS = {"restricted volume types"}
-"""What the strictest level calls the same."""
+"""The words of the level ``restricted`` about mounts of the host's directories."""
 ROOT_USER = {"runAsNonRoot != true", "runAsUser=0"}
 LEVELS = ("privileged", "baseline", "restricted")
 OVERLAYS = ("exporter-unprivileged", "node-feature", "node-labels")
@@ -57,7 +57,7 @@ def _pod(node: Node, name: str) -> dict[str, Any]:
 
 
 def _refusal(node: Node, pod: dict[str, Any], namespace: str) -> set[str]:
-    """What an API server has against a pod; nothing is made."""
+    """Why the API server refuses a pod, by a dry run."""
     create = ["kubectl", "create", "--dry-run=server", f"--namespace={namespace}", "--filename=-"]
     done = node.run(*create, stdin=json.dumps(pod), check=False)
     if done.returncode == 0:

@@ -46,7 +46,7 @@ def test_a_service_that_hangs_is_restarted_and_one_that_is_killed_too(node: Node
         _signal(node, each, signal.SIGKILL)
     until(lambda: restarted() == sorted(DAEMONS), "all are started again", instead=node.overview)
     assert {each.uid for each in services(node)} == set(begun)
-    # The next tests count restarts, and these were wanted.
+    # Later tests count restarts and must not count these intended ones.
     renew(node)
 
 
@@ -87,7 +87,7 @@ def _unhealthy(node: Node) -> list[str]:
 
 def test_no_probe_comes_before_a_service_listens(node: Node) -> None:
     renew(node)
-    # What the kubelet has to say of the first seconds is in the API server a moment after the pods are ready.
+    # The kubelet's events of the first seconds reach the API server a moment after the pods are ready.
     time.sleep(2)
     for each in services(node):
         pod = node.json("get", "pod", f"--namespace={NAMESPACE}", each.pod)["spec"]
@@ -96,7 +96,7 @@ def test_no_probe_comes_before_a_service_listens(node: Node) -> None:
         early = events(node, "Unhealthy", each.uid)
         print(f"{each.daemon} listens after {seconds:.1f} s, {len(early)} probes failed")  # noqa: T201  # shown by -s
         assert delay > 0, each.daemon
-        # On a machine that takes so long to start a program, a probe may come too early.
+        # On a slow machine, a probe may come before the program listens.
         assert early == [] or seconds >= delay, each.daemon
 
 

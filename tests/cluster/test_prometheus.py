@@ -20,7 +20,7 @@ UP = dict.fromkeys(DAEMONS, "up")
 
 @pytest.fixture
 def prometheus(node: Node, tmp_path: Path) -> Iterator[Prometheus]:
-    """One with the shipped scrape configuration, the shipped role and the shipped rules."""
+    """A Prometheus with the shipped scrape configuration, the shipped role and the shipped rules."""
     try:
         made = Prometheus(node, tmp_path)
     except MissingError as error:
@@ -51,8 +51,8 @@ def test_the_shipped_configuration_finds_the_services_and_the_shipped_rules_tell
     assert (dead["labels"]["node"], dead["labels"]["device"]) == (node.name, "npu2")
     # The rule waits for a minute.
     assert dead["state"] == "pending"
-    told = {each["labels"]["alertname"] for each in prometheus.alerts()}
-    assert told <= {"FuriosaNpuDead", "FuriosaNpuUnitsUnhealthy"}
+    firing = {each["labels"]["alertname"] for each in prometheus.alerts()}
+    assert firing <= {"FuriosaNpuDead", "FuriosaNpuUnitsUnhealthy"}
 
 
 def _alert(prometheus: Prometheus, name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the services use of the node that they ran on for all of the tests before, beside what the manifests allow."""
+"""Memory and processor time that the services used during all tests, compared with the limits of the manifests."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from cluster.usage import usage
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 REBOOT = "Unknown"
-"""What the kubelet knows of the end of containers that it does not find any more after a reboot."""
+"""The reason that the kubelet reports for containers that it does not find after a reboot."""
 
 
 def test_the_services_use_less_than_half_of_their_memory_and_never_ended_by_themselves(node: Node) -> None:

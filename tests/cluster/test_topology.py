@@ -26,7 +26,8 @@ def aligning(whole_node: Node) -> Iterator[None]:
     with whole_node.reconfigured_kubelet(
         topologyManagerPolicy="single-numa-node",
         cpuManagerPolicy="static",
-        # As many whole processors are kept back as this begins, and only this is taken from what pods may ask for.
+        # The kubelet reserves this amount, rounded up to whole processors for itself, and subtracts only the amount
+        # itself from what pods may ask for.
         systemReserved={"cpu": "100m"},
         cpuManagerReconcilePeriod="1s",
     ):

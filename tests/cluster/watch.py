@@ -1,4 +1,4 @@
-"""The rules that hold at every moment of a node's life, and a thread that looks whether they do."""
+"""The rules that hold at every moment of a node's life, and a thread that checks them."""
 
 import threading
 from typing import Self
@@ -8,7 +8,7 @@ from cluster.node import Node
 
 
 class Watch:
-    """Looks at the node again and again, beside what happens to it. Used as ``with Watch(node) as watch:``.
+    """Checks the node again and again while the test goes on. Used as ``with Watch(node) as watch:``.
 
     Attributes:
         looks: how often it looked.
@@ -42,7 +42,7 @@ class Watch:
         self._thread.join()
 
     def problem(self) -> str:
-        """Which rule was broken first, or that nobody looks any more; empty while all is well."""
+        """The first broken rule, or that the thread has ended; empty while no rule is broken."""
         if not self._broken and not self._thread.is_alive() and not self._ended.is_set():
             return "the thread that looks has ended"
         return self._broken

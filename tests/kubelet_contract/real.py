@@ -77,7 +77,7 @@ class Real:
     async def uid(self, name: str) -> str:
         return str((await asyncio.to_thread(self._json, name))["metadata"]["uid"])
 
-    async def told(self, name: str) -> str:
+    async def units_variable(self, name: str) -> str:
         echo = ["exec", name, "--container=main", "--", "sh", "-c", 'echo "$UNITS"']
         return (await asyncio.to_thread(self._node.kubectl, *echo)).strip()
 

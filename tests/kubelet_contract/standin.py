@@ -90,7 +90,7 @@ class StandIn:
     async def uid(self, name: str) -> str:
         return self._kubelet.view().pod(name).uid
 
-    async def told(self, name: str) -> str:
+    async def units_variable(self, name: str) -> str:
         admitted = self._kubelet.view().pod(name).admitted
         return admitted.env.get("UNITS", "") if admitted else ""
 

@@ -91,7 +91,7 @@ class Kubelet(Protocol):
     async def uid(self, name: str) -> str:
         """The uid of a pod."""
 
-    async def told(self, name: str) -> str:
+    async def units_variable(self, name: str) -> str:
         """What the variable ``UNITS`` of a pod's running ``main`` is; empty if the pod has none."""
 
     async def units(self) -> Units:

@@ -29,7 +29,7 @@ async def test_each_container_is_one_call_for_exactly_its_units(kubelet: Kubelet
     sidecar, main = given(plugin)
     assert (len(sidecar), len(main)) == (1, 2)
     assert sidecar.isdisjoint(main)
-    assert await kubelet.told("pod") == ",".join(sorted(main))
+    assert await kubelet.units_variable("pod") == ",".join(sorted(main))
 
 
 async def test_a_pod_that_asks_for_nothing_is_no_call(kubelet: Kubelet, advertise: Advertise) -> None:
@@ -100,7 +100,7 @@ async def test_the_units_of_an_init_container_are_enough_for_main(kubelet: Kubel
     init, main = given(plugin)
     assert main < init
     assert len(plugin.preferences) == 1
-    assert await kubelet.told("pod") == "".join(main)
+    assert await kubelet.units_variable("pod") == "".join(main)
 
 
 async def test_the_units_of_a_sidecar_are_not_given_to_main(kubelet: Kubelet, advertise: Advertise) -> None:
@@ -142,7 +142,7 @@ async def test_a_pod_that_asks_for_a_resource_that_the_kubelet_never_heard_of_ru
     state = await kubelet.run("pod", 1)
 
     assert state.phase == "Running"
-    assert await kubelet.told("pod") == ""
+    assert await kubelet.units_variable("pod") == ""
     assert (await pods_listed(kubelet))["pod"] == {"main": set()}
 
 
@@ -225,13 +225,13 @@ async def test_a_container_that_starts_again_gets_the_old_answer_without_a_call(
 ) -> None:
     plugin = await advertise(devices("u0", "u1"))
     await kubelet.run("pod", 1, restarts=True)
-    told = await kubelet.told("pod")
+    units = await kubelet.units_variable("pod")
     plugin.on_allocate = lambda _: Failure(grpc.StatusCode.INTERNAL, "not again")
 
     assert (await kubelet.start_again("pod")).phase == "Running"
 
-    assert told
-    assert await kubelet.told("pod") == told
+    assert units
+    assert await kubelet.units_variable("pod") == units
     assert len(given(plugin)) == 1
 
 
@@ -246,7 +246,7 @@ async def test_a_container_starts_again_whatever_became_of_its_unit(
 
     assert (await kubelet.start_again("pod")).phase == "Running"
 
-    assert await kubelet.told("pod") == "u0"
+    assert await kubelet.units_variable("pod") == "u0"
 
 
 async def test_a_container_starts_again_while_no_plugin_serves(kubelet: Kubelet, advertise: Advertise) -> None:
@@ -257,4 +257,4 @@ async def test_a_container_starts_again_while_no_plugin_serves(kubelet: Kubelet,
 
     assert (await kubelet.start_again("pod")).phase == "Running"
 
-    assert await kubelet.told("pod") == "u0"
+    assert await kubelet.units_variable("pod") == "u0"

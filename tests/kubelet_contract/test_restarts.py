@@ -112,7 +112,7 @@ async def test_after_a_restart_a_container_starts_again_while_no_plugin_serves(
 
     assert (await kubelet.start_again("pod")).phase == "Running"
 
-    assert await kubelet.told("pod") == "u0"
+    assert await kubelet.units_variable("pod") == "u0"
     assert len(given(plugin)) == 1
 
 
