@@ -1,6 +1,6 @@
 """Whether the system lets this process have the threads that it needs, and why not.
 
-If the system refuses a thread or a file descriptor while gRPC's core starts, gRPC's core crashes the process. So a process
+If the system refuses a thread or a file descriptor while gRPC's core starts, the core crashes the process. So a process
 makes as many threads and descriptors as gRPC needs, for a test, before the process lets gRPC start.
 """
 

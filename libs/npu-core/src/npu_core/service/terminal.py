@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from typing import TextIO
+from typing import Literal, TextIO
 
 _STANDARD_ERROR = 2
 """The last one of the three standard descriptors."""
@@ -34,5 +34,5 @@ def have_standard_streams() -> None:
     sys.stderr = sys.stderr or _null(_STANDARD_ERROR, "w")
 
 
-def _null(descriptor: int, mode: str) -> TextIO:
+def _null(descriptor: int, mode: Literal["r", "w"]) -> TextIO:
     return open(descriptor, mode, encoding="utf-8", errors="backslashreplace", closefd=False)
