@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from npu_core.service.terminal import have_standard_streams
 from npu_core.testing import FakeHost, rngd, warboy
 
 SERVICES = ("npu_device_plugin", "npu_feature_discovery", "npu_metrics_exporter")
@@ -75,3 +77,9 @@ sys.exit(descriptor)
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_without_standard_streams_ends_as_with_them(service: str, streams: str) -> None:
     assert _status_without(streams, "-m", service, "--interval", "wrong") == 2
+
+
+def test_a_program_that_has_its_streams_needs_no_dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while an image is built, when each program is run once in a bare directory."""
+    monkeypatch.setattr(os, "devnull", str(tmp_path / "dev/null"))
+    have_standard_streams()

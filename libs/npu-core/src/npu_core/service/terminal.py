@@ -26,12 +26,22 @@ def have_standard_streams() -> None:
     Else the next files that are opened get these descriptors: what is meant for people is written into them, and libuv
     ends a process that closes one of them by SIGABRT.
     """
+    if all(_is_open(descriptor) for descriptor in range(_STANDARD_ERROR + 1)):
+        return
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
     sys.stdin = sys.stdin or _null(0, "r")
     sys.stdout = sys.stdout or _null(1, "w")
     sys.stderr = sys.stderr or _null(_STANDARD_ERROR, "w")
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _null(descriptor: int, mode: Literal["r", "w"]) -> TextIO:
