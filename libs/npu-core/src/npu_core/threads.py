@@ -18,6 +18,8 @@ _GRPC_FIXED = 3
 """Threads of gRPC's core outside its pool: for timers, for the management of the pool, for completions."""
 _GRPC_POOL = (4, 16)
 """The fewest and the most threads of gRPC's pool, which has one for each processor."""
+_GRPC_ASYNCIO = 1
+"""Threads of gRPC's layer for asyncio, which polls for completions."""
 _GRPC_DESCRIPTORS = 8
 """Descriptors that gRPC opens when it starts: six of its core's, one of a channel's socket, one of a server's."""
 _ENDED = 0.1
@@ -66,17 +68,18 @@ def refusal(count: int = 1) -> str:
 
 
 def grpc_refusal() -> str:
-    """Why gRPC must not start now: the system refuses the threads that gRPC needs.
+    """Why gRPC must not start now, or make a channel: the system refuses the threads that gRPC needs. Empty if it may.
 
-    Empty if gRPC may start, or has its threads already.
+    gRPC's core keeps its threads while something of gRPC's is there. Its layer for asyncio makes one more for the first
+    channel or server, and writes a traceback if the system refuses that thread.
 
     Raises:
         OSError: if the system refuses the file descriptors that gRPC would open.
     """
     if foreign_threads() >= grpc_threads() - 1:
-        return ""
+        return refusal(_GRPC_ASYNCIO)
     _try_descriptors(_GRPC_DESCRIPTORS)
-    return refusal(grpc_threads())
+    return refusal(grpc_threads() + _GRPC_ASYNCIO)
 
 
 def _try_descriptors(count: int) -> None:
