@@ -17,6 +17,7 @@ from npu_device_plugin.offer import Offer
 from npu_device_plugin.registration import Registration
 from npu_device_plugin.servicer import OfferServicer
 from npu_device_plugin.supervisor import Supervisor
+from refused_threads import no_more_threads
 from standins.kubelet import KubeletSettings, StandInKubelet, Wire
 
 RESOURCE = "beta.furiosa.ai/npu"
@@ -156,3 +157,15 @@ async def test_it_registers_through_a_link_to_the_kubelets_socket(socket_dir: Pa
     kubelet.socket.symlink_to("real.sock")
     async with supervised(socket_dir):
         await listens(kubelet)
+
+
+async def test_without_threads_another_instances_socket_is_not_asked_and_the_lack_is_told(
+    socket_dir: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_UNIX) as other, no_more_threads():
+        other.bind(str(socket_dir / "furiosa-npu"))
+        other.listen()
+        async with supervised(socket_dir):
+            await until_complained(caplog)
+    assert "the system refuses the threads to serve with" in str(caplog.records[-1].__dict__)
+    assert "Traceback" not in capfd.readouterr().err

@@ -221,10 +221,10 @@ class Supervisor:
         if self._is_served():
             return
         await self._stop()
+        self._start_grpc()
         if socket_identity(self._own_path) and await answers(self._own_path):
             raise RegistrationError(f"another instance serves {self._own_path}")
         check_bindable(self._scratch_path)
-        self._start_grpc()
         server = grpc.aio.server(options=_SERVER_OPTIONS)
         add_DevicePluginServicer_to_server(self._servicer, server)
         server.add_insecure_port(f"unix:{self._scratch_path}")
