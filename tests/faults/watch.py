@@ -104,7 +104,7 @@ class Watch:
         self._cards_of_holders: dict[tuple[str, str, str, UnitId], CardKey] = {}
         self._granted: dict[tuple[str, CardKey, UnitId], None] = {}
 
-    # -- what it is told of ---------------------------------------------------------------------------------------
+    # -- events -------------------------------------------------------------------------------------------------
 
     def plugin_starts(self, plugin: PluginProcess) -> None:
         """Another plugin process takes over: it names the families anew, and knows no card."""

@@ -273,7 +273,7 @@ class World:
     async def restart_plugin(self, *, kill: bool) -> None:
         """End the plugin and start another one, whoever holds what and whether or not there is a kubelet.
 
-        The plugin needs a right configuration, or it says so and ends.
+        A plugin that starts with a wrong configuration ends, so the configuration is made right first.
         """
         self.write_config(self.wish)
         if kill:
@@ -687,7 +687,7 @@ class World:
     async def _heal_kubelet(self) -> None:
         """Let there be a kubelet that does everything right."""
         self.kubelet._machine.faults.refusals.clear()
-        # A kubelet that hangs on to what is dead has to be restarted; so is any, where the setup says so.
+        # A kubelet that holds on to a dead connection has to be restarted. The setup may ask for any restart.
         if self.frozen or self.setup.restart_at_end:
             await self.stop_kubelet()
         if self.slow:

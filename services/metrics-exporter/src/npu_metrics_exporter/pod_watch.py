@@ -83,7 +83,7 @@ class PodCounts:
 
     @property
     def up(self) -> bool:
-        """Whether the kubelet confirmed, when it was asked last, every holder that is told of."""
+        """Whether the kubelet's last answer confirmed every holder that the metrics name."""
         return self.is_answered and not self.unconfirmed
 
 
