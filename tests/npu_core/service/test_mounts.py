@@ -29,6 +29,13 @@ def test_a_directory_that_is_removed_and_made_anew_is_another_one(pinned: tuple[
     assert watch.look() == (path,)
 
 
+def test_a_directory_that_is_removed_before_the_first_look_is_found(pinned: tuple[Path, str]) -> None:
+    directory, path = pinned
+    watch = RemovedDirectories([path])
+    directory.rmdir()
+    assert watch.look() == (path,)
+
+
 def test_a_directory_that_is_renamed_or_missing_is_not_removed(pinned: tuple[Path, str], tmp_path: Path) -> None:
     directory, path = pinned
     watch = RemovedDirectories([path, str(directory)])
@@ -43,8 +50,8 @@ def test_a_directory_of_a_file_system_that_counts_no_links_is_not_removed(
     """As many FUSE file systems are, and what a container has of the node may be on one."""
     stat = os.stat
     without_links = (*stat(tmp_path)[:3], 0, *stat(tmp_path)[4:])
-    watch = RemovedDirectories([str(tmp_path)])
     monkeypatch.setattr(os, "stat", lambda *_, **__: os.stat_result(without_links))
+    watch = RemovedDirectories([str(tmp_path)])
     assert [watch.look(), watch.look()] == [(), ()]
 
 

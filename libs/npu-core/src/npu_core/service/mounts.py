@@ -28,10 +28,10 @@ class RemovedDirectories:
     """
 
     def __init__(self, directories: Iterable[str]) -> None:
-        """A watch over these directories. It has not looked at any of them yet."""
+        """A watch over these directories, which notices from now on that one of them is removed."""
         self.found: tuple[str, ...] = ()
         self._directories = tuple(dict.fromkeys(directories))
-        self._counted: set[str] = set()
+        self._counted = {each for each in self._directories if _links(each)}
 
     def look(self) -> tuple[str, ...]:
         """Look at each directory; returns :attr:`found`."""

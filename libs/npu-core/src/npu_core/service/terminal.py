@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Literal, TextIO
 
-_STANDARD_ERROR = 2
+_STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 """The last one of the three standard descriptors."""
 
 
@@ -26,13 +26,14 @@ def have_standard_streams() -> None:
     Else the next files that are opened get these descriptors: what is meant for people is written into them, and libuv
     ends a process that closes one of them by SIGABRT.
     """
-    if all(_is_open(descriptor) for descriptor in range(_STANDARD_ERROR + 1)):
-        return
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
+    for descriptor in range(_STANDARD_ERROR + 1):
+        if not _is_open(descriptor):
+            # What is printed would be lost unseen, so writing to standard output has to fail.
+            mode = os.O_RDONLY if descriptor == _STANDARD_OUTPUT else os.O_RDWR
+            # The system gives the lowest number that is free, which is this one.
+            os.set_inheritable(os.open(os.devnull, mode), True)
     sys.stdin = sys.stdin or _null(0, "r")
-    sys.stdout = sys.stdout or _null(1, "w")
+    sys.stdout = sys.stdout or _null(_STANDARD_OUTPUT, "w")
     sys.stderr = sys.stderr or _null(_STANDARD_ERROR, "w")
 
 
