@@ -6,7 +6,7 @@ import sys
 from typing import Literal, TextIO
 
 _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
-"""The last one of the three standard descriptors."""
+"""Descriptors of a process."""
 
 
 def print_on_any_terminal() -> None:
