@@ -138,4 +138,5 @@ async def _serve_for_a_moment() -> int:
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 def test_serving_at_an_address_takes_no_thread(run: Callable[[Coroutine[Any, Any, int]], int]) -> None:
-    assert run(_serve_for_a_moment()) == 0
+    # A thread of an earlier test may end meanwhile.
+    assert run(_serve_for_a_moment()) <= 0
