@@ -218,10 +218,12 @@ def test_any_number_of_idle_connections_leaves_room_for_a_scrape(loop: str) -> N
 def test_connections_that_are_being_answered_are_never_taken_for_idle(loop: str) -> None:
     limits = Limits(connections=3, taking_seconds=60)
     with serving(FakeSource(current=huge()), limits=limits, loop=loop) as web, ExitStack() as stack:
-        slow = [stack.enter_context(web.connect()) for _ in range(3)]
-        for client in slow:
-            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        wait_until(lambda: web.source.flying[-1:] == [3], "three answers in flight")
+        slow = []
+        for number in (1, 2, 3):
+            # One after the other: a connection whose request the server has not read yet is idle, and may make room.
+            slow.append(stack.enter_context(web.connect()))
+            slow[-1].sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            wait_until(lambda: web.source.flying[-1:] == [number], f"{number} answers in flight")  # noqa: B023
         with web.connect() as fourth:
             assert read_all(fourth) == b""
         assert read_all(slow[0]).endswith(huge().text)
