@@ -1,5 +1,6 @@
 """What every test may rely on, and which of them take long."""
 
+import os
 import shutil
 import signal
 import tempfile
@@ -34,6 +35,16 @@ SLOW = frozenset(
     }
 )
 """Modules that wait for real time, again and again: ``make test-slow``, so that ``make test`` is quick."""
+
+
+@pytest.fixture
+def pinned(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A directory, and a path that leads to the directory whatever becomes of its name, as a mount does."""
+    directory = tmp_path / "pinned"
+    directory.mkdir()
+    descriptor = os.open(directory, os.O_PATH)
+    yield directory, f"/proc/{os.getpid()}/fd/{descriptor}"
+    os.close(descriptor)
 
 
 @pytest.fixture

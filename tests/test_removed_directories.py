@@ -4,46 +4,21 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from contract.configured import free_port
+from contract.configured import free_port, get
 from npu_core.testing import FakeHost, warboy
 
 PATIENCE = 60.0
 OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}
 
 
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A directory of the node, and the way a container has it: whatever becomes of its name."""
-    directory = tmp_path / "node"
-    directory.mkdir()
-    descriptor = os.open(directory, os.O_PATH)
-    yield directory, f"/proc/{os.getpid()}/fd/{descriptor}"
-    os.close(descriptor)
-
-
-def health(port: int) -> tuple[int, str]:
-    """Status and text of /healthz; 0 while nobody listens."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5.0) as answer:  # loopback
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-    except OSError:
-        return 0, ""
-
-
 def until(port: int, status: int) -> str:
     """Wait for a status of /healthz; returns its text."""
     ends = time.monotonic() + PATIENCE
-    while (found := health(port))[0] != status:
+    while (found := get(f"http://127.0.0.1:{port}/healthz"))[0] != status:
         assert time.monotonic() < ends, found
         time.sleep(0.05)
     return found[1]
@@ -61,9 +36,9 @@ def until(port: int, status: int) -> str:
     ],
 )
 def test_liveness_fails_and_says_which_directory(
-    tmp_path: Path, mounted: tuple[Path, str], module: str, options: tuple[str, ...]
+    tmp_path: Path, pinned: tuple[Path, str], module: str, options: tuple[str, ...]
 ) -> None:
-    directory, path = mounted
+    directory, path = pinned
     host, port = FakeHost(tmp_path / "host", warboy(0)), free_port()
     arguments = [option.format(path) for option in options]
     with subprocess.Popen(

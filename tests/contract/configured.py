@@ -88,7 +88,7 @@ class ConfiguredNode:
 
     async def get(self, page: str) -> tuple[int, str]:
         """Status and text of a page of the plugin's endpoint; 0 if nobody answers."""
-        return await asyncio.to_thread(_get, f"http://127.0.0.1:{self.port}{page}")
+        return await asyncio.to_thread(get, f"http://127.0.0.1:{self.port}{page}")
 
     async def until_page(self, page: str, text: str, within: float) -> str:
         """Wait until a page has this line or beginning of one; returns the page.
@@ -105,7 +105,8 @@ class ConfiguredNode:
             await asyncio.sleep(_BETWEEN_LOOKS)
 
 
-def _get(url: str) -> tuple[int, str]:
+def get(url: str) -> tuple[int, str]:
+    """Status and text of a page; 0 while nobody listens."""
     try:
         with urllib.request.urlopen(url, timeout=5.0) as answer:  # noqa: S310  # the loopback
             return answer.status, answer.read().decode()

@@ -2,22 +2,11 @@
 
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from npu_core.service.mounts import RemovedDirectories
-
-
-@pytest.fixture
-def pinned(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A directory, and a path that leads to it whatever becomes of its name."""
-    directory = tmp_path / "plugins"
-    directory.mkdir()
-    descriptor = os.open(directory, os.O_PATH)
-    yield directory, f"/proc/{os.getpid()}/fd/{descriptor}"
-    os.close(descriptor)
 
 
 def test_a_directory_that_is_removed_and_made_anew_is_another_one(pinned: tuple[Path, str]) -> None:
