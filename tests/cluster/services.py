@@ -36,7 +36,7 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether the kubelet says so."""
+        """Whether the kubelet reports the container as ready."""
         return bool(self.status.get("ready"))
 
     @property

@@ -43,9 +43,9 @@ _VARIABLE = re.compile(r"\$\w+")
 def needed(prefix: str) -> set[Selector]:
     """The series of one service that some rule, panel or variable reads."""
     found = {selector for each in expressions() for selector in names(each.text).selectors}
-    ours = {each for each in found if each.metric.startswith(prefix) and each.metric in exported()}
+    series = {each for each in found if each.metric.startswith(prefix) and each.metric in exported()}
     # Labels that Prometheus renames where it is told wrong; an alert is about that.
-    return {_with_everything_chosen(each) for each in ours if not any("exported_" in label for label in each.labels)}
+    return {_with_everything_chosen(each) for each in series if not any("exported_" in label for label in each.labels)}
 
 
 def _with_everything_chosen(selector: Selector) -> Selector:

@@ -1,4 +1,4 @@
-"""What a worker that watches the directory is told of the feature file: when it reads, the file is finished."""
+"""nfd-worker watches the directory. At the first event that names the feature file, the file is finished."""
 
 import errno
 import os
