@@ -484,7 +484,6 @@ async def test_a_broken_file_changes_nothing_and_a_mended_one_counts(machine: Ma
     there = await machine(warboy(0))
     await there.up()
     await there.node.offers("npu0pe0-1")
-    messages = len(there.lists())
 
     there.configure("defaultPe: Triple\nnonsense: 1")
     await there.node.plugin.until_logged("configuration refused", PATIENCE, times=2)
@@ -492,7 +491,9 @@ async def test_a_broken_file_changes_nothing_and_a_mended_one_counts(machine: Ma
     there.node.kubelet.delete_pod("pod")
     there.path.unlink()
     await there.node.plugin.until_logged("configuration refused", PATIENCE, times=3)
-    assert (len(there.lists()), _streams(there)) == (messages, (1, 0, 1))
+    # The plugin may send the same list once more after an allocation, so that the kubelet writes its checkpoint.
+    assert len({event.devices for event in there.lists()}) == 1
+    assert _streams(there) == (1, 0, 1)
 
     there.configure("disabledDevices: [{devName: npu9}]")
     await there.node.plugin.until_logged("configuration applied", PATIENCE)

@@ -1,5 +1,6 @@
 """A discovery on a simulated host whose time is the test's, and a sink that does what it is told."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -68,8 +69,8 @@ class ObedientSink:
     def forget(self) -> None:
         self.forgotten += 1
 
-    def doubts(self) -> bool:
-        return self.doubting
+    def doubts_in(self) -> float:
+        return 0.0 if self.doubting else math.inf
 
     def close(self) -> None:
         """Nothing is ever under way."""

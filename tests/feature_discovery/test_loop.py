@@ -10,10 +10,11 @@ import pytest
 from feature_discovery.rigs import INTERVAL, PATIENCE, Rig, unreachable
 from npu_core.arch import Arch
 from npu_core.testing import EACCES, EIO, Blocked, FakeHost, second_entry, warboy
+from npu_feature_discovery import loop
 from npu_feature_discovery.labels import Facts, labels_of
 from npu_feature_discovery.looking import Looker
 
-A_WHILE = 10.0
+A_WHILE = 60.0
 
 
 @pytest.fixture
@@ -311,6 +312,20 @@ def test_asked_to_it_looks_at_once_and_trusts_nothing(rig: Rig) -> None:
     rig.discovery.turn()
     assert rig.sink.forgotten == 1
     assert rig.last("npu.count") == ("2",)
+
+
+def test_a_sink_that_doubts_before_the_next_glance_is_asked_in_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "PULSE", 3600.0)
+    rig.sink.doubting = True
+    thread = threading.Thread(target=rig.discovery.run)
+    thread.start()
+    waited = 0
+    while rig.sink.attempts < 5 and waited < PATIENCE / 0.01:
+        time.sleep(0.01)
+        waited += 1
+    rig.discovery.stop()
+    thread.join(A_WHILE)
+    assert rig.sink.attempts >= 5
 
 
 def test_stopped_it_ends_at_once(rig: Rig) -> None:

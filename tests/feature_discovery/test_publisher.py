@@ -41,11 +41,11 @@ def test_nothing_is_published_before_its_time() -> None:
     clock, sink = Clock(), ObedientSink()
     publisher = Publisher(sink, Telemetry(), clock, not_before=clock.now + 30)
     assert not publisher.publish(A)
-    assert not publisher.owes()
+    assert publisher.due_in() > 0
     clock.pass_(30)
-    assert publisher.owes()
+    assert publisher.due_in() <= 0
     assert publisher.publish(A)
-    assert not publisher.owes()
+    assert publisher.due_in() > 0
 
 
 def test_labels_that_change_while_a_sink_fails_are_not_taken_for_published() -> None:
@@ -125,5 +125,5 @@ def test_nodes_that_are_told_to_come_back_at_one_time_do_not() -> None:
     owing = []
     for passed in (asked - 1, asked / 2 + 1, asked / 2):
         clock.pass_(passed)
-        owing.append(sum(publisher.owes() for publisher in publishers))
+        owing.append(sum(publisher.due_in() <= 0 for publisher in publishers))
     assert owing[0] == 0 < owing[1] < owing[2] == len(publishers)

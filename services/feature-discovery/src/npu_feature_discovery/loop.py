@@ -100,7 +100,7 @@ class Discovery:
         """Work until :meth:`stop`. Never raises: what is unforeseen is logged, counted and tried again."""
         while not self._stopped:
             self.turn()
-            self._wake.wait(min(PULSE, max(0.0, self._due - self._clock())))
+            self._wake.wait(self._pause())
             self._wake.clear()
 
     def once(self) -> bool:
@@ -120,9 +120,16 @@ class Discovery:
         looked = self._clock() >= self._due or self._glance() != self._seen
         if looked:
             self._look()
-        if (looked or self._publisher.owes()) and not self._stopped:
+        if (looked or self._publisher.due_in() <= 0) and not self._stopped:
             self._publish()
         self._heartbeat = self._clock()
+
+    def _pause(self) -> float:
+        """Seconds until the next turn. Nothing can be published before there are labels."""
+        due = self._due - self._clock()
+        if self._labels is not None:
+            due = min(due, self._publisher.due_in())
+        return min(PULSE, max(0.0, due))
 
     def stop(self) -> None:
         """Let :meth:`run` end after the turn it is at."""

@@ -49,9 +49,13 @@ class Publisher:
         self._back_off = BackOff()
         self._last: Labels | None = None
 
-    def owes(self) -> bool:
-        """Whether an attempt is due that waited for its time, or a look whether the labels are still there."""
-        return (not self.published or self._sink.doubts()) and self._clock() >= self._not_before
+    def due_in(self) -> float:
+        """Seconds until the next attempt is due, or the next look whether the labels are still there.
+
+        0 or less means now. Infinite means never.
+        """
+        wait = self._not_before - self._clock()
+        return max(wait, self._sink.doubts_in()) if self.published else wait
 
     def publish(self, labels: Labels) -> bool:
         """Let the sink have exactly these labels, if it is time to; whether they are published. Never raises."""

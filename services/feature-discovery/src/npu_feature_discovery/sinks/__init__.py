@@ -92,8 +92,11 @@ class Sink(Protocol):
         """Do not trust what was published before: the next :meth:`publish` looks."""
         ...
 
-    def doubts(self) -> bool:
-        """Whether it is time to look whether what was published is still there: :meth:`publish` would."""
+    def doubts_in(self) -> float:
+        """Seconds until :meth:`publish` should look whether the published labels are still there.
+
+        0 or less means now. Infinite means never.
+        """
         ...
 
     def close(self) -> None:

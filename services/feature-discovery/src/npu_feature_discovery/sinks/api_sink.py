@@ -1,5 +1,6 @@
 """What both sinks behind the API server share: when to ask it at all."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -62,9 +63,9 @@ class ApiSink:
         """See :meth:`npu_feature_discovery.sinks.Sink.forget`."""
         self._published = None
 
-    def doubts(self) -> bool:
-        """See :meth:`npu_feature_discovery.sinks.Sink.doubts`."""
-        return self._published is not None and self._clock() >= self._trusted_until
+    def doubts_in(self) -> float:
+        """See :meth:`npu_feature_discovery.sinks.Sink.doubts_in`."""
+        return math.inf if self._published is None else self._trusted_until - self._clock()
 
     def close(self) -> None:
         """See :meth:`npu_feature_discovery.sinks.Sink.close`."""

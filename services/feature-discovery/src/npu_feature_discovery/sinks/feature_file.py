@@ -8,11 +8,11 @@ files too, so a temporary file beside the target would not do.
 nfd-worker since v0.19 watches the directory. The worker reads the directory at the first event, and ignores events for
 one second afterwards. So the file has to be complete at the first event. If no file exists yet, the service writes a
 file without a name (O_TMPFILE) and links it when it is complete, because the sub-directory for the usual way would be
-an event. An event of another program's file may make the worker ignore the event of this file. So the service sets the
-file's time again after 1, 2, 4, ... 64
-seconds: a worker that ignores events for some seconds sees one before twice that time is over. After a minute, workers
-    read
-the directory without any event.
+an event. The write to the file without a name is an event too, and a quick worker may read the directory before the
+link. An event of another program's file may also make the worker ignore the event of this file. So the service sets the
+file's time again 0.25 s later, and then after intervals that grow by half, up to about a minute. A worker that ignores
+events for some time sees a reminder before twice that time is over. After a minute, workers read the directory without
+any event.
 """
 
 import errno
@@ -40,8 +40,10 @@ MODE = 0o644
 """nfd-worker may run as anybody."""
 _SCRATCH_MODE = 0o755
 _CLOCK_SLACK = timedelta(seconds=1)
-_FIRST_REMINDER = 1.0
-"""Seconds until the service sets the file's time again for the first time. Each later interval is twice as long."""
+_FIRST_REMINDER = 0.25
+"""Seconds until the service sets the file's time again for the first time."""
+_REMINDER_GROWTH = 1.5
+"""How many times as long each later interval is as the one before."""
 _LAST_REMINDER = 64.0
 _REASONS = {
     errno.ENOENT: FailureReason.NO_DIRECTORY,
@@ -104,7 +106,7 @@ class FeatureFileSink:
                 self._swept = True
             found = self._content()
             if found is not None and self._says(found, labels):
-                if self.doubts():
+                if self.doubts_in() <= 0:
                     self._remind()
                 return Outcome.UNCHANGED
             existed = _is_there(self.path)
@@ -140,9 +142,9 @@ class FeatureFileSink:
     def forget(self) -> None:
         """See :class:`~npu_feature_discovery.sinks.Sink`. There is nothing to forget."""
 
-    def doubts(self) -> bool:
+    def doubts_in(self) -> float:
         """See :class:`~npu_feature_discovery.sinks.Sink`. nfd-worker may have ignored the event."""
-        return self._clock() >= self._reminder_due
+        return self._reminder_due - self._clock()
 
     def _remind_later(self) -> None:
         self._reminder_gap = _FIRST_REMINDER
@@ -158,7 +160,7 @@ class FeatureFileSink:
         except OSError as error:
             # The labels are in place, and a worker finds them by itself within a minute.
             _log.debug("cannot remind readers of the feature file", reason=self._explained(error))
-        self._reminder_gap *= 2
+        self._reminder_gap *= _REMINDER_GROWTH
         is_last = self._reminder_gap > _LAST_REMINDER
         self._reminder_due = math.inf if is_last else self._clock() + self._reminder_gap
 
@@ -326,9 +328,9 @@ class StandardOutputSink:
         """See :class:`~npu_feature_discovery.sinks.Sink`."""
         self._written = None
 
-    def doubts(self) -> bool:
+    def doubts_in(self) -> float:
         """See :class:`~npu_feature_discovery.sinks.Sink`. Nobody takes back what was printed."""
-        return False
+        return math.inf
 
     def close(self) -> None:
         """See :class:`~npu_feature_discovery.sinks.Sink`. There is nothing to end."""
