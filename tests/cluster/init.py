@@ -77,6 +77,7 @@ def host_mounts(host: str) -> list[list[str]]:
         ["mount", "--bind", f"{host}/dev", "/dev"],
         ["mount", "-t", "devpts", "-o", "newinstance,ptmxmode=0666,mode=620", "devpts", "/dev/pts"],
         ["mount", "-t", "tmpfs", "shm", "/dev/shm"],  # noqa: S108  # the node's own
+        ["mount", "-t", "mqueue", "mqueue", "/dev/mqueue"],
     ]
 
 

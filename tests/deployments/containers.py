@@ -136,18 +136,21 @@ class Container(ServiceProcess):
         context = spec["securityContext"]
         assert context["capabilities"] == {"drop": ["ALL"]}
         assert context["readOnlyRootFilesystem"]
-        volumes = {volume["name"]: _source(volume) for volume in pod["volumes"]}
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
         given = {one["name"]: one.get("value", "this-node") for one in spec["env"]}
-        return cls(
+        made = cls(
             image,
             [*spec["command"], *spec.get("args", [])],
             environment={name: environment.get(name, value) for name, value in given.items()},
-            mounts={
-                mount["mountPath"]: (host_paths[volumes[mount["name"]]], mount.get("readOnly", False))
-                for mount in spec["volumeMounts"]
-            },
             user=(context["runAsUser"], context["runAsGroup"]),
         )
+        empty = made._home / "empty"
+        empty.mkdir()
+        made._mounts = {
+            mount["mountPath"]: (_source(volumes[mount["name"]], host_paths, empty), mount.get("readOnly", False))
+            for mount in spec["volumeMounts"]
+        }
+        return made
 
     async def start(self) -> None:
         """Start it."""
@@ -201,10 +204,18 @@ def _program(name: str) -> str:
     return found
 
 
-def _source(volume: dict[str, Any]) -> str:
+def _source(volume: dict[str, Any], host_paths: Mapping[str, Path], empty: Path) -> Path:
+    """The directory here that stands for a volume; made where the kubelet would make it."""
+    if "emptyDir" in volume:
+        return empty
     if "configMap" in volume:
-        return str(volume["configMap"]["name"])
-    return str(volume["hostPath"]["path"])
+        return host_paths[volume["configMap"]["name"]]
+    wanted = Path(volume["hostPath"]["path"])
+    near = next(each for each in (wanted, *wanted.parents) if str(each) in host_paths)
+    here = host_paths[str(near)] / wanted.relative_to(near)
+    if volume["hostPath"]["type"] == "DirectoryOrCreate":
+        here.mkdir(exist_ok=True)
+    return here
 
 
 def _mount(inside: str, here: Path, *, read_only: bool) -> dict[str, Any]:

@@ -15,7 +15,13 @@ MANIFESTS = tuple(PLACE / f"{name}.yaml" for name in ("device-plugin", "npu-feat
 OVERLAYS = tuple(sorted(path.name for path in (PLACE / "overlays").iterdir()))
 RENDERED = tuple(GOLDEN / f"{name}.yaml" for name in OVERLAYS)
 EXAMPLE = PLACE / "pod-example.yaml"
-ALL = (*MANIFESTS, *RENDERED, EXAMPLE)
+COMPONENTS = tuple(sorted(path.name for path in (PLACE / "components").iterdir()))
+POLICIES = tuple(PLACE / f"components/{name}/network-policy.yaml" for name in COMPONENTS if name.startswith("network-"))
+ADMISSION = PLACE / "components/own-node-only/admission-policy.yaml"
+"""What only newer releases know; see :data:`ADMISSION_SINCE`."""
+ADMISSION_SINCE = 30
+"""The minor release of Kubernetes with ValidatingAdmissionPolicies, and with the node's name in the tokens of pods."""
+ALL = (*MANIFESTS, *RENDERED, *POLICIES, EXAMPLE)
 
 VERSIONS = {
     "furiosa-device-plugin": npu_device_plugin.__version__,

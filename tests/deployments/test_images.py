@@ -43,6 +43,9 @@ def image(images: dict[str, Image], request: pytest.FixtureRequest) -> Image:
 def _of_host(host: FakeHost, **others: Path) -> dict[str, Path]:
     sysfs = Path(host.sysfs)
     (sysfs / "bus").mkdir(exist_ok=True)
+    # Every Linux has these two directories, and the manifests rely on that.
+    for name in ("shm", "pts"):
+        (Path(host.devfs) / name).mkdir(exist_ok=True)
     return {
         "/sys/class": sysfs / "class",
         "/sys/devices": sysfs / "devices",

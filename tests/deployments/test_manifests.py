@@ -8,7 +8,19 @@ import pytest
 from kubernetes_validate.utils import all_versions, major_minor  # type: ignore[import-untyped]  # it has none
 
 from deployments.kustomize import needs_kubectl, rendered_text
-from deployments.manifests import ALL, GOLDEN, MANIFESTS, OVERLAYS, PLACE, RENDERED, VERSIONS, Deployed, deployed
+from deployments.manifests import (
+    ADMISSION,
+    ADMISSION_SINCE,
+    ALL,
+    GOLDEN,
+    MANIFESTS,
+    OVERLAYS,
+    PLACE,
+    RENDERED,
+    VERSIONS,
+    Deployed,
+    deployed,
+)
 from deployments.monitoring import Json, document, documents
 
 RELEASES = sorted({major_minor(version) for version in all_versions()}, key=lambda text: int(text.partition(".")[2]))
@@ -42,6 +54,12 @@ def test_schemas_of_many_releases_are_at_hand() -> None:
 @pytest.mark.parametrize("release", RELEASES)
 def test_every_object_is_valid_and_has_no_unknown_field(release: str) -> None:
     for each in _objects():
+        assert kubernetes_validate.validate(each, release, strict=True) == release
+
+
+@pytest.mark.parametrize("release", [each for each in RELEASES if int(each.partition(".")[2]) >= ADMISSION_SINCE])
+def test_the_admission_policies_are_valid_where_the_api_has_them(release: str) -> None:
+    for each in documents(ADMISSION):
         assert kubernetes_validate.validate(each, release, strict=True) == release
 
 
@@ -246,6 +264,24 @@ def test_mounts_are_read_only_but_for_what_is_written(daemons: Deployed) -> None
     # The exporter reads the checkpoint in a directory that the plugin has its socket in.
     may_write = set() if daemons.name == "furiosa-npu-metrics-exporter" else WRITABLE
     assert written == may_write & daemons.mounts.keys()
+
+
+SYSTEMS_BELOW_DEV = {"/host/dev/shm", "/host/dev/pts", "/host/dev/mqueue", "/host/dev/hugepages"}
+"""Where hosts have file systems below /dev, which a read-only mount of /dev takes along with their own flags."""
+
+
+@each_daemon_set
+def test_no_file_system_below_dev_is_writable_and_none_with_device_files_or_memory_is_shown(daemons: Deployed) -> None:
+    below = {path: mount for path, mount in daemons.mounts.items() if path.startswith("/host/dev/")}
+    assert below.keys() == (SYSTEMS_BELOW_DEV if "/host/dev" in daemons.mounts else set())
+    assert all(mount["readOnly"] for mount in below.values())
+    # A read-only mount does not keep a terminal from being written to, so what has device files is not there at all.
+    covered = {path for path, mount in below.items() if "emptyDir" in mount["volume"]}
+    assert covered == below.keys() & {"/host/dev/shm", "/host/dev/pts"}
+    # Nothing can be mounted where there is no directory, and not every host has these.
+    assert {mount["volume"]["hostPath"]["type"] for path, mount in below.items() if path not in covered} <= {
+        "DirectoryOrCreate"
+    }
 
 
 @each_daemon_set

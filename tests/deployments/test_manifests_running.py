@@ -67,6 +67,8 @@ class Container:
             "/var/run/cdi": node.home / "cdi",
         }
         for path, mount in daemons.mounts.items():
+            if path.startswith("/host/dev/"):
+                continue  # file systems that a container must not use; a simulated host has none below /dev
             here = self.inside(path)
             here.parent.mkdir(parents=True, exist_ok=True)
             if "configMap" in mount["volume"]:
