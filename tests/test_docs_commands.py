@@ -256,6 +256,20 @@ def test_packages_and_extras_that_are_installed_exist(block: Block) -> None:
         words = shlex.split(line, comments=True)
         assert words[:2] == ["pip", "install"]
         place, _, extra = words[2].rstrip("]").partition("[")
-        directory = ROOT / place if place.startswith("./") else next(ROOT.glob(f"*/{place}"))
-        project = tomllib.loads((directory / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        project = tomllib.loads((ROOT / place / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         assert not extra or extra in project["optional-dependencies"]
+
+
+_INSTALLS = re.compile(r"pip3? install ((?:-{1,2}\S+ )*)(\S+)")
+
+
+def test_pip_is_never_told_a_name_that_it_would_look_up_in_an_index() -> None:
+    """This project publishes in no index, so a package of that name could be anybody's."""
+    told = [
+        (path.relative_to(ROOT).as_posix(), found[2].strip("'\"`"))
+        for place in ("*.md", "docs/**/*.md", "libs/*/*.md", "services/*/*.md", "deployments/**/*.md")
+        for path in ROOT.glob(place)
+        for found in _INSTALLS.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert len(told) > 4
+    assert [each for each in told if not each[1].startswith("./")] == []
