@@ -12,7 +12,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah test-images cluster test-cluster cluster-life release-check manifests e2e explore test test-slow test-lowest test-oracle test-prometheus test-schemas test-faults soak test-soak mutation bench bench-compare scale cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah base-image test-images cluster test-cluster cluster-life release-check manifests e2e explore test test-slow test-lowest test-oracle test-prometheus test-schemas test-faults soak test-soak mutation bench bench-compare scale cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -80,8 +80,12 @@ images: ## the three images by docker buildx, for this machine
 images-buildah: setup ## the three images without Docker and without an image registry (Debian, root; scripts/images-setup)
 	PYTHON=$(BIN)/python scripts/images-buildah $(SERVICE)
 
+base-image: ## pin the base image of the build to what its tag names now (skopeo, a registry)
+	scripts/images-setup skopeo
+	$(PYTHON) scripts/base_image.py $(ARGS)
+
 test-images: setup ## run the images of images-buildah in containers and test them (root)
-	scripts/images-setup
+	scripts/images-setup skopeo
 	$(MAKE) --no-print-directory images-buildah
 	NPU_IMAGES=required $(BIN)/python -m pytest -m images tests/deployments $(ARGS)
 

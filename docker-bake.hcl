@@ -6,7 +6,8 @@ variable "FEATURE_DISCOVERY_VERSION" { default = "0.1.0" }
 variable "METRICS_EXPORTER_VERSION" { default = "0.1.0" }
 
 variable "REGISTRY" { default = "ghcr.io/furiosa-ai" }
-variable "PYTHON_IMAGE" { default = "docker.io/library/python:3.13-trixie" }
+# Null: what the Dockerfile says, which `make base-image` renews.
+variable "PYTHON_IMAGE" { default = null }
 variable "RUNTIME_IMAGE" { default = "scratch" }
 
 # Where pip gets packages from; empty: as the base image has it.

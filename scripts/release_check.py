@@ -3,7 +3,7 @@
 
 ``release_check.py PACKAGE [--tag TAG] [--before] [--root DIR]`` prints the tag and ends with 0, or prints all that is
 wrong and ends with 1. PACKAGE is device-plugin, feature-discovery, metrics-exporter or npu-core. With ``--before`` the
-changelog may still call the entry "Unreleased".
+changelog may still call the entry "Unreleased", and the base image may have no digest.
 """
 
 import argparse
@@ -64,6 +64,8 @@ def problems(root: Path, name: str, tag: str | None, *, before: bool) -> Iterato
     if package.image is not None:
         yield from _bake_file(root, package, version)
         yield from _manifests(root, package, version)
+        if not before:
+            yield from _base_image(root)
 
 
 def _changelog(root: Path, package: Package, version: str, *, before: bool) -> Iterator[str]:
@@ -100,12 +102,19 @@ def _manifests(root: Path, package: Package, version: str) -> Iterator[str]:
             yield f"{path.relative_to(root)} has {package.image}{rest}, expected {package.image}:{version}"
 
 
+def _base_image(root: Path) -> Iterator[str]:
+    where = "deployments/images/Dockerfile"
+    text = (root / where).read_text(encoding="utf-8")
+    if not re.search(r"^ARG PYTHON_IMAGE=[^\s@]+@sha256:[0-9a-f]{64}$", text, re.MULTILINE):
+        yield f"{where} names its base image by a tag alone, which may change: run make base-image"
+
+
 def main() -> int:
     """The program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", choices=sorted(PACKAGES))
     parser.add_argument("--tag", help="what is to be released, e.g. device-plugin/v1.2.0")
-    parser.add_argument("--before", action="store_true", help='the changelog may still say "Unreleased"')
+    parser.add_argument("--before", action="store_true", help='between releases: "Unreleased", and no digest')
     parser.add_argument("--root", type=Path, default=Path(__file__).parents[1], help="of the repository")
     given = parser.parse_args()
     try:

@@ -45,6 +45,10 @@ def copy(tmp_path: Path) -> Path:
     (manifests / "device-plugin.yaml").write_text(
         "image: ghcr.io/furiosa-ai/k8s-device-plugin:1.2.0\n", encoding="utf-8"
     )
+    (manifests / "images").mkdir()
+    (manifests / "images/Dockerfile").write_text(
+        f"ARG PYTHON_IMAGE=example.com/python:3.13@sha256:{'a' * 64}\n", encoding="utf-8"
+    )
     return tmp_path
 
 
@@ -79,6 +83,8 @@ def test_what_agrees_can_be_released_and_its_tag_is_said(copy: Path) -> None:
         ("services/device-plugin/CHANGELOG.md", "1.2.0 - 2030-01-31", "Unreleased", 'expected "1.2.0 - YYYY-MM-DD"'),
         ("services/device-plugin/CHANGELOG.md", r"\* New.", "", "nothing is listed under"),
         ("services/device-plugin/src/npu_device_plugin/__init__.py", "__version__", "version", "0 versions"),
+        ("deployments/images/Dockerfile", "@sha256:a+", "", "run make base-image"),
+        ("deployments/images/Dockerfile", "@sha256:aa", "@sha256:a", "run make base-image"),
     ],
 )
 def test_what_disagrees_is_said_and_cannot_be_released(copy: Path, file: str, pattern: str, by: str, said: str) -> None:
@@ -109,6 +115,26 @@ def test_a_workflow_takes_its_actions_by_full_commit_hash(path: Path) -> None:
 def test_a_workflow_may_read_unless_a_job_says_more(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_only_a_job_that_signs_gets_an_identity_and_every_job_that_publishes_signs() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8"))["jobs"]
+    permissions = {name: job.get("permissions", {}) for name, job in jobs.items()}
+    assert permissions == {
+        "check": {},
+        "image": {"contents": "read", "packages": "write", "id-token": "write"},
+        "library": {"contents": "write", "id-token": "write"},
+    }
+    for name, job in jobs.items():
+        script = "\n".join(step.get("run", "") for step in job["steps"])
+        assert bool(re.search(r"cosign\"? sign", script)) == ("id-token" in permissions[name])
+
+
+def test_what_is_signed_is_named_by_digest() -> None:
+    """A tag may have moved between the push and the signature."""
+    text = (ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8")
+    signed = re.findall(r"cosign (?:sign|verify) .*?(\S+@\S+|\$image)", text)
+    assert signed == ['"${image%:*}@$digest"'] * 2
 
 
 def test_every_image_has_a_tag_that_releases_it() -> None:

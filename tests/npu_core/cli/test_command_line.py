@@ -161,5 +161,5 @@ def test_without_its_extra_the_program_says_what_to_install(host: FakeHost) -> N
     answer = subprocess.run(
         [sys.executable, "-c", code], env=variables(host), capture_output=True, text=True, check=False
     )
-    assert answer.stderr == "npuctl: typer is not installed; install npu-core again from where it came, with its extra [cli]\n"
+    assert answer.stderr == "npuctl: typer is not installed; it comes with the extra [cli] of npu-core\n"
     assert answer.returncode == 1

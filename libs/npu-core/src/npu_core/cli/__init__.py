@@ -21,5 +21,5 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in _PARTS_OF_EXTRA:
             raise
-        sys.exit(f"npuctl: {error.name} is not installed; install npu-core again from where it came, with its extra [cli]")
+        sys.exit(f"npuctl: {error.name} is not installed; it comes with the extra [cli] of npu-core")
     app(prog_name="npuctl")
