@@ -1,6 +1,7 @@
 """The components that an operator adds to an overlay: each is rendered over each overlay, with what it is for."""
 
 import os
+import re
 from pathlib import Path
 
 import kubernetes_validate  # type: ignore[import-untyped]  # it has none
@@ -110,6 +111,11 @@ def test_every_admission_policy_is_bound_and_denies() -> None:
     bound = {each["spec"]["policyName"]: each["spec"] for each in objects if "policyName" in each["spec"]}
     assert bound.keys() == {each["metadata"]["name"] for each in objects if "validations" in each["spec"]}
     assert all(each["validationActions"] == ["Deny"] for each in bound.values())
+
+
+def test_the_page_about_hardening_has_every_component() -> None:
+    page = (PLACE.parent / "docs/hardening.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"(?m)^\| \[([\w-]+)\]\(\.\./deployments/components/", page)) == list(COMPONENTS)
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
