@@ -153,6 +153,27 @@ def test_what_did_not_change_is_not_written_again(directory: Path) -> None:
     assert after[RNGD_FILE].st_ino != before[RNGD_FILE].st_ino
 
 
+def test_nothing_is_written_through_a_link_under_the_name_of_a_file_that_is_not_whole_yet(
+    directory: Path, tmp_path: Path
+) -> None:
+    """In a container every instance has process id 1, so that a name by the process id can be known before."""
+    other = tmp_path / "other"
+    other.write_text("another program's\n", encoding="utf-8")
+    directory.mkdir(parents=True)
+    (directory / f".{WARBOY_FILE}.{os.getpid()}").symlink_to(other)
+    SpecDirectory(str(directory)).write(spec_texts(offers_of(FUSION, warboy_card(0))))
+    assert other.read_text(encoding="utf-8") == "another program's\n"
+    assert names(directory) == {WARBOY_FILE}
+
+
+def test_a_write_that_fails_leaves_no_file_behind(directory: Path) -> None:
+    (directory / WARBOY_FILE).mkdir(parents=True)
+    for _ in range(2):
+        with pytest.raises(IsADirectoryError):
+            SpecDirectory(str(directory)).write(spec_texts(offers_of(FUSION, warboy_card(0))))
+    assert names(directory) == {WARBOY_FILE}
+
+
 def test_a_file_that_somebody_removed_is_written_again(directory: Path) -> None:
     specs = SpecDirectory(str(directory))
     specs.write({WARBOY_FILE: "1"})

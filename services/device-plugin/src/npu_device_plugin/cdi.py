@@ -22,6 +22,8 @@ CDI_VERSION = "0.5.0"
 _VENDOR = "furiosa.ai"
 _PREFIX = "furiosa-npu-device-plugin-"
 _MODE = 0o644
+_SCRATCH_BYTES = 8
+"""Number of random bytes in the name of a file that is being written."""
 
 
 def device_name(arch: Arch, unit_id: str) -> str:
@@ -72,6 +74,10 @@ def _version(path: str) -> tuple[int, ...]:
     """Numbers of which at least one changes when the file is overwritten or replaced."""
     status = os.stat(path)  # noqa: PTH116  # pathlib is not loaded in the daemon
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 class SpecDirectory:
@@ -131,13 +137,19 @@ class SpecDirectory:
 
     def _replace(self, name: str, text: str) -> None:
         # Runtimes read *.json and *.yaml; a file under another name is nobody's until it is whole.
-        scratch = f"{self.path}/.{name}.{os.getpid()}"
-        with open(scratch, "w", encoding="utf-8") as file:  # noqa: PTH123  # as above
-            os.fchmod(file.fileno(), _MODE)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, f"{self.path}/{name}")  # noqa: PTH105  # as above
+        # Nobody can make a file or a link under this name before: the name is random, and the file has to be new.
+        scratch = f"{self.path}/.{name}.{os.urandom(_SCRATCH_BYTES).hex()}"
+        try:
+            with open(scratch, "x", encoding="utf-8", opener=_no_link) as file:
+                os.fchmod(file.fileno(), _MODE)
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(scratch, f"{self.path}/{name}")  # noqa: PTH105  # as above
+        except OSError:
+            with suppress(OSError):  # the first error is the one to tell
+                os.unlink(scratch)  # noqa: PTH108  # as above
+            raise
 
     def _remove_orphans(self, keep: Iterable[str]) -> bool:
         kept = set(keep)
