@@ -1,6 +1,7 @@
 """The kubelet's questions over a real socket, and the answers to them."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,8 +20,9 @@ from npu_core.partition import FUSION, SINGLE, Partitioning
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub, add_DevicePluginServicer_to_server
 from npu_device_plugin.inventory import SETTLE_FILES, Fleet
+from npu_device_plugin.listeners import Listeners, Streams
 from npu_device_plugin.offer import KEPT, KeptId, Offer, offers
-from npu_device_plugin.servicer import OfferServicer
+from npu_device_plugin.servicer import MAX_CONTAINERS, MAX_STREAMS, OfferServicer
 
 RESOURCE = "beta.furiosa.ai/npu"
 PATIENCE = 10.0
@@ -175,7 +177,7 @@ async def test_every_stream_begins_anew_and_hears_of_changes(socket_dir: Path) -
         assert [await read(stream) for stream in streams] == [[("npu0pe0-1", "Healthy")]] * 2
         servicer.publish(offer_of([warboy_card(1)]))
         assert [await read(stream) for stream in streams] == [[("npu1pe0-1", "Healthy")]] * 2
-        assert servicer.streams_opened == 2
+        assert servicer.streams.opened == 2
 
 
 # -- for the supervisor -----------------------------------------------------------------------------------------------
@@ -189,7 +191,7 @@ async def test_streams_end_when_they_are_told_to(socket_dir: Path) -> None:
         servicer.end_streams()
         assert await asyncio.wait_for(stream.read(), PATIENCE) is grpc.aio.EOF
         assert await stream.code() is grpc.StatusCode.OK
-        await asyncio.wait_for(servicer.wait_for_stream_end(after=0), PATIENCE)
+        await asyncio.wait_for(servicer.wait_for_streams(Streams(1, frozenset({1}))), PATIENCE)
         assert not servicer.streaming
 
 
@@ -197,26 +199,48 @@ async def test_a_listener_that_goes_away_is_noticed(socket_dir: Path) -> None:
     servicer = servicer_of(warboy_card(0))
     async with calls_to(servicer, socket_dir) as stub:
         stream = stub.ListAndWatch(api.Empty())
-        await asyncio.wait_for(servicer.wait_for_stream(after=0), PATIENCE)
+        await asyncio.wait_for(servicer.wait_for_streams(Streams()), PATIENCE)
         assert servicer.streaming
         stream.cancel()
-        await asyncio.wait_for(servicer.wait_for_stream_end(after=0), PATIENCE)
+        await asyncio.wait_for(servicer.wait_for_streams(Streams(1, frozenset({1}))), PATIENCE)
         assert not servicer.streaming
 
 
-async def test_a_stream_is_waited_for_beyond_those_there_were(socket_dir: Path) -> None:
+async def test_a_stream_is_waited_for_beside_those_that_there_are(socket_dir: Path) -> None:
     servicer = servicer_of(warboy_card(0))
     async with calls_to(servicer, socket_dir) as stub:
         first = stub.ListAndWatch(api.Empty())
-        await asyncio.wait_for(servicer.wait_for_stream(after=0), PATIENCE)
-        waiting = asyncio.ensure_future(servicer.wait_for_stream(after=1))
+        await asyncio.wait_for(servicer.wait_for_streams(Streams()), PATIENCE)
+        waiting = asyncio.ensure_future(servicer.wait_for_streams(Streams(1, frozenset({1}))))
         await asyncio.sleep(0)
         assert not waiting.done()
         second = stub.ListAndWatch(api.Empty())
         await asyncio.wait_for(waiting, PATIENCE)
-        assert servicer.streams_opened == 2
+        assert servicer.streams == Streams(2, frozenset({1, 2}))
         first.cancel()
         second.cancel()
+
+
+async def test_a_stream_too_many_ends_the_oldest_one_that_cannot_be_the_kubelets(socket_dir: Path) -> None:
+    servicer = servicer_of(warboy_card(0))
+    async with calls_to(servicer, socket_dir) as stub:
+        for number in range(MAX_STREAMS):
+            await read(stub.ListAndWatch(api.Empty()))
+            # The second stream may be the kubelet's, and the third.
+            servicer.listeners = Listeners(since=1, until=3)
+            assert len(servicer.streams.open) == number + 1
+        await read(stub.ListAndWatch(api.Empty()))
+        await read(stub.ListAndWatch(api.Empty()))
+        assert servicer.streams.open == {2, 3, *range(5, MAX_STREAMS + 3)}
+
+
+async def test_a_stream_too_many_is_refused_while_each_may_be_the_kubelets(socket_dir: Path) -> None:
+    servicer = servicer_of(warboy_card(0))
+    async with calls_to(servicer, socket_dir) as stub:
+        for _ in range(MAX_STREAMS):
+            await read(stub.ListAndWatch(api.Empty()))
+        assert await stub.ListAndWatch(api.Empty()).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert len(servicer.streams.open) == MAX_STREAMS
 
 
 # -- Allocate ---------------------------------------------------------------------------------------------------------
@@ -253,6 +277,40 @@ async def test_an_unknown_unit_is_not_found(socket_dir: Path, unit_id: str) -> N
             grpc.StatusCode.NOT_FOUND,
             f"beta.furiosa.ai/npu has no unit {unit_id!r}",
         )
+
+
+async def test_an_unknown_unit_is_not_found_however_long_its_id_is(socket_dir: Path) -> None:
+    async with calls_to(servicer_of(warboy_card(0)), socket_dir) as stub:
+        code, text = await refusal(stub, ["\0" * 100_000])
+        assert code is grpc.StatusCode.NOT_FOUND
+        assert len(text or "") < 1000
+
+
+async def test_a_request_of_too_many_containers_is_refused(socket_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with calls_to(servicer_of(warboy_card(0)), socket_dir) as stub:
+        code, _ = await refusal(stub, *[["npu0pe0-1"]] * (MAX_CONTAINERS + 1))
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        container = api.ContainerPreferredAllocationRequest(available_deviceIDs=["npu0pe0-1"], allocation_size=1)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.GetPreferredAllocation(
+                api.PreferredAllocationRequest(container_requests=[container] * (MAX_CONTAINERS + 1))
+            )
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caplog.messages.count("units allocated") == 0
+
+
+@pytest.mark.parametrize(
+    "method", ["GetDevicePluginOptions", "Allocate", "GetPreferredAllocation", "PreStartContainer"]
+)
+async def test_a_request_that_is_no_message_is_refused_without_a_line_in_the_log(
+    socket_dir: Path, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    target = f"unix:{socket_dir}/plugin"
+    async with calls_to(servicer_of(warboy_card(0)), socket_dir), grpc.aio.insecure_channel(target) as channel:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await channel.unary_unary(f"/v1beta1.DevicePlugin/{method}")(b"\xff\xff")  # type: ignore[arg-type]
+    assert caplog.records == []
 
 
 async def test_an_unhealthy_unit_is_refused_with_the_reason(socket_dir: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from npu_device_plugin.sockets import give_name, remove_if_ours, socket_identity
+from npu_device_plugin.sockets import give_name, remove_if_ours, remove_stale_sockets, scratch_name, socket_identity
 
 
 @contextmanager
@@ -28,6 +28,23 @@ def stack() -> Iterator[ExitStack]:
 
 def test_nothing_has_no_identity(socket_dir: Path) -> None:
     assert socket_identity(str(socket_dir / "none")) is None
+
+
+def test_sockets_of_processes_that_ended_before_they_were_served_are_removed_and_nothing_else(socket_dir: Path) -> None:
+    kept = {"furiosa-npu", ".npu-abcdefgh", ".npu-00000", "npu-000000"}
+    for name in (*kept, ".npu-012abc", scratch_name()):
+        with bound(socket_dir / name):
+            pass
+    (socket_dir / ".npu-000001").write_text("x", encoding="utf-8")
+    with socket.socket(socket.AF_UNIX) as served:
+        served.bind(str(socket_dir / ".npu-000002"))
+        served.listen()
+        remove_stale_sockets(str(socket_dir))
+    assert {path.name for path in socket_dir.iterdir()} == kept | {".npu-000001", ".npu-000002"}
+
+
+def test_stale_sockets_of_a_directory_that_is_not_there_are_no_error(socket_dir: Path) -> None:
+    remove_stale_sockets(str(socket_dir / "none"))
 
 
 def test_what_is_no_socket_has_no_identity(socket_dir: Path) -> None:

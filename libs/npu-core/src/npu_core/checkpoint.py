@@ -43,10 +43,13 @@ class Checkpoint:
     Attributes:
         claims: every device that it names, of any resource; none if there is no file.
         stamp: of the file that was read; None if there was none.
+        healthy: names of the resources with at least one healthy device: the kubelet listened to their device plugins
+            when it wrote the file. None if the file does not tell.
     """
 
     claims: tuple[Claim, ...] = ()
     stamp: FileStamp | None = None
+    healthy: frozenset[str] | None = None
 
 
 def checkpoint_stamp(plugin_dir: str) -> FileStamp | None:
@@ -77,7 +80,8 @@ def read_checkpoint(plugin_dir: str) -> Checkpoint:
     if len(content) > _MAX_SIZE:
         raise FormatError(path, f"{_EXPECTED} of at most {_MAX_SIZE} bytes")
     try:
-        return Checkpoint(claims_in(content), stamp)
+        data = _data(content)
+        return Checkpoint(_all_claims(data), stamp, _healthy(data))
     except FormatError as error:
         raise error.at(path) from error
 
@@ -98,6 +102,10 @@ def claims_in(content: bytes) -> tuple[Claim, ...]:
     Raises:
         FormatError: if it is torn, or of a form that is not known.
     """
+    return _all_claims(_data(content))
+
+
+def _data(content: bytes) -> dict[str, object]:
     try:
         document: object = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -105,11 +113,22 @@ def claims_in(content: bytes) -> tuple[Claim, ...]:
     data = document.get("Data") if isinstance(document, dict) else None
     if not isinstance(data, dict) or "PodDeviceEntries" not in data:
         raise FormatError("the content", f"{_EXPECTED}: Data with PodDeviceEntries")
+    return data
+
+
+def _all_claims(data: dict[str, object]) -> tuple[Claim, ...]:
     # What is empty in Go may be null in JSON.
     entries = [] if data["PodDeviceEntries"] is None else data["PodDeviceEntries"]
     if not isinstance(entries, list):
         raise FormatError("PodDeviceEntries", f"{_EXPECTED}: a list")
     return tuple(claim for entry in entries for claim in _claims(entry))
+
+
+def _healthy(data: dict[str, object]) -> frozenset[str] | None:
+    registered = data.get("RegisteredDevices")
+    if not isinstance(registered, dict):
+        return None
+    return frozenset(resource for resource, ids in registered.items() if ids)
 
 
 def _claims(entry: object) -> tuple[Claim, ...]:

@@ -16,6 +16,8 @@ from npu_device_plugin.telemetry import Telemetry
 _log = EventLog(__name__)
 _DEADLINE = 2.0
 """Seconds for the kubelet to answer."""
+_MAX_TOLD = 20
+"""Largest number of ids that get a log line of their own at a time."""
 _IMPATIENCE = 0.1
 """Seconds that a round waits for the answer of a kubelet that let the last question go unanswered."""
 REFRESH_INTERVAL = 10.0
@@ -183,7 +185,10 @@ class AllocationTracker:
         self._complaint = code
 
     def _report_unmapped(self, unmapped: frozenset[tuple[str, str]]) -> None:
-        for resource, device_id in sorted(unmapped - self._unmapped):
+        new = sorted(unmapped - self._unmapped)
+        for resource, device_id in new[:_MAX_TOLD]:
             event = "a container holds a device id that may mean any card: no free unit is given out"
             _log.warning(event, resource=resource, id=device_id)
+        if len(new) > _MAX_TOLD:
+            _log.warning("containers hold more such device ids", count=len(new) - _MAX_TOLD)
         self._unmapped = unmapped

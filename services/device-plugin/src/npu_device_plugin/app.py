@@ -24,6 +24,7 @@ from npu_device_plugin.reload import Reloader
 from npu_device_plugin.scanner import Scanner
 from npu_device_plugin.servicer import OfferServicer
 from npu_device_plugin.settings import Settings
+from npu_device_plugin.sockets import scratch_name
 from npu_device_plugin.supervisor import Supervisor
 from npu_device_plugin.unknown import unknown_devices
 
@@ -236,7 +237,7 @@ class DevicePlugin:
         resource = registration.resource
         self._warn(offer, resource, settings.default_pe)
         servicer = OfferServicer(resource, offer, self._telemetry, settings.device_injection, self._tracker.granted)
-        supervisor = Supervisor(registration, servicer, f".npu-{os.urandom(3).hex()}", self._telemetry)
+        supervisor = Supervisor(registration, servicer, scratch_name(), self._telemetry)
         self._servicers[offer.arch], self._supervisors[offer.arch] = servicer, supervisor
         _log.info("offering", resource=resource, family=offer.arch, **_counts(offer))
         self._start(supervisor.run(), f"supervisor of {resource}")

@@ -1,11 +1,13 @@
 """The kubelet's questions and our answers: gRPC on one side, values on the other. Decides nothing itself."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from npu_core.arch import Arch
 from npu_core.partition import Unit
@@ -15,6 +17,7 @@ from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginService
 from npu_device_plugin.cdi import device_name
 from npu_device_plugin.grants import PERMISSIONS, Grant, grant
 from npu_device_plugin.injection import DeviceInjection
+from npu_device_plugin.listeners import Listeners, Streams
 from npu_device_plugin.offer import KEPT, ListedUnit, Offer
 from npu_device_plugin.preference import preferred
 from npu_device_plugin.telemetry import Telemetry
@@ -22,6 +25,12 @@ from npu_device_plugin.telemetry import Telemetry
 API_VERSION = "v1beta1"
 HEALTHY = "Healthy"
 UNHEALTHY = "Unhealthy"
+MAX_STREAMS = 256
+"""Largest number of open streams of a resource. The kubelet needs one."""
+MAX_CONTAINERS = 1024
+"""Largest number of containers in a request. The kubelet asks for one container at a time."""
+MAX_SHOWN_ID = 100
+"""Largest number of characters of an unknown id that an answer repeats. gRPC limits the length of an error message."""
 
 _log = EventLog(__name__)
 
@@ -41,7 +50,8 @@ class OfferServicer(DevicePluginServicer):
 
     Attributes:
         resource: the resource's name, for the log.
-        streams_opened: how many streams the kubelet has opened so far.
+        streams: every stream that clients have opened.
+        listeners: which of these streams may be the kubelet's. The supervisor sets this at each registration.
     """
 
     def __init__(
@@ -61,8 +71,10 @@ class OfferServicer(DevicePluginServicer):
             injection: what an answer to Allocate holds.
             on_grant: told of every unit that was given out, before the kubelet hears of it.
         """
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_is_worth_a_line)
         self.resource = resource
-        self.streams_opened = 0
+        self.streams = Streams()
+        self.listeners = Listeners()
         self._offer = offer
         self._units = offer.by_id
         self._telemetry = telemetry or Telemetry()
@@ -70,10 +82,8 @@ class OfferServicer(DevicePluginServicer):
         self._on_grant = on_grant
         self._changed = asyncio.Event()
         self._edition = 0
-        self._streams: set[asyncio.Event] = set()
-        self._last_ended = 0
-        self._stream_opened = asyncio.Event()
-        self._stream_ended = asyncio.Event()
+        self._endings: dict[int, asyncio.Event] = {}
+        self._streams_changed = asyncio.Event()
 
     # -- for the supervisor ---------------------------------------------------------------------------------------
 
@@ -99,26 +109,18 @@ class OfferServicer(DevicePluginServicer):
 
     @property
     def streaming(self) -> bool:
-        """Whether the kubelet listens."""
-        return bool(self._streams)
+        """Whether a stream is open that may be the kubelet's."""
+        return self.listeners.possible(self.streams) > 0
 
-    async def wait_for_stream(self, after: int) -> None:
-        """Return as soon as the kubelet has opened more than ``after`` streams."""
-        while self.streams_opened <= after:
-            await self._stream_opened.wait()
-
-    async def wait_for_stream_end(self, after: int) -> None:
-        """Return as soon as one of the streams opened after the first ``after`` ones has ended.
-
-        Not only when all have: nobody can tell which of them is the kubelet's.
-        """
-        while self._last_ended <= after:
-            await self._stream_ended.wait()
+    async def wait_for_streams(self, known: Streams) -> None:
+        """Return as soon as the streams are other ones than ``known``: one was opened, or one has ended."""
+        while self.streams == known:
+            await self._streams_changed.wait()
 
     def end_streams(self) -> None:
         """Let every stream end now, as before the server stops."""
-        for ended in self._streams:
-            ended.set()
+        for ending in self._endings.values():
+            ending.set()
 
     # -- the kubelet's questions ----------------------------------------------------------------------------------
 
@@ -133,7 +135,11 @@ class OfferServicer(DevicePluginServicer):
         self, request: pb.Empty, context: "_Context"
     ) -> AsyncIterator[pb.ListAndWatchResponse]:
         """The units, at once and whenever the kubelet would see a difference; a slow reader gets the latest only."""
-        del request, context
+        del request
+        if len(self._endings) >= MAX_STREAMS and not self._end_oldest_stranger():
+            await context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MAX_STREAMS} streams of {self.resource} are open"
+            )
         ended = asyncio.Event()
         number = self._open(ended)
         try:
@@ -146,28 +152,42 @@ class OfferServicer(DevicePluginServicer):
                     yield pb.ListAndWatchResponse(devices=[_device(unit) for unit in listing])
                 await _first_of(changed, ended)
         finally:
-            self._close(ended, number)
+            self._close(number)
 
-    def _open(self, ended: asyncio.Event) -> int:
-        self._streams.add(ended)
-        self.streams_opened += 1
+    def _open(self, ending: asyncio.Event) -> int:
+        was_streaming = self.streaming
+        number = self.streams.opened + 1
+        self._endings[number] = ending
+        self._set_streams(number)
         self._telemetry.streams[self.resource] += 1
-        self._stream_opened.set()
-        self._stream_opened = asyncio.Event()
-        _log.info("the kubelet listens", resource=self.resource, units=len(self._offer.units))
-        return self.streams_opened
+        if self.streaming and not was_streaming:
+            _log.info("the kubelet listens", resource=self.resource, units=len(self._offer.units))
+        else:
+            _log.debug("another client listens", resource=self.resource)
+        return number
 
-    def _close(self, ended: asyncio.Event, number: int) -> None:
-        self._streams.discard(ended)
-        self._last_ended = max(self._last_ended, number)
-        self._stream_ended.set()
-        self._stream_ended = asyncio.Event()
+    def _close(self, number: int) -> None:
+        self._endings.pop(number, None)
+        self._set_streams(self.streams.opened)
+
+    def _set_streams(self, opened: int) -> None:
+        self.streams = Streams(opened, frozenset(self._endings))
+        self._streams_changed.set()
+        self._streams_changed = asyncio.Event()
+
+    def _end_oldest_stranger(self) -> bool:
+        """End the oldest stream that cannot be the kubelet's, to make room for a new one; whether there was one."""
+        strangers = [number for number in self._endings if not self.listeners.may_be(number)]
+        if strangers:
+            self._endings[min(strangers)].set()
+            self._close(min(strangers))
+        return bool(strangers)
 
     async def GetPreferredAllocation(  # noqa: N802  # the protocol's name
         self, request: pb.PreferredAllocationRequest, context: "_Context"
     ) -> pb.PreferredAllocationResponse:
-        """The units this plugin would take. Never an error: that would fail the pod."""
-        del context
+        """The units this plugin would take. Never an error for a kubelet's request: that would fail the pod."""
+        await _check_number(len(request.container_requests), context)
         units = [offered.unit for offered in self._offer.units]
         answers = [
             preferred(units, each.available_deviceIDs, each.must_include_deviceIDs, each.allocation_size)
@@ -183,6 +203,7 @@ class OfferServicer(DevicePluginServicer):
         """Device files and environment for each container, exactly one answer per request."""
         begun = time.perf_counter()
         try:
+            await _check_number(len(request.container_requests), context)
             containers = [await self._granted(each.devices_ids, context) for each in request.container_requests]
         except grpc.aio.AbortError:
             self._telemetry.allocations[self.resource, "refused"] += 1
@@ -207,7 +228,7 @@ class OfferServicer(DevicePluginServicer):
             if unit is None and any(kept.id == unit_id for kept in self._offer.kept):
                 await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"unit {unit_id} is unhealthy: {KEPT}")
             if unit is None:
-                await context.abort(grpc.StatusCode.NOT_FOUND, f"{self.resource} has no unit {unit_id!r}")
+                await context.abort(grpc.StatusCode.NOT_FOUND, f"{self.resource} has no unit {_shown(unit_id)}")
             elif not unit.healthy:
                 reasons = "; ".join(unit.objections)
                 await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"unit {unit_id} is unhealthy: {reasons}")
@@ -239,6 +260,24 @@ async def _first_of(*events: asyncio.Event) -> None:
     finally:
         for each in waiting:
             each.cancel()
+
+
+async def _check_number(containers: int, context: "_Context") -> None:
+    """End the call if the request has too many containers: no other call is answered meanwhile."""
+    if containers > MAX_CONTAINERS:
+        text = f"the request has {containers} containers: expected at most {MAX_CONTAINERS}"
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+
+
+def _shown(unit_id: str) -> str:
+    if len(unit_id) <= MAX_SHOWN_ID:
+        return repr(unit_id)
+    return f"{unit_id[:MAX_SHOWN_ID]!r}... ({len(unit_id)} characters)"
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Not of a request that is no message: its client is told, and is no kubelet."""
+    return not (record.exc_info and isinstance(record.exc_info[1], DecodeError))
 
 
 def _device(unit: ListedUnit) -> pb.Device:

@@ -1,12 +1,18 @@
 """Socket files in a directory that somebody else cleans up."""
 
+import errno
 import os
+import re
 import socket
 import stat
 from contextlib import suppress
 from typing import NamedTuple
 
 from npu_core.os_errors import explain
+
+_SCRATCH_PREFIX = ".npu-"
+_SCRATCH_BYTES = 3
+_SCRATCH_NAME = re.compile(rf"{re.escape(_SCRATCH_PREFIX)}[0-9a-f]{{{2 * _SCRATCH_BYTES}}}", re.ASCII)
 
 
 class SocketIdentity(NamedTuple):
@@ -40,6 +46,35 @@ def no_socket(path: str, setting: str) -> str:
     except OSError as error:
         return explain(error, path, setting=setting)
     return f"{path} ({setting}) is not a socket"
+
+
+def scratch_name() -> str:
+    """A file name for a socket that has its real name not yet; no other server uses this name."""
+    return f"{_SCRATCH_PREFIX}{os.urandom(_SCRATCH_BYTES).hex()}"
+
+
+def remove_stale_sockets(directory: str) -> None:
+    """Remove sockets under scratch names that nobody serves: of plugins that were killed while they started.
+
+    Never fails: these sockets do no harm. What cannot be removed stays.
+    """
+    try:
+        names = [name for name in os.listdir(directory) if _SCRATCH_NAME.fullmatch(name)]  # noqa: PTH208  # as above
+    except OSError:  # the attempt to serve in this directory tells
+        return
+    for name in names:
+        path = f"{directory}/{name}"
+        identity = socket_identity(path)
+        if identity is not None and _refuses(path):
+            with suppress(OSError):
+                remove_if_ours(path, identity)
+
+
+def _refuses(path: str) -> bool:
+    """Whether a socket refuses connections, so that its process has ended."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        return client.connect_ex(path) == errno.ECONNREFUSED
 
 
 def give_name(scratch: str, path: str) -> SocketIdentity | None:

@@ -13,14 +13,18 @@ import asyncio
 import os
 import random
 from collections.abc import Coroutine
+from contextlib import suppress
 from enum import StrEnum
 
 import grpc
 
+from npu_core.checkpoint import FileStamp, checkpoint_stamp, read_checkpoint
+from npu_core.errors import FormatError
 from npu_core.os_errors import explain
 from npu_core.service.logs import EventLog, without_numbers
 from npu_core.threads import grpc_refusal
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import add_DevicePluginServicer_to_server
+from npu_device_plugin.listeners import FIRST_STREAM_PATIENCE, LATE, Listeners
 from npu_device_plugin.registration import (
     KUBELET_SOCKET,
     HeldSocketError,
@@ -36,19 +40,27 @@ from npu_device_plugin.sockets import (
     give_name,
     no_socket,
     remove_if_ours,
+    remove_stale_sockets,
     socket_identity,
 )
 from npu_device_plugin.telemetry import Telemetry
 
 _log = EventLog(__name__)
 
-_SERVER_OPTIONS = (("grpc.so_reuseport", 0), ("grpc.enable_channelz", 0))
+_SERVER_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.enable_channelz", 0),
+    # A kubelet's largest request names each unit of the node twice.
+    ("grpc.max_receive_message_length", 1 << 20),
+)
 PULSE = 1.0
 """Seconds between two looks at the sockets: three system calls, and a restarted kubelet is known within one."""
 _QUICK_PULSE = PULSE / 4
 """Seconds, while not registered: every look may end an outage."""
-STREAM_PATIENCE = 5.0
-"""Seconds for the kubelet to listen after it agreed to the registration."""
+ANSWER_PATIENCE = 1.0
+"""Seconds for the kubelet to write its checkpoint after a list message."""
+_ANSWER_PULSE = 0.05
+"""Seconds between two looks whether it has."""
 BRIEF = 1.0
 """Seconds. A registration whose stream ends sooner has failed: the next attempt may wait."""
 _BACK_OFF = (0.2, 10.0)
@@ -107,7 +119,10 @@ class Supervisor:
         self._keeper: grpc.aio.Channel | None = None
         self._own: SocketIdentity | None = None
         self._registered_with: SocketIdentity | None = None
-        self._streams_before = 0
+        self._registered_at = 0.0
+        self._checkpoint_before: FileStamp | None = None
+        self._is_shown = False
+        self._is_mute = False
         self._failures = 0
         self._socket_number = 0
         self._numbered_for: SocketIdentity | None = None
@@ -175,13 +190,15 @@ class Supervisor:
         if kubelet is None:
             raise RegistrationError(no_socket(self._kubelet_path, "--plugin-dir"))
         # A kubelet that is quick listens before it has answered.
-        self._streams_before = self._servicer.streams_opened
+        self._servicer.listeners = Listeners(since=self._servicer.streams.opened)
+        self._checkpoint_before = checkpoint_stamp(self._registration.plugin_dir)
+        self._is_shown = False
         try:
             await self._unless_lost(register(self._registration), kubelet)
         except HeldSocketError:
             self._socket_number += 1
             raise
-        self._registered_with = kubelet
+        self._registered_with, self._registered_at = kubelet, asyncio.get_running_loop().time()
         self._telemetry.registrations[self._registration.resource, self._cause] += 1
         _log.info("registered with the kubelet", resource=self._registration.resource)
 
@@ -222,6 +239,7 @@ class Supervisor:
             return
         await self._stop()
         self._start_grpc()
+        remove_stale_sockets(self._registration.plugin_dir)
         if socket_identity(self._own_path) and await answers(self._own_path):
             raise RegistrationError(f"another instance serves {self._own_path}")
         check_bindable(self._scratch_path)
@@ -259,18 +277,90 @@ class Supervisor:
         return socket_identity(self._kubelet_path, through_links=True)
 
     async def _watch(self) -> Loss:
-        """Return as soon as the kubelet or our socket is not what it was when we registered."""
-        kubelet = self._registered_with
-        patient_until = asyncio.get_running_loop().time() + STREAM_PATIENCE
-        while not await _within_a_pulse(self._servicer.wait_for_stream(self._streams_before)):
-            if loss := self._loss(kubelet):
-                return loss
-            if asyncio.get_running_loop().time() >= patient_until:
-                return Loss.NO_STREAM
+        """Return as soon as the kubelet, its stream or our socket is not what it was when we registered."""
+        kubelet, servicer = self._registered_with, self._servicer
         while not (loss := self._loss(kubelet)):
-            if await _within_a_pulse(self._servicer.wait_for_stream_end(self._streams_before)):
-                return self._loss(kubelet) or Loss.STREAM_ENDED
+            streams, age = servicer.streams, asyncio.get_running_loop().time() - self._registered_at
+            if not servicer.streaming:
+                if found := self._loss_without_stream(age):
+                    return found
+            elif servicer.listeners.in_doubt(streams):
+                if not await self._kubelet_listens(kubelet):
+                    return self._loss(kubelet) or Loss.STREAM_ENDED
+                continue
+            elif age >= FIRST_STREAM_PATIENCE and self._lacks_sign() and not await self._kubelet_listens(kubelet):
+                # A kubelet that cannot write its checkpoint gives no sign either. So no second registration for this.
+                self._is_mute = True
+                return self._loss(kubelet) or Loss.NO_STREAM
+            await _within(min(PULSE, self._until_deadline(age)), servicer.wait_for_streams(streams))
         return loss
+
+    def _loss_without_stream(self, age: float) -> Loss | None:
+        """What is lost, ``age`` seconds after the registration, if no stream is open that may be the kubelet's."""
+        listeners = self._servicer.listeners
+        if not listeners.ended(self._servicer.streams):
+            return Loss.NO_STREAM if age >= FIRST_STREAM_PATIENCE else None
+        # Another client may have been quicker than the kubelet, and be gone already.
+        is_over = listeners.until is not None or age >= LATE or self._has_no_units or self._has_sign()
+        return Loss.STREAM_ENDED if is_over else None
+
+    def _until_deadline(self, age: float) -> float:
+        """Seconds until a deadline of :mod:`npu_device_plugin.listeners` is over; a pulse if none is left."""
+        return min((end - age for end in (LATE, FIRST_STREAM_PATIENCE) if end > age), default=PULSE)
+
+    # -- whether the kubelet listens ------------------------------------------------------------------------------
+
+    async def _kubelet_listens(self, kubelet: SocketIdentity | None) -> bool:
+        """Find out whether one of the open streams is the kubelet's: by a list message, which makes the kubelet write.
+
+        Returns:
+            False also if the kubelet does not tell, as where no unit is healthy or its checkpoint cannot be read.
+        """
+        # A kubelet whose stream has ended knows by now. So what it writes from now on tells.
+        await asyncio.sleep(_QUICK_PULSE)
+        directory, servicer, loop = self._registration.plugin_dir, self._servicer, asyncio.get_running_loop()
+        if self._has_no_units:
+            return False
+        stamp, end = checkpoint_stamp(directory), loop.time() + ANSWER_PATIENCE
+        servicer.resend()
+        while loop.time() < end and not self._loss(kubelet):
+            before = servicer.streams
+            await asyncio.sleep(_ANSWER_PULSE)
+            if checkpoint_stamp(directory) != stamp:
+                if listens := self._is_named():
+                    servicer.listeners = servicer.listeners.confirmed(before, servicer.streams)
+                    self._is_shown, self._is_mute = True, False
+                return listens
+        return False
+
+    def _has_sign(self) -> bool:
+        """Whether the kubelet's checkpoint shows that the kubelet has listened since this registration."""
+        if not self._is_shown:
+            is_written = checkpoint_stamp(self._registration.plugin_dir) != self._checkpoint_before
+            self._is_shown = is_written and self._is_named()
+            self._is_mute = self._is_mute and not self._is_shown
+        return self._is_shown
+
+    def _lacks_sign(self) -> bool:
+        """Whether the checkpoint should show that the kubelet listens, and does not."""
+        if self._is_shown or self._is_mute or self._has_no_units:
+            return False
+        return checkpoint_stamp(self._registration.plugin_dir) is not None and not self._has_sign()
+
+    @property
+    def _has_no_units(self) -> bool:
+        """Whether no unit is healthy. Then the checkpoint does not show whether the kubelet listens."""
+        return not any(unit.healthy for unit in self._servicer.offer.listing)
+
+    def _is_named(self) -> bool:
+        """Whether the checkpoint has healthy units of this resource."""
+        try:
+            healthy = read_checkpoint(self._registration.plugin_dir).healthy
+        except FormatError:
+            return False
+        return healthy is not None and self._registration.resource in healthy
+
+    # -- the sockets ----------------------------------------------------------------------------------------------
 
     def _loss(self, kubelet: SocketIdentity | None) -> Loss | None:
         if not self._is_served():
@@ -291,12 +381,9 @@ class Supervisor:
         self._own = None
 
 
-async def _within_a_pulse(happening: Coroutine[None, None, None]) -> bool:
-    """Whether it happens before the sockets are to be looked at again."""
-    try:
-        # Not wait_for: before Python 3.12 it loses a cancellation that comes as the thing happens.
-        async with asyncio.timeout(PULSE):
+async def _within(seconds: float, happening: Coroutine[None, None, None]) -> None:
+    """Wait until it happens, but not for longer."""
+    # Not wait_for: before Python 3.12 it loses a cancellation that comes as the thing happens.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
             await happening
-    except TimeoutError:
-        return False
-    return True
