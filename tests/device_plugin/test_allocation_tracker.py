@@ -166,9 +166,8 @@ async def test_of_many_ids_that_may_mean_any_card_only_some_get_a_line(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene.tracker.resources[Arch.WARBOY] = "beta.furiosa.ai/npu"
-    claims = [
-        Claim("beta.furiosa.ai/npu", f"slot-{number}", pod_uid="uid", container_name="main") for number in range(2000)
-    ]
+    ids = (f"slot-{number}" for number in range(2000))
+    claims = tuple(Claim("beta.furiosa.ai/npu", each, pod_uid="uid", container_name="main") for each in ids)
     scene.tracker.sources = scene.tracker.sources.with_checkpoint(claims, (1, 1, 1), scene.tracker.resources)
     assert len(scene.allocations().unmapped) == 2000
     warnings = [record for record in caplog.records if "device id" in record.getMessage()]
