@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from contract.configured import free_port
 from contract.node import OFTEN, PATIENCE, RESOURCE, MakeNode, Node
 from contract.plugin import STOPPED
 from npu_core.arch import Arch
+from npu_core.service.lifetime import HELD_SIGNALS
 from npu_core.testing import warboy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -105,13 +107,13 @@ def _children(parent: int) -> list[int]:
 
 
 # Exactly these: the C library holds all signals back for moments of its own, and lets them go again.
-END_SIGNAL_BITS = sum(1 << (number - 1) for number in (signal.SIGTERM, signal.SIGINT))
+HELD_SIGNAL_BITS = sum(1 << (number - 1) for number in HELD_SIGNALS)
 
 
 async def _until_signals_wait(pid: int) -> None:
     """Return when a SIGTERM is not lost any more: what comes before the first line of the program always is."""
     async with asyncio.timeout(PATIENCE):
-        while not _is_the_plugin(pid) or _held(pid) != END_SIGNAL_BITS:  # noqa: ASYNC110  # as above
+        while not _is_the_plugin(pid) or _held(pid) != HELD_SIGNAL_BITS:  # noqa: ASYNC110  # as above
             await asyncio.sleep(0.001)
 
 
@@ -127,12 +129,24 @@ def _held(pid: int) -> int:
 
 
 @pytest.mark.skipif(not _namespaces_can_be_made(), reason="needs root: makes a process namespace with unshare")
-@pytest.mark.parametrize("moment", [0.0, 0.05, 0.15, 0.3])
+@pytest.mark.parametrize(
+    ("service", "moment"),
+    [
+        *(("npu_device_plugin", moment) for moment in (0.0, 0.05, 0.15, 0.3)),
+        *(("npu_feature_discovery", moment) for moment in (0.0, 0.15)),
+        *(("npu_metrics_exporter", moment) for moment in (0.0, 0.15)),
+    ],
+)
 async def test_a_signal_in_the_first_moments_ends_the_first_process_of_a_container(
-    make_node: MakeNode, moment: float
+    make_node: MakeNode, service: str, moment: float
 ) -> None:
     node = await make_node(warboy(0))
-    command = (sys.executable, "-m", "npu_device_plugin", "--plugin-dir", str(node.plugin_dir))
+    options = {
+        "npu_device_plugin": ("--plugin-dir", str(node.plugin_dir)),
+        "npu_feature_discovery": ("--output-file", str(node.home / "features")),
+        "npu_metrics_exporter": ("--listen-address", f"127.0.0.1:{free_port()}"),
+    }[service]
+    command = (sys.executable, "-m", service, *options)
     environment = os.environ | {"NPU_SYSFS": node.host.sysfs, "NPU_DEVFS": node.host.devfs}
     process = await asyncio.create_subprocess_exec(
         *AS_FIRST_PROCESS, *command, env=environment, stderr=asyncio.subprocess.DEVNULL

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 
 from npu_core.allocations import Allocations
 from npu_core.arch import Arch
@@ -56,6 +57,7 @@ class DevicePlugin:
         self._unknown: set[str] = set()
         self._refused: dict[Arch, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asked_to_look = asyncio.Event()
         self._heartbeat = clock()
         self._looked = False
         self._waiting = False
@@ -95,6 +97,11 @@ class DevicePlugin:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def look_again(self) -> None:
+        """Read the configuration file and list the cards at once, as after SIGHUP. A registration stays."""
+        _log.info("looking again, as asked")
+        self._asked_to_look.set()
+
     def _start(self, work: Coroutine[None, None, None], name: str) -> None:
         self._tasks.add(asyncio.create_task(work, name=name))
 
@@ -105,6 +112,9 @@ class DevicePlugin:
         while True:
             self._reloader.look()
             now = self._clock()
+            if self._asked_to_look.is_set():
+                self._asked_to_look.clear()
+                enumerated = asked = now - self.settings.interval
             # A card whose device files are still being made is not kept waiting for a whole interval.
             if now - enumerated >= self.settings.interval or self._scanner.fleet.unsettled:
                 enumerated = now
@@ -129,7 +139,13 @@ class DevicePlugin:
             self._was_streaming = self._is_streaming
             self._heartbeat, self._looked = self._clock(), True
             self._say_once_if_there_is_nothing()
-            await asyncio.sleep(min(PULSE, self.settings.interval))
+            await self._rest(min(PULSE, self.settings.interval))
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait for so long, or until :meth:`look_again` is called."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._asked_to_look.wait()
 
     def _knows_holders(self) -> bool:
         """Whether lists may be sent. The first waits for the kubelet checkpoint, :data:`START_PATIENCE` at most."""

@@ -85,6 +85,8 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
     """Kubernetes device plugin for FuriosaAI NPUs.
 
     NODE_NAME must hold the node's name where disabledDevices names nodes.
+
+    SIGHUP makes the plugin read its configuration file and list the cards at once.
     """
     del version
     values = (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from npu_core.errors import SettingsError
 from npu_core.service import logs
-from npu_core.service.lifetime import END_SIGNALS, release_signals
+from npu_core.service.lifetime import END_SIGNALS, LOOK_AGAIN, release_signals
 from npu_device_plugin import __version__
 from npu_device_plugin.app import DevicePlugin
 from npu_device_plugin.reload import Reloader
@@ -21,7 +21,7 @@ _log = logs.EventLog(__name__)
 
 
 def run(given: Mapping[str, str]) -> int:
-    """Run until SIGTERM or SIGINT, which have to be held back already; returns the exit status.
+    """Run until SIGTERM or SIGINT; returns the exit status. Signals have to be held back already.
 
     Args:
         given: the options of the command line, without dashes.
@@ -45,8 +45,10 @@ async def _run(reloader: Reloader) -> None:
     loop = asyncio.get_running_loop()
     for number in END_SIGNALS:
         loop.add_signal_handler(number, stopped.set)
+    plugin = DevicePlugin(reloader)
+    loop.add_signal_handler(LOOK_AGAIN, plugin.look_again)
     release_signals()
-    await DevicePlugin(reloader).run(stopped)
+    await plugin.run(stopped)
 
 
 def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -1,18 +1,19 @@
 """Where the process begins."""
 
 import os
+import signal
 import sys
-
-from npu_core.service.lifetime import hold_signals
-from npu_core.service.terminal import have_standard_streams, print_on_any_terminal
 
 
 def main() -> None:
     """The ``k8s-device-plugin`` command."""
-    hold_signals()
+    # The first process of a container loses a signal that is not held back and has no handler yet. So nothing is loaded
+    # before this line that takes time. Whoever loads the handlers releases these signals (npu_core.service.lifetime).
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    from npu_core.service.terminal import have_standard_streams, print_on_any_terminal  # noqa: PLC0415  # as said
+
     have_standard_streams()
     print_on_any_terminal()
-    # What is loaded from here on takes a while, and a signal may come meanwhile.
     from npu_core.service import plain_options  # noqa: PLC0415  # as said
     from npu_core.threads import OWN_THREADS, grpc_threads, refusal_at_start  # noqa: PLC0415  # as said
     from npu_device_plugin.settings import OPTIONS, wants_uvloop  # noqa: PLC0415  # as said

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from npu_core.host import Host
-from npu_core.service.lifetime import END_SIGNALS
+from npu_core.service.lifetime import HELD_SIGNALS, LOOK_AGAIN
 from npu_core.service.logs import EventLog
 from npu_core.service.openssl import leave_out_openssl
 from npu_feature_discovery.back_off import chance
@@ -111,13 +111,13 @@ class Service:
         """Do ``work`` on a thread that may be lost, while this one waits for signals."""
         signal.pthread_sigmask(signal.SIG_BLOCK, [_WORK_ENDED])
         worker = _Worker(work)
-        awaited = (*END_SIGNALS, signal.SIGHUP, _WORK_ENDED)
+        awaited = (*HELD_SIGNALS, _WORK_ENDED)
         worker.start()
         while worker.status is None:
             number = signal.sigwait(awaited)
-            if number == signal.SIGHUP:
+            if number == LOOK_AGAIN:
                 self._discovery.look_again()
-            elif number in END_SIGNALS:
+            elif number != _WORK_ENDED:
                 return self._end(worker)
         return worker.status
 

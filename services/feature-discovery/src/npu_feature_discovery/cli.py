@@ -11,7 +11,7 @@ import typer
 
 from npu_core.errors import HostError, SettingsError
 from npu_core.service import plain_options
-from npu_core.service.lifetime import WITH_HANGUP, release_signals
+from npu_core.service.lifetime import release_signals
 from npu_core.service.settings import environment_name
 from npu_feature_discovery import __version__
 from npu_feature_discovery.settings import FLAGS, OPTIONS, Settings, load
@@ -111,6 +111,8 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
     """Node labels for FuriosaAI NPUs, through Node Feature Discovery or without it.
 
     NODE_NAME must hold the node's name for the sinks node-feature and node-labels.
+
+    SIGHUP makes the service look at the cards and publish at once.
     """
     del version
     values = (
@@ -139,7 +141,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
     given = {name: _text(value) for name, value in zip(OPTIONS, values, strict=True) if value not in {None, False}}
     context.obj = given
     if context.invoked_subcommand is not None:
-        release_signals(WITH_HANGUP)
+        release_signals()
         return
     settings = _settings(given)
     if settings.ends_by_itself:

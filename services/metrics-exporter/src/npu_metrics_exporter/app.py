@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 
 from npu_core.config.reload import Following
@@ -87,6 +88,7 @@ class Exporter:
         self._pods: _Pods | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: Server | None = None
+        self._asked_to_look = asyncio.Event()
         self._heartbeat = clock()
         self._told_of_none = False
         socket_dir = os.path.dirname(settings.pod_resources_socket)  # noqa: PTH120  # pathlib is not otherwise loaded
@@ -121,6 +123,11 @@ class Exporter:
         finally:
             await self._end(stop)
 
+    def look_again(self) -> None:
+        """Read the configuration files and the cards at once, as after SIGHUP. Connections stay."""
+        _log.info("looking again, as asked")
+        self._asked_to_look.set()
+
     def _start(self, work: Coroutine[None, None, None], name: str) -> None:
         self._tasks.add(asyncio.create_task(work, name=name))
 
@@ -153,6 +160,10 @@ class Exporter:
     async def _work(self) -> None:
         while True:
             begun = self._clock()
+            if self._asked_to_look.is_set():
+                self._asked_to_look.clear()
+                self._following.look()
+                self._keeper.current()
             self._removed.look()
             self._tend_pods()
             await self._collector.collect(self.settings.max_age, self.settings.grace)
@@ -170,12 +181,20 @@ class Exporter:
                 looked = True
                 await self._collector.look_at_counters()
                 continue
-            await asyncio.sleep(self._nap(left if looked else left - lead))
+            await self._sleep(self._nap(left if looked else left - lead))
+            if self._asked_to_look.is_set():
+                return
             if self._following.look():
                 self._tend_pods()
                 await self._publish()
             elif self._pods is not None and self._pods.has_news:
                 await self._publish()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait for so long, or until :meth:`look_again` is called."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._asked_to_look.wait()
 
     def _nap(self, left: float) -> float:
         if self._pods is not None and not self._pods.told and not self._pods.watch.counts.errors:

@@ -112,7 +112,10 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
         bool, typer.Option("--version", help="print the version and exit", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Prometheus exporter for FuriosaAI NPUs. NODE_NAME, if set, is the node's name in furiosa_npu_info."""
+    """Prometheus exporter for FuriosaAI NPUs. NODE_NAME, if set, is the node's name in furiosa_npu_info.
+
+    SIGHUP makes the exporter read its configuration files and the cards at once.
+    """
     del version
     values = (
         ",".join(listen_address) if listen_address else None,

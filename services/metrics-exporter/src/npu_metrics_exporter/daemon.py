@@ -12,7 +12,7 @@ from functools import partial
 from npu_core.config.reload import Following
 from npu_core.errors import SettingsError
 from npu_core.service import logs
-from npu_core.service.lifetime import END_SIGNALS, release_signals
+from npu_core.service.lifetime import END_SIGNALS, LOOK_AGAIN, release_signals
 from npu_metrics_exporter import __version__
 from npu_metrics_exporter.app import Exporter
 from npu_metrics_exporter.settings import LIVE, Settings, load
@@ -23,7 +23,7 @@ _log = logs.EventLog(__name__)
 
 
 def run(given: Mapping[str, str]) -> int:
-    """Run until SIGTERM or SIGINT, which have to be held back already; returns the exit status.
+    """Run until SIGTERM or SIGINT; returns the exit status. Signals have to be held back already.
 
     Args:
         given: the options of the command line, without dashes.
@@ -49,6 +49,7 @@ async def _run(exporter: Exporter) -> None:
     loop = asyncio.get_running_loop()
     for number in END_SIGNALS:
         loop.add_signal_handler(number, stopped.set)
+    loop.add_signal_handler(LOOK_AGAIN, exporter.look_again)
     release_signals()
     await exporter.run(stopped)
 

@@ -1,8 +1,9 @@
-"""Signals that end a service, held back until somebody listens.
+"""Signals of a service, held back until somebody listens.
 
 A signal that comes before its handler is there is lost where we are the first process of a container, and the pod then
-takes its whole grace to end. So they wait from the first line on, through the start of the daemon in the command line's
-place, until the daemon has its handlers.
+takes its whole grace to end. So the first line of each service holds them back (``entry.py``). They wait through the
+start of the daemon in the command line's place, until the daemon has its handlers. A signal that comes before that
+first line, while the interpreter itself starts, is lost: no Python program can hold it back.
 """
 
 import signal
@@ -11,15 +12,13 @@ from collections.abc import Iterable
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """What ends a service, clean."""
 
-WITH_HANGUP = (*END_SIGNALS, signal.SIGHUP)
-"""Those, and the one that asks a service that takes it to look again. Unheld, it ends a process."""
+LOOK_AGAIN = signal.SIGHUP
+"""What asks a service to look at everything again, its files included."""
+
+HELD_SIGNALS = (*END_SIGNALS, LOOK_AGAIN)
+"""Those that a service holds back from its first line on."""
 
 
-def hold_signals(numbers: Iterable[signal.Signals] = END_SIGNALS) -> None:
-    """Let these signals wait, in this thread and those it starts from now on, and across an exec."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-
-
-def release_signals(numbers: Iterable[signal.Signals] = END_SIGNALS) -> None:
+def release_signals(numbers: Iterable[signal.Signals] = HELD_SIGNALS) -> None:
     """Deliver them, those that waited included."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
