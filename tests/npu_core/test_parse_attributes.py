@@ -8,7 +8,7 @@ from npu_core.device import ComponentVersion, PciAddress
 from npu_core.errors import FormatError, GoneError, HostError, MissingError, ReadFailedError
 from npu_core.parse import mgmt
 from npu_core.parse.dmi import parse_dmi
-from npu_core.parse.text import parse_count, parse_integer, parse_text
+from npu_core.parse.text import MAX_TEXT, parse_count, parse_integer, parse_text
 from npu_core.testing.layout import ERROR_LINES, error_text, mgmt_attributes
 from npu_core.testing.plan import CardPlan, rngd, warboy
 
@@ -38,6 +38,9 @@ KINDS = (
     "pcie_doorbell_done",
     "device_error",
 )
+
+
+EXPECTED_TEXT = f"one line of printable text of at most {MAX_TEXT} characters"
 
 
 @pytest.mark.parametrize("text", [ATR_ERROR, ATR_ERROR.rstrip("\n"), ATR_ERROR.replace("\n", "\r\n")])
@@ -313,7 +316,15 @@ def test_a_text_is_one_printable_line(text: str, expected: str) -> None:
 def test_a_text_that_cannot_be_printed_is_refused(text: str) -> None:
     with pytest.raises(FormatError) as caught:
         parse_text(text)
-    assert (caught.value.text, caught.value.expected) == (text, "one line of printable text")
+    assert (caught.value.text, caught.value.expected) == (text, EXPECTED_TEXT)
+
+
+def test_a_text_that_is_too_long_for_a_name_is_refused_and_shown_in_short() -> None:
+    assert parse_text(" " + "x" * MAX_TEXT + "\n") == "x" * MAX_TEXT
+    with pytest.raises(FormatError) as caught:
+        parse_text("x" * (MAX_TEXT + 1))
+    assert caught.value.expected == EXPECTED_TEXT
+    assert len(str(caught.value)) < 2 * MAX_TEXT
 
 
 @pytest.mark.parametrize(

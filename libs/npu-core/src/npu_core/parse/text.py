@@ -6,6 +6,8 @@ from npu_core.errors import FormatError, ImpossibleError
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _LIMIT = 1 << 63
+MAX_TEXT = 256
+"""Largest number of characters of a text. It becomes a log field, a label of metrics or a line of a table."""
 _ALL_BITS = str((1 << 64) - 1)
 
 
@@ -13,11 +15,12 @@ def parse_text(text: str) -> str:
     """One line of text, without its end and outer blanks; may be empty.
 
     Raises:
-        FormatError: if it holds anything that cannot be printed, as what a broken card says does.
+        FormatError: if it holds anything that cannot be printed, as what a broken card says does; or if it is longer
+            than :data:`MAX_TEXT`, as no serial number, version or name is.
     """
     trimmed = text.strip()
-    if not trimmed.isprintable():
-        raise FormatError(text, "one line of printable text")
+    if len(trimmed) > MAX_TEXT or not trimmed.isprintable():
+        raise FormatError(text, f"one line of printable text of at most {MAX_TEXT} characters")
     return trimmed
 
 
