@@ -3,7 +3,7 @@
 from kubelet_contract.plugin import Advertise
 from kubelet_contract.seen import registered, until_written, written
 from kubelet_contract.subject import Kubelet, until, until_units
-from standins.scripted_plugin import device, devices
+from standins.scripted_plugin import ScriptedPlugin, device, devices
 
 
 async def test_an_unhealthy_unit_leaves_what_is_allocatable_and_stays_in_the_capacity(
@@ -102,6 +102,28 @@ async def test_the_end_of_a_stream_is_not_written_down(kubelet: Kubelet, adverti
     await until_units(kubelet, 0, 1)
 
     assert registered(kubelet) == {"u0"}
+
+
+async def test_what_is_written_after_a_stream_ended_has_no_healthy_unit_of_its_resource(
+    kubelet: Kubelet, advertise: Advertise
+) -> None:
+    plugin = await advertise(devices("u0"))
+    other = ScriptedPlugin(kubelet.plugin_dir, f"{kubelet.resource}-b", f"b-{plugin.socket}")
+    other.listed = devices("u0")
+    await other.start()
+    await other.register()
+    await other.opened(1)
+    assert registered(kubelet) == {"u0"}
+    plugin.end(plugin.streams[0])
+    await until_units(kubelet, 0, 1)
+
+    other.send(devices("u0", "u1"))
+
+    async def without() -> bool:
+        return not registered(kubelet)
+
+    await until(without, "the unit is still registered")
+    await other.stop()
 
 
 async def test_a_message_above_four_mebibytes_ends_the_stream(kubelet: Kubelet, advertise: Advertise) -> None:
