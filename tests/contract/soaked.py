@@ -30,7 +30,9 @@ def weight() -> tuple[int, int]:
 async def soak(number: int, options: Mapping[str, str]) -> None:
     """Collect that often without a pause, and serve meanwhile."""
     telemetry = Telemetry()
-    following = Following(lambda: replace(load(options, {}), interval=0.0, grace=0.0), LIVE, telemetry.config)
+    following = Following(
+        lambda read: replace(load(options, {}, read), interval=0.0, grace=0.0), LIVE, telemetry.config
+    )
     exporter = Exporter(following, WebKeeper(None), telemetry)
     stopped = asyncio.Event()
     running = asyncio.create_task(exporter.run(stopped))

@@ -179,7 +179,7 @@ async def test_a_step_of_the_wall_clock_costs_no_value_and_no_health(node: Scrap
     ahead = 0.0
     telemetry, options = Telemetry(), {"listen-address": f"127.0.0.1:{node.port}", "interval": "0.2"}
     options |= {"pod-labels": "off", "sysfs": node.host.sysfs, "devfs": node.host.devfs}
-    following = Following(lambda: load(options, {}), LIVE, telemetry.config)
+    following = Following(lambda read: load(options, {}, read), LIVE, telemetry.config)
     exporter = Exporter(following, WebKeeper(None), telemetry, wall=lambda: time.time() + ahead)
     stopped = asyncio.Event()
     running = asyncio.create_task(exporter.run(stopped))

@@ -40,5 +40,5 @@ def messages(options: Mapping[str, str], environment: Mapping[str, str]) -> list
     """What is said of wrong settings, a line each."""
     with pytest.raises(SettingsError) as caught:
         load(options, environment)
-    assert len(str(caught.value).splitlines()) == len(caught.value.problems)
+    assert len(str(caught.value).splitlines()) == len(caught.value.told)
     return str(caught.value).splitlines()

@@ -15,6 +15,7 @@ from npu_core.config.reload import ConfigState
 from npu_core.config.watch import ConfigWatch
 from npu_core.errors import SettingsError
 from npu_core.partition import FUSION, SINGLE
+from npu_core.service.given_files import GivenFiles
 from npu_device_plugin.disabled import DisabledDevice
 from npu_device_plugin.reload import Reloader
 from npu_device_plugin.telemetry import Telemetry
@@ -55,6 +56,13 @@ class ConfigMap:
 
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def watching(path: str) -> ConfigWatch:
+    """A watch of a service that runs."""
+    files = GivenFiles()
+    files.started()
+    return ConfigWatch(path, files)
 
 
 def plain_edit(path: Path, text: str) -> None:
@@ -117,7 +125,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, dict[str, st
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_noticed_once_however_it_is_made(path: Path, change: Change) -> None:
-    watch = ConfigWatch(str(path))
+    watch = watching(str(path))
     assert (watch.changed(), watch.digest) == (False, digest(FUSED))
     change(path, CUT)
     assert [watch.changed(), watch.changed()] == [True, False]
@@ -126,7 +134,7 @@ def test_a_change_is_noticed_once_however_it_is_made(path: Path, change: Change)
 
 def test_the_swap_of_a_configmap_is_noticed(tmp_path: Path) -> None:
     volume = ConfigMap(tmp_path, FUSED)
-    watch = ConfigWatch(str(volume.path))
+    watch = watching(str(volume.path))
     volume.update(CUT)
     assert [watch.changed(), watch.changed()] == [True, False]
     volume.update(FUSED)
@@ -135,26 +143,26 @@ def test_the_swap_of_a_configmap_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_the_same_content_written_again_is_no_change(path: Path, change: Change) -> None:
-    watch = ConfigWatch(str(path))
+    watch = watching(str(path))
     change(path, FUSED)
     assert not watch.changed()
 
 
 def test_a_touched_file_is_no_change(path: Path) -> None:
-    watch = ConfigWatch(str(path))
+    watch = watching(str(path))
     os.utime(path, (1, 1))
     assert not watch.changed()
 
 
 def test_a_swap_to_the_same_content_is_no_change(tmp_path: Path) -> None:
     volume = ConfigMap(tmp_path, FUSED)
-    watch = ConfigWatch(str(volume.path))
+    watch = watching(str(volume.path))
     volume.update(FUSED)
     assert not watch.changed()
 
 
 def test_a_file_that_goes_and_comes_back_changes_twice(path: Path) -> None:
-    watch = ConfigWatch(str(path))
+    watch = watching(str(path))
     path.unlink()
     assert [watch.changed(), watch.changed(), watch.digest] == [True, False, ""]
     path.write_text(FUSED)
@@ -162,7 +170,7 @@ def test_a_file_that_goes_and_comes_back_changes_twice(path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_counts_as_none(path: Path) -> None:
-    watch = ConfigWatch(str(path))
+    watch = watching(str(path))
     path.unlink()
     path.mkdir()
     assert (watch.changed(), watch.digest) == (True, "")
@@ -175,7 +183,7 @@ def test_a_file_that_cannot_be_read_counts_as_none(path: Path) -> None:
 def test_a_watch_tells_exactly_the_changes_of_content(contents: list[str | None]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "config.yaml")
-        watch, before = ConfigWatch(str(path)), None
+        watch, before = watching(str(path)), None
         for content in contents:
             path.unlink(missing_ok=True)
             if content is not None:
@@ -228,7 +236,7 @@ def test_everything_live_changes_at_once(reloader: Reloader, path: Path) -> None
     settings = reloader.settings
     assert (settings.interval, settings.disabled_devices) == (3.0, (DisabledDevice("npu1"),))
     assert reloader.telemetry.config.generation == 2
-    path.write_text("")
+    path.write_text("{}\n")
     reloader.look()
     assert (reloader.settings.interval, reloader.settings.disabled_devices) == (10.0, ())
     assert reloader.telemetry.config.generation == 3

@@ -164,7 +164,7 @@ def test_a_parser_without_its_part_in_c_does_as_well() -> None:
     contents = [
         SAMPLE,
         "interval: soon",
-        "",
+        "{}",
         r'"\ud800": "\ud800"',
         "a: &a [*a]",
         "a: [" * 100_000,

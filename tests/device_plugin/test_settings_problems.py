@@ -1,13 +1,14 @@
 """What is said of wrong settings: one line for each, with key, value, what was expected, and where it stands."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from device_plugin.configs import messages, write
-from npu_core.config.file import MAX_SIZE
+from npu_core.service.given_files import MAX_SIZE
 from npu_device_plugin.settings import load
 
 NOBODY = 65534
@@ -41,6 +42,11 @@ ADDRESS = "HOST:PORT, :PORT with a port from 1 to 65535, or off"
 DOMAIN = "a lower-case DNS domain of at most 244 characters before the slash"
 SOCKET_PATH = "a socket path (plugin-dir/socket-name) of at most 107 bytes"
 KUBELETS = "a file name other than the kubelet's own (kubelet.sock, kubelet_internal_checkpoint, DEPRECATION)"
+
+
+def cut(line: str) -> str:
+    """The line with each long quoted text as a message shows it."""
+    return re.sub(r"'([^']{80})[^']+'", r"'\1…'", line)
 
 
 def file_messages(directory: Path, content: str | bytes, environment: dict[str, str] | None = None) -> list[str]:
@@ -205,7 +211,7 @@ WRONG_VALUES = [
 def test_a_wrong_value_is_told_by_line_key_value_and_what_was_expected(
     tmp_path: Path, line: str, given: str, expected: str
 ) -> None:
-    assert file_messages(tmp_path, f"# a comment\n\n{line}\n") == [f":3: {given}: expected {expected}"]
+    assert file_messages(tmp_path, f"# a comment\n\n{line}\n") == [cut(f":3: {given}: expected {expected}")]
 
 
 @pytest.mark.parametrize("table", [WRONG_TYPES, WRONG_VALUES])
@@ -254,9 +260,9 @@ def test_a_key_that_is_nearly_one_is_told_with_all_there_are(tmp_path: Path, key
 )
 def test_a_wrong_option_is_told_by_the_name_it_was_given_under(option: str, text: str, expected: str) -> None:
     variable = "NPU_" + option.upper().replace("-", "_")
-    assert messages({option: text}, {}) == [f"command line: --{option} is {text!r}: expected {expected}"]
+    assert messages({option: text}, {}) == [cut(f"command line: --{option} is {text!r}: expected {expected}")]
     if text:
-        assert messages({}, {variable: text}) == [f"environment: {variable} is {text!r}: expected {expected}"]
+        assert messages({}, {variable: text}) == [cut(f"environment: {variable} is {text!r}: expected {expected}")]
     else:
         assert load({}, {variable: text}) == load({}, {})  # manifests have empty variables for "not set"
 
@@ -342,7 +348,7 @@ def test_a_socket_path_of_107_bytes_is_the_longest() -> None:
     directory = "/" + "d" * 59
     assert load({"plugin-dir": directory, "socket-name": "s" * 46}, {}).socket_name == "s" * 46
     assert messages({"plugin-dir": directory, "socket-name": "s" * 47}, {}) == [
-        f"command line: --plugin-dir is {directory!r}: expected {SOCKET_PATH}, not 108"
+        cut(f"command line: --plugin-dir is {directory!r}: expected {SOCKET_PATH}, not 108")
     ]
 
 
@@ -355,7 +361,7 @@ def test_bytes_are_counted_not_characters() -> None:
 def test_the_path_has_room_for_the_name_that_the_socket_is_made_under() -> None:
     directory = "/" + "d" * 94
     assert messages({"plugin-dir": directory, "socket-name": "s"}, {}) == [
-        f"command line: --plugin-dir is {directory!r}: expected {SOCKET_PATH}, not 108"
+        cut(f"command line: --plugin-dir is {directory!r}: expected {SOCKET_PATH}, not 108")
     ]
 
 
@@ -363,7 +369,7 @@ def test_a_long_socket_path_is_told_by_the_line_that_makes_it_long(tmp_path: Pat
     content = f"interval: soon\npluginDir: /d\nsocketName: {'s' * 105}\ndefaultPe: x\n"
     assert file_messages(tmp_path, content) == [
         f":1: interval is 'soon': expected {SECONDS}, not a string",
-        f":3: socketName is '{'s' * 105}': expected a socket path (pluginDir/socketName) of at most 107 bytes, not 108",
+        f":3: socketName is '{'s' * 80}…': expected a socket path (pluginDir/socketName) of at most 107 bytes, not 108",
         f":4: defaultPe is 'x': expected {POLICIES}",
     ]
 
@@ -382,7 +388,7 @@ def test_a_missing_file_is_told_by_its_path(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
-    assert messages({"config-file": str(tmp_path)}, {}) == named(tmp_path, "a readable file: EISDIR (Is a directory)")
+    assert messages({"config-file": str(tmp_path)}, {}) == named(tmp_path, "a regular file, not a directory")
 
 
 def test_a_file_below_a_file_is_told_by_its_path(tmp_path: Path) -> None:
@@ -418,7 +424,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_told_by_its_path() -> None:
 
 def test_a_file_larger_than_a_config_map_can_be_is_refused(tmp_path: Path) -> None:
     path = Path(write(tmp_path, b"#" * (MAX_SIZE + 1)))
-    assert messages({"config-file": str(path)}, {}) == named(path, "at most 1048576 bytes")
+    assert messages({"config-file": str(path)}, {}) == named(path, "at most 1048576 bytes, not 1048577")
 
 
 def test_a_file_as_large_as_a_config_map_can_be_is_read(tmp_path: Path) -> None:
@@ -427,7 +433,33 @@ def test_a_file_as_large_as_a_config_map_can_be_is_read(tmp_path: Path) -> None:
 
 
 def test_an_endless_file_is_refused() -> None:
-    assert messages({"config-file": "/dev/zero"}, {}) == named(Path("/dev/zero"), "at most 1048576 bytes")
+    expected = "a regular file, not a character device"
+    assert messages({"config-file": "/dev/zero"}, {}) == named(Path("/dev/zero"), expected)
+
+
+@pytest.mark.parametrize("content", ["", " \n", "# nothing\n", "---\n", "null\n", "\ufeff"])
+def test_a_file_that_says_nothing_is_refused_and_told_what_to_write(tmp_path: Path, content: str) -> None:
+    path = write(tmp_path, content)
+    (told,) = messages({"config-file": path}, {})
+    assert told.startswith(f"{path}: the file is 'empty': expected a mapping of keys to values, or {{}} if ")
+
+
+def test_many_unknown_keys_are_counted_and_a_few_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path, "".join(f"k{number}: 1\n" for number in range(1000)))
+    told = messages({"config-file": path}, {})
+    assert len(told) == 21
+    assert told[-1] == "and 980 more problems"
+
+
+def test_a_megabyte_of_short_keys_is_one_problem(tmp_path: Path) -> None:
+    (told,) = messages({"config-file": write(tmp_path, "a: 1\n" * 200_000)}, {})
+    assert "expected at most 50000 keys and values" in told
+
+
+def test_a_long_key_and_its_long_value_are_cut(tmp_path: Path) -> None:
+    path = write(tmp_path, f"{'k' * 1000}: {'v' * 10_000}\n")
+    (told,) = messages({"config-file": path}, {})
+    assert len(told) < 600
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,8 @@ def parsed(text: str) -> WebConfig:
     return parse(parse_config(text.encode(), "web.yml"), "/etc")
 
 
-def test_an_empty_file_asks_for_nothing() -> None:
-    assert parsed("") == parsed("{}") == parsed("tls_server_config:\n") == WebConfig()
+def test_a_file_without_settings_asks_for_nothing() -> None:
+    assert parsed("{}") == parsed("tls_server_config:\n") == WebConfig()
 
 
 def test_everything_that_the_toolkit_documents_is_taken() -> None:

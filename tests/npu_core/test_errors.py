@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 
 from npu_core.errors import (
+    MOST_TOLD,
     AccessDeniedError,
     BusyError,
     ExhaustedError,
@@ -162,3 +163,10 @@ def test_a_settings_error_lists_every_problem() -> None:
     error = SettingsError(iter(problems))
     assert error.problems == tuple(problems)
     assert str(error).splitlines() == [str(problem) for problem in problems]
+
+
+def test_a_settings_error_tells_a_few_problems_and_counts_the_others() -> None:
+    problems = [Problem(f"a{number}", "1", "2", "file", number) for number in range(MOST_TOLD + 3)]
+    error = SettingsError(problems)
+    assert error.problems == tuple(problems)
+    assert error.told == (*(str(problem) for problem in problems[:MOST_TOLD]), "and 3 more problems")

@@ -106,7 +106,14 @@ def test_a_number_of_cards_that_cannot_be_is_refused_with_the_option(
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["host", "--interval", "0"], ["host", "--interval", "nan"], ["host", "--cards"]]
+    "arguments",
+    [
+        [],
+        ["host", "--interval", "0"],
+        ["host", "--interval", "nan"],
+        ["host", "--interval", "1_0"],
+        ["host", "--cards"],
+    ],
 )
 def test_a_wrong_command_line_is_exit_status_2(tmp_path: Path, arguments: list[str]) -> None:
     ended = run(*(str(tmp_path / word) if word == "host" else word for word in arguments))

@@ -128,7 +128,7 @@ def test_without_cards_it_says_so_and_ends(tmp_path: Path, npuctl: Npuctl) -> No
     assert answer.returncode == 0
 
 
-@pytest.mark.parametrize("interval", ["0", "0.09", "-1", "nan", "inf", "soon"])
+@pytest.mark.parametrize("interval", ["0", "0.09", "-1", "nan", "inf", "soon", "٣٣", "1_0"])
 def test_a_senseless_interval_is_refused(npuctl: Npuctl, interval: str) -> None:
     answer = npuctl(None, "top", "--once", "--interval", interval)
     assert answer.returncode == 2

@@ -162,7 +162,10 @@ def test_a_span_of_time_is_a_number_of_seconds(value: str, number: float) -> Non
     assert SPAN(text(value)) == number
 
 
-@pytest.mark.parametrize("value", ["", "soon", "10s", "0", "0.09", "60.1", "-1", "nan", "inf", "1,5", "0x10", "1:30"])
+@pytest.mark.parametrize(
+    "value",
+    ["", "soon", "10s", "0", "0.09", "60.1", "-1", "nan", "inf", "1,5", "0x10", "1:30", "٣٣", "1_0", "1e٣"],
+)
 def test_what_is_no_span_of_time_is_refused_with_its_bounds(value: str) -> None:
     with pytest.raises(FormatError) as caught:
         SPAN(text(value))

@@ -48,6 +48,18 @@ class UnsupportedDeviceError(UsageError):
         super().__init__(f"unsupported device type {device_type!r}, expected one of {', '.join(self.supported)}")
 
 
+LONGEST_SHOWN = 80
+"""Characters of a given text that a message shows."""
+
+MOST_TOLD = 20
+"""Problems that one message tells one by one."""
+
+
+def shortened(text: str) -> str:
+    """The text, or its first :data:`LONGEST_SHOWN` characters and an ellipsis."""
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong with the settings.
@@ -77,11 +89,16 @@ class SettingsError(NpuError):
 
     Attributes:
         problems: at least one, in the order of their source.
+        told: a line for each of the first :data:`MOST_TOLD` problems, and one that counts the others.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        told = [str(problem) for problem in self.problems[:MOST_TOLD]]
+        if more := len(self.problems) - len(told):
+            told.append(f"and {more} more problems")
+        self.told = tuple(told)
+        super().__init__("\n".join(told))
 
 
 class Reason(StrEnum):
@@ -164,10 +181,9 @@ class FormatError(HostError):
     """
 
     reason = Reason.FORMAT
-    _SHOWN = 80
 
     def __init__(self, text: str, expected: str, *, path: str | None = None) -> None:
-        self.text = text if len(text) <= self._SHOWN else text[: self._SHOWN] + "…"
+        self.text = shortened(text)
         self.expected = expected
         super().__init__(f"{self.text!r} is not {expected}", path=path)
 

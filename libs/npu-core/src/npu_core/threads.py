@@ -12,8 +12,9 @@ from contextlib import ExitStack
 
 NO_THREAD = "NO_THREAD"
 """Error code of a request to the kubelet for which the system refused threads. The other codes are gRPC's."""
-OWN_THREADS = 4
-"""Threads of a service beside the main thread and gRPC's: standard error, two kinds of reads, the kubelet's files."""
+OWN_THREADS = 6
+"""Threads of a service beside the main thread and gRPC's: standard error, two kinds of reads of cards, the kubelet's
+files, the settings file, the web configuration."""
 _GRPC_FIXED = 3
 """Threads of gRPC's core outside its pool: for timers, for the management of the pool, for completions."""
 _GRPC_POOL = (4, 16)

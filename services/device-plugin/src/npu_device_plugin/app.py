@@ -110,7 +110,7 @@ class DevicePlugin:
     async def _work(self) -> None:
         enumerated = asked = -self.settings.interval
         while True:
-            self._reloader.look()
+            await self._reloader.follow()
             now = self._clock()
             if self._asked_to_look.is_set():
                 self._asked_to_look.clear()

@@ -82,7 +82,7 @@ def disabled_devices(given: Given) -> tuple[DisabledDevice, ...]:
 
 
 def _distinct(entries: Iterable[Given], parse: Callable[[Given], DisabledDevice]) -> tuple[DisabledDevice, ...]:
-    devices: list[DisabledDevice] = []
+    devices: dict[DisabledDevice, None] = {}
     problems: list[Problem] = []
     for entry in entries:
         try:
@@ -94,7 +94,7 @@ def _distinct(entries: Iterable[Given], parse: Callable[[Given], DisabledDevice]
         else:
             if device in devices:
                 problems.append(replace(entry, text=device.name).problem("each device once"))
-            devices.append(device)
+            devices[device] = None
     if problems:
         raise SettingsError(problems)
     return tuple(devices)

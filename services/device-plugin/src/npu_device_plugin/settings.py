@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 
 from npu_core.errors import FormatError, Problem, SettingsError
 from npu_core.partition import FUSION, Partitioning
+from npu_core.service.given_files import ReadFile, read_once
 from npu_core.service.logs import LogFormat, LogLevel
 from npu_core.service.settings import (
     COMMAND_LINE,
@@ -115,12 +116,13 @@ SURROUNDINGS = ("listen-address", "sysfs", "devfs", "log-level", "log-format", "
 service is deployed there, not to the wish. The file's own ``listenAddress`` goes before."""
 
 
-def load(options: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+def load(options: Mapping[str, str], environment: Mapping[str, str], read: ReadFile = read_once) -> Settings:
     """The settings of a process.
 
     Args:
         options: command line options that were given, without dashes: ``{"interval": "10"}``.
         environment: the process's environment; ``NPU_INTERVAL`` stands for ``--interval``.
+        read: reads the configuration file.
 
     Raises:
         SettingsError: with everything that is wrong.
@@ -131,7 +133,7 @@ def load(options: Mapping[str, str], environment: Mapping[str, str]) -> Settings
     config = next((item for item in wish if item.key == "config-file"), None)
     if config is None:
         return _read(wish, around, environment, _OPTION_KEYS, None)
-    return _load_file(config, wish, around, environment)
+    return _load_file(config, wish, around, environment, read)
 
 
 def wants_uvloop(options: Mapping[str, str], environment: Mapping[str, str]) -> bool:
@@ -140,14 +142,14 @@ def wants_uvloop(options: Mapping[str, str], environment: Mapping[str, str]) -> 
 
 
 def _load_file(
-    config: Given, wish: Iterable[Given], around: Iterable[Given], environment: Mapping[str, str]
+    config: Given, wish: Iterable[Given], around: Iterable[Given], environment: Mapping[str, str], read: ReadFile
 ) -> Settings:
     flags = [item for item in around if item.source == COMMAND_LINE]
     excluded = [item for item in wish if item is not config] + flags
     problems = [item.problem(f"no other option beside {config.name}") for item in excluded]
     try:
         path = absolute_path(config)
-        settings = _read(_read_file(path), around, environment, _FILE_KEYS, path)
+        settings = _read(_read_file(path, read), around, environment, _FILE_KEYS, path)
     except FormatError as error:
         problems.append(config.problem(error.expected))
     except SettingsError as error:
@@ -158,10 +160,10 @@ def _load_file(
     raise SettingsError(problems)
 
 
-def _read_file(path: str) -> tuple[Given, ...]:
+def _read_file(path: str, read: ReadFile) -> tuple[Given, ...]:
     from npu_core.config.file import read_config  # noqa: PLC0415  # YAML is not loaded where there is no file
 
-    return read_config(path)
+    return read_config(path, read=read)
 
 
 def _read(

@@ -184,7 +184,7 @@ class Exporter:
             await self._sleep(self._nap(left if looked else left - lead))
             if self._asked_to_look.is_set():
                 return
-            if self._following.look():
+            if await self._following.follow():
                 self._tend_pods()
                 await self._publish()
             elif self._pods is not None and self._pods.has_news:

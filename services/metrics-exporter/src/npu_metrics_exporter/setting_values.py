@@ -60,7 +60,7 @@ def list_of(parse: Callable[[Given], T]) -> Callable[[Given], tuple[T, ...]]:
     """A parser for several values, each once. Wrong ones are reported one by one."""
 
     def parse_all(given: Given) -> tuple[T, ...]:
-        values: list[T] = []
+        values: dict[T, None] = {}
         problems: list[Problem] = []
         for item in _items(given):
             try:
@@ -70,7 +70,7 @@ def list_of(parse: Callable[[Given], T]) -> Callable[[Given], tuple[T, ...]]:
                 continue
             if value in values:
                 problems.append(item.problem("each one once"))
-            values.append(value)
+            values[value] = None
         if problems:
             raise SettingsError(problems)
         return tuple(values)
@@ -152,9 +152,10 @@ def _by_name(given: Given, parse: Callable[[Given], tuple[Name, T]]) -> tuple[tu
     items = tuple(_pairs(given))
     pairs = list_of(parse)(replace(given, items=items, kind=Kind.LIST))
     names = [name for name, _ in pairs]
-    twice = [item for item, name in zip(items, names, strict=True) if names.count(name) > 1]
+    first = {name: place for place, name in reversed(list(enumerate(names)))}
+    twice = [item for place, item in enumerate(items) if first[names[place]] != place]
     if twice:
-        raise SettingsError(item.problem("each name once") for item in twice[1:])
+        raise SettingsError(item.problem("each name once") for item in twice)
     return tuple(sorted(pairs, key=itemgetter(0)))
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from npu_core.errors import FormatError, Problem, SettingsError
 from npu_core.limits import LIMITS, Limits, Measure, Span
+from npu_core.service.given_files import ReadFile, read_once
 from npu_core.service.logs import LogFormat, LogLevel
 from npu_core.service.settings import Address, Given, Reader, absolute_path, gather, one_of, seconds
 from npu_metrics_exporter.policy import ExportPolicy, PodLabels, SensorLabels, Units
@@ -215,12 +216,13 @@ def file_key(option: str) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
-def load(options: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+def load(options: Mapping[str, str], environment: Mapping[str, str], read: ReadFile = read_once) -> Settings:
     """The settings of a process.
 
     Args:
         options: command line options that were given, without dashes: ``{"interval": "10"}``.
         environment: the process's environment; ``NPU_INTERVAL`` stands for ``--interval``.
+        read: reads the configuration file.
 
     Raises:
         SettingsError: with everything that is wrong, what is overruled included.
@@ -231,16 +233,16 @@ def load(options: Mapping[str, str], environment: Mapping[str, str]) -> Settings
     in_file: tuple[Given, ...] = ()
     if path is not None:
         try:
-            in_file = _read_file(path)
+            in_file = _read_file(path, read)
         except SettingsError as error:
             problems.extend(error.problems)
     return _read(_Sources(Reader(in_file), given), path, environment.get(_NODE_NAME) or None, problems)
 
 
-def _read_file(path: str) -> tuple[Given, ...]:
+def _read_file(path: str, read: ReadFile) -> tuple[Given, ...]:
     from npu_core.config.file import read_config  # noqa: PLC0415  # YAML is not loaded where there is no file
 
-    return read_config(path)
+    return read_config(path, read=read)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
-from npu_core.errors import FormatError, Problem, SettingsError
+from npu_core.errors import LONGEST_SHOWN, FormatError, Problem, SettingsError
 from npu_core.service.settings import Given, Kind, Reader, text_of
 from npu_metrics_exporter.rate import RateLimit
 
@@ -34,7 +34,6 @@ _HEADERS: dict[str, tuple[str, ...]] = {
     "X-XSS-Protection": (),
 }
 _HIDDEN = "(not shown)"
-_LONGEST_SHOWN = 200
 
 
 class ClientAuth(StrEnum):
@@ -188,7 +187,8 @@ def _finish(reader: Reader) -> None:
 
 def _hidden(problem: Problem) -> Problem:
     value = problem.value or ""
-    secret = problem.key.startswith("basic_auth_users.") or "\n" in value or len(value) > _LONGEST_SHOWN
+    # A text that was cut because of its length may be a certificate or a key.
+    secret = problem.key.startswith("basic_auth_users.") or "\n" in value or len(value) > LONGEST_SHOWN
     return replace(problem, value=_HIDDEN) if secret else problem
 
 

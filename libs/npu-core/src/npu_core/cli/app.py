@@ -23,8 +23,9 @@ from npu_core.cli.options import (
 )
 from npu_core.cli.survey import Sighting, Survey, Surveyor, attempt, identify, notes, nothing_here, unidentified
 from npu_core.cli.table import Table
-from npu_core.errors import HostError, Unreadable
+from npu_core.errors import FormatError, HostError, Unreadable
 from npu_core.holders import Holders, find_holders
+from npu_core.parse.text import parse_number
 
 T = TypeVar("T")
 
@@ -119,10 +120,11 @@ def _end_of_processes(holders: Holders) -> None:
         raise typer.Exit(_PARTLY)
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: object) -> float:
     try:
-        seconds = float(text)
-    except ValueError:
+        # typer also brings the default, which is a number.
+        seconds = parse_number(str(text), "a number of seconds")
+    except FormatError:
         seconds = 0.0
     # Not a range of typer's: that lets "nan" through.
     if not _MIN_INTERVAL <= seconds <= _MAX_INTERVAL:

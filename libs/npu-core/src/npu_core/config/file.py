@@ -2,18 +2,18 @@
 
 import yaml
 
-from npu_core.errors import Problem, SettingsError
-from npu_core.os_errors import meaning
+from npu_core.errors import FormatError, Problem, SettingsError, shortened
+from npu_core.service.given_files import ReadFile, read_once
 from npu_core.service.settings import Given, Kind
 
 # The C parser reads a config in a tenth of the time; a wheel without it still works.
 _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-MAX_SIZE = 1 << 20
-"""Bytes. No ConfigMap is larger."""
-
 _MAX_DEPTH = 8
 """Levels of lists and mappings; the keys there are need three."""
+
+_MAX_VALUES = 50_000
+"""Keys, values, lists and mappings together. A megabyte of short keys would take 84 MB of memory."""
 
 _KINDS = {
     "tag:yaml.org,2002:int": Kind.NUMBER,
@@ -23,29 +23,28 @@ _KINDS = {
 }
 
 
-def read_config(path: str, option: str = "config-file") -> tuple[Given, ...]:
-    """The entries of a configuration file, in its order. An empty file has none.
+def read_config(path: str, option: str = "config-file", read: ReadFile = read_once) -> tuple[Given, ...]:
+    """The entries of a configuration file, in its order.
 
     Args:
         path: the file.
         option: the option that named it.
+        read: reads it.
 
     Raises:
         SettingsError: if it cannot be read, is not YAML, or is not a mapping.
     """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  # pathlib is not otherwise loaded in the daemon
-            content = file.read(MAX_SIZE + 1)
-    except OSError as error:
-        problem = Problem("the file", path, f"a readable file: {meaning(error, path)}", option)
-        raise SettingsError([problem]) from error
-    if len(content) > MAX_SIZE:
-        raise SettingsError([Problem("the file", path, f"at most {MAX_SIZE} bytes", option)])
+        content = read(path)
+    except FormatError as error:
+        raise SettingsError([Problem("the file", path, error.expected, option)]) from error
     return parse_config(content, path)
 
 
 def parse_config(content: bytes, source: str) -> tuple[Given, ...]:
     """The entries of a configuration text; ``source`` names it in messages.
+
+    A text that says nothing is refused: an interrupted write leaves such a file. ``{}`` says that there are no entries.
 
     Raises:
         SettingsError: if it is not YAML, or is not a mapping.
@@ -57,10 +56,11 @@ def parse_config(content: bytes, source: str) -> tuple[Given, ...]:
         # The last two: the parser in Python on the number of a character that there cannot be.
         raise SettingsError([_syntax_problem(error, content, source)]) from error
     if root is None or _kind(root) is Kind.NOTHING:
-        return ()
+        expected = "a mapping of keys to values, or {} if every setting is to have its default"
+        raise SettingsError([Problem("the file", "empty", expected, source)])
     if not isinstance(root, yaml.MappingNode):
         expected = "a mapping of keys to values"
-        raise SettingsError([Problem("the file", _text(root), expected, source, _line(root))])
+        raise SettingsError([Problem("the file", shortened(_text(root)), expected, source, _line(root))])
     return tuple(_given(_key(key), value, source) for key, value in root.value)
 
 
@@ -70,11 +70,16 @@ def _check_bounds(content: bytes, source: str) -> None:
     By an alias a list can hold itself, or a few lines stand for billions; and the parser in C follows brackets down
     until its stack ends, and the process with it.
     """
-    depth = 0
+    depth = values = 0
     for event in yaml.parse(content, Loader=_LOADER):
         line = event.start_mark.line + 1 if event.start_mark else None
         if isinstance(event, yaml.AliasEvent):
-            raise SettingsError([Problem("the file", f"*{event.anchor}", "YAML without aliases", source, line)])
+            alias = shortened(f"*{event.anchor}")
+            raise SettingsError([Problem("the file", alias, "YAML without aliases", source, line)])
+        values += isinstance(event, yaml.NodeEvent)
+        if values > _MAX_VALUES:
+            expected = f"at most {_MAX_VALUES} keys and values"
+            raise SettingsError([Problem("the file", "longer", expected, source, line)])
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
             expected = f"at most {_MAX_DEPTH} levels of lists and mappings"

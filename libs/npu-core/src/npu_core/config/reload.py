@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from npu_core.config.watch import ConfigWatch
 from npu_core.errors import SettingsError
+from npu_core.service.file_looks import FileLooks
+from npu_core.service.given_files import GivenFiles, ReadFile
 from npu_core.service.logs import EventLog
 
 _log = EventLog(__name__)
@@ -39,6 +41,19 @@ class FileSettings(Protocol):
 S = TypeVar("S", bound=FileSettings)
 
 
+@dataclass(frozen=True, slots=True)
+class Finding(Generic[S]):
+    """What a changed file says.
+
+    Attributes:
+        settings: made of it, or everything that is wrong with it.
+        digest: of its content.
+    """
+
+    settings: S | SettingsError
+    digest: str
+
+
 class Following(Generic[S]):
     """Holds the settings in force.
 
@@ -47,45 +62,89 @@ class Following(Generic[S]):
         state: how reading them went.
     """
 
-    def __init__(self, load: Callable[[], S], live: Collection[str], state: ConfigState) -> None:
+    def __init__(self, load: Callable[[ReadFile], S], live: Collection[str], state: ConfigState) -> None:
         """The settings as they are given now.
 
         Args:
-            load: reads them anew from everything they were given by; raises SettingsError.
+            load: makes them anew of everything they were given by; its argument reads the file. Raises SettingsError.
             live: names of the fields that a change of the file changes at once; the others need a restart.
             state: where it is kept how reading went.
 
         Raises:
             SettingsError: with everything that is wrong with them.
         """
-        self.settings = load()
         self.state = state
         self._load = load
         self._live = frozenset(live)
-        self._watch = ConfigWatch(self.settings.config_file) if self.settings.config_file else None
-        # Loaded again after the watch began: the file may have changed between the two.
-        if self._watch is not None:
-            self.settings = load()
-            state.digest = self._watch.digest
+        self._files = GivenFiles()
+        self._watch: ConfigWatch | None = None
+        self._looks: FileLooks[Finding[S] | None] = FileLooks(self._look)
+        self._refusal = self._complaint = ""
+        self.settings = load(self._read)
+        self._files.started()
+        state.digest = self._digest()
 
     def look(self) -> bool:
-        """Apply the file's changes, if there are any; whether other settings are in force than before."""
+        """Look at the file and apply what changed; whether other settings are in force than before.
+
+        On this thread, which a file may hold up: see :meth:`follow`.
+        """
+        return self._take(self._look())
+
+    async def follow(self) -> bool:
+        """As :meth:`look`, off the event loop. A file that is slow to read is applied at a later call."""
+        if self._watch is None or not self._watch.can_change:
+            return False
+        self._looks.begin()
+        await self._looks.wait()
+        changed = self._take(self._looks.take())
+        self._complain(self._looks.complaint)
+        return changed
+
+    def _read(self, path: str) -> bytes:
+        if self._watch is None:
+            self._watch = ConfigWatch(path, self._files)
+        return self._watch.content()
+
+    def _digest(self) -> str:
+        return "" if self._watch is None else self._watch.digest
+
+    def _look(self) -> Finding[S] | None:
+        """What the file says, if that changed. Touches nothing that the event loop works with."""
         if self._watch is None or not self._watch.changed():
-            return False
+            return None
         try:
-            newer = self._load()
+            return Finding(self._load(self._read), self._watch.digest)
         except SettingsError as error:
-            self._refuse(error)
+            return Finding(error, self._watch.digest)
+
+    def _take(self, found: Finding[S] | None) -> bool:
+        if found is None:
             return False
-        return self._apply(newer, self._watch.digest)
+        if isinstance(found.settings, SettingsError):
+            self._refuse(found.settings)
+            return False
+        return self._apply(found.settings, found.digest)
 
     def _refuse(self, error: SettingsError) -> None:
-        self.state.error = str(error)
-        for problem in error.problems:
+        self._refusal = self.state.error = str(error)
+        for problem in error.told:
             _log.error("configuration refused, the last good one stays", problem=problem)
 
+    def _complain(self, complaint: str) -> None:
+        if complaint == self._complaint:
+            return
+        path = self.settings.config_file
+        if complaint:
+            _log.error("configuration cannot be read, the last good one stays", path=path, reason=complaint)
+        else:
+            _log.info("configuration can be read again", path=path)
+        self._complaint = complaint
+        self.state.error = f"{path}: {complaint}" if complaint else self._refusal
+
     def _apply(self, newer: S, digest: str) -> bool:
-        self.state.error, self.state.digest = "", digest
+        self._refusal = self.state.error = ""
+        self.state.digest = digest
         before = self.settings
         self.settings = replace(before, **{name: getattr(newer, name) for name in self._live})
         for name in differences(before, newer):

@@ -5,6 +5,7 @@ import re
 from npu_core.errors import FormatError, ImpossibleError
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
 _LIMIT = 1 << 63
 MAX_TEXT = 256
 """Largest number of characters of a text. It becomes a log field, a label of metrics or a line of a table."""
@@ -35,6 +36,21 @@ def parse_integer(text: str, what: str) -> int:
     if _INTEGER.fullmatch(trimmed) and -_LIMIT <= int(trimmed) < _LIMIT:
         return int(trimmed)
     raise ImpossibleError(text, what) if trimmed == _ALL_BITS else FormatError(text, what)
+
+
+def parse_number(text: str, what: str) -> float:
+    """One decimal number, whole or not, as people and YAML write numbers: ``10``, ``0.5``, ``1e3``.
+
+    Python's own ``float`` also takes the digits of other scripts, underscores, ``nan`` and ``inf``. An operator who
+    gives one of those has made a mistake.
+
+    Raises:
+        FormatError: on anything else; ``what`` says what was expected.
+    """
+    trimmed = text.strip()
+    if not _NUMBER.fullmatch(trimmed):
+        raise FormatError(text, what)
+    return float(trimmed)
 
 
 def parse_count(text: str, what: str) -> int:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from npu_core.errors import FormatError, Problem, SettingsError
+from npu_core.errors import FormatError, Problem, SettingsError, shortened
+from npu_core.parse.text import parse_number
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -59,8 +60,8 @@ class Given:
     name: str = ""
 
     def problem(self, expected: str) -> Problem:
-        """This value is wrong."""
-        return Problem(self.name or self.key, self.text, expected, self.source, self.line)
+        """This value is wrong. A long key or text is cut, so that a message has a bounded length."""
+        return Problem(shortened(self.name or self.key), shortened(self.text), expected, self.source, self.line)
 
 
 class Reader:
@@ -147,10 +148,7 @@ def seconds(least: float, most: float) -> Callable[[Given], float]:
     def parse(given: Given) -> float:
         if given.kind not in {Kind.TEXT, Kind.NUMBER}:
             raise FormatError(given.text, f"{expected}, not {given.kind}")
-        try:
-            value = float(given.text)
-        except ValueError:
-            raise FormatError(given.text, expected) from None
+        value = parse_number(given.text, expected)
         if not least <= value <= most:
             raise FormatError(given.text, expected)
         return value

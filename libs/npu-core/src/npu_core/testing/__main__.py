@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+from npu_core.errors import FormatError
+from npu_core.parse.text import parse_count, parse_number
 from npu_core.testing.host import FakeHost
 from npu_core.testing.plan import CardPlan, ImpossibleHostError, rngd, warboy
 from npu_core.testing.simulation import Simulation
@@ -56,8 +58,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _count(text: str, least: int = 0) -> int:
     try:
-        value = int(text)
-    except ValueError:
+        value = parse_count(text, "a whole number")
+    except FormatError:
         value = -1
     if value < least:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of {least} or more")
@@ -70,8 +72,8 @@ def _at_least_one(text: str) -> int:
 
 def _seconds(text: str) -> float:
     try:
-        value = float(text)
-    except ValueError:
+        value = parse_number(text, "a number of seconds")
+    except FormatError:
         value = math.nan
     if not _SHORTEST <= value <= _LONGEST:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from {_SHORTEST:g} to {_LONGEST:g}")
