@@ -105,7 +105,7 @@ def test_a_wrong_file_is_told_with_path_and_line(tmp_path: Path) -> None:
 
 
 def test_no_option_stands_beside_a_file(tmp_path: Path) -> None:
-    ended = run("--config-file", write(tmp_path, ""), "--interval", "5", "check")
+    ended = run("--config-file", write(tmp_path, "{}"), "--interval", "5", "check")
     assert (ended.returncode, ended.stderr) == (
         2,
         "command line: --interval is '5': expected no other option beside --config-file\n",

@@ -1,7 +1,9 @@
 """The exporter's pages, asked for over real sockets."""
 
 import gzip
+import threading
 import time
+from collections import Counter
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -10,7 +12,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from metrics_exporter.serving import FakeSource, exposition, huge, read_all, serving, wait_until
+from npu_core.service.given_files import GivenFiles
 from npu_metrics_exporter.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
+
+HASH = "$2y$04$" + "a" * 53
+"""A hash that no password has."""
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
@@ -187,3 +193,37 @@ def test_more_often_than_the_rate_limit_is_refused_and_probes_are_not(tmp_path: 
         assert [web.ask().status for _ in range(2)] == [200, 429]
         file.write_text("{}\n")
         assert [web.ask().status for _ in range(5)] == [200] * 5
+
+
+# -- a configuration that is written while requests come ---------------------------------------------------------------
+
+
+def test_nobody_without_a_password_is_served_while_the_configuration_is_copied_over(tmp_path: Path) -> None:
+    """Copying empties the file, then fills it. At the end the copy is interrupted."""
+    text = f"basic_auth_users:\n  a: {HASH}\n"
+    file = tmp_path / "web.yml"
+    file.write_text(text)
+    statuses: Counter[int] = Counter()
+    with serving(web_config=file) as web:
+        for _ in range(60):
+            with file.open("w") as copy:
+                statuses[web.ask().status] += 1
+                copy.write(text)
+            statuses[web.ask().status] += 1
+        file.write_text("")
+        for _ in range(20):
+            statuses[web.ask().status] += 1
+        assert str(file) in web.keeper.error
+    assert set(statuses) == {401}
+
+
+def test_requests_are_answered_while_the_configuration_is_on_a_server_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "web.yml"
+    file.write_text("{}\n")
+    go_on, wait = threading.Event(), threading.Event.wait
+    with serving(web_config=file) as web:
+        monkeypatch.setattr(GivenFiles, "look", lambda *_: wait(go_on, 60) or None)
+        assert [web.ask(path).status for path in ("/healthz", "/metrics", "/healthz")] == [200] * 3
+        go_on.set()

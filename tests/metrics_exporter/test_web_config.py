@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from metrics_exporter.serving import Certificates
 from npu_core.config.file import parse_config
 from npu_core.errors import SettingsError
+from npu_core.service.given_files import MAX_SIZE
 from npu_metrics_exporter.rate import RateLimit
 from npu_metrics_exporter.tls import context
 from npu_metrics_exporter.web_config import SUITES, ClientAuth, Curve, TlsVersion, WebConfig, load, parse
@@ -274,10 +275,7 @@ def refusal(write: Write, certificate: Path | str, key: Path | str, more: str = 
 
 def test_a_certificate_that_cannot_be_read_is_named(write: Write, certificates: Certificates) -> None:
     said = refusal(write, "missing.crt", certificates.directory / "server.key")
-    assert (
-        "web.yml:2: tls_server_config.cert_file is 'missing.crt': expected a file that can be read: ENOENT (No such"
-        in said
-    )
+    assert "web.yml:2: tls_server_config.cert_file is 'missing.crt': expected a readable file: ENOENT (No such" in said
 
 
 def test_a_key_that_belongs_to_another_certificate_is_refused(write: Write, certificates: Certificates) -> None:
@@ -309,10 +307,10 @@ def test_certificate_and_key_may_stand_in_the_file_itself(write: Write, certific
 
 def test_a_right_change_is_in_force_at_once(write: Write) -> None:
     keeper = WebKeeper(str(write("{}\n")))
-    before = keeper.current()
-    assert keeper.current() is before
+    before = keeper.look()
+    assert keeper.look() is before
     write(f"basic_auth_users:\n  a: {HASH}\n")
-    assert keeper.current().users == {"a": HASH.encode()}
+    assert keeper.look().users == {"a": HASH.encode()}
     assert (keeper.generation, keeper.error) == (2, "")
 
 
@@ -322,11 +320,11 @@ def test_a_wrong_change_leaves_what_was_in_force_and_is_said_once(
     keeper = WebKeeper(str(write(f"basic_auth_users:\n  a: {HASH}\n")))
     write("basic_auth_users: nobody\n")
     for _ in range(5):
-        assert keeper.current().users == {"a": HASH.encode()}
+        assert keeper.look().users == {"a": HASH.encode()}
     assert "basic_auth_users" in keeper.error
     assert caplog.text.count("web configuration refused") == 1
     write("{}\n")
-    assert keeper.current().users == {}
+    assert keeper.look().users == {}
     assert keeper.error == ""
 
 
@@ -334,10 +332,10 @@ def test_a_file_that_goes_away_and_comes_back_changes_nothing_meanwhile(write: W
     file = write(f"basic_auth_users:\n  a: {HASH}\n")
     keeper = WebKeeper(str(file))
     file.unlink()
-    assert keeper.current().users == {"a": HASH.encode()}
+    assert keeper.look().users == {"a": HASH.encode()}
     assert keeper.error
     write("{}\n")
-    assert keeper.current().users == {}
+    assert keeper.look().users == {}
 
 
 def test_a_secret_that_the_kubelet_swaps_is_followed(tmp_path: Path) -> None:
@@ -347,10 +345,10 @@ def test_a_secret_that_the_kubelet_swaps_is_followed(tmp_path: Path) -> None:
     (tmp_path / "..data").symlink_to("one")
     (tmp_path / "web.yml").symlink_to("..data/web.yml")
     keeper = WebKeeper(str(tmp_path / "web.yml"))
-    assert keeper.current().users == {}
+    assert keeper.look().users == {}
     (tmp_path / "..data_tmp").symlink_to("two")
     os.replace(tmp_path / "..data_tmp", tmp_path / "..data")  # noqa: PTH105  # over a link, as the kubelet does
-    assert keeper.current().users == {"a": HASH.encode()}
+    assert keeper.look().users == {"a": HASH.encode()}
 
 
 def test_a_certificate_that_comes_before_its_key_is_taken_when_both_are_there(
@@ -359,10 +357,140 @@ def test_a_certificate_that_comes_before_its_key_is_taken_when_both_are_there(
     for name in ("crt", "key"):
         (tmp_path / f"tls.{name}").write_bytes((certificates.directory / f"server.{name}").read_bytes())
     keeper = WebKeeper(str(write("tls_server_config:\n  cert_file: tls.crt\n  key_file: tls.key\n")))
-    first = keeper.current().context
+    first = keeper.look().context
     (tmp_path / "tls.crt").write_bytes((certificates.directory / "other.crt").read_bytes())
-    assert keeper.current().context is first
+    assert keeper.look().context is first
     assert keeper.error
     (tmp_path / "tls.key").write_bytes((certificates.directory / "other.key").read_bytes())
-    assert keeper.current().context is not first
+    assert keeper.look().context is not first
     assert keeper.error == ""
+
+
+# -- protection that must not disappear by accident --------------------------------------------------------------------
+
+USERS = f"basic_auth_users:\n  a: {HASH}\n"
+
+
+def protected(certificates: Certificates, more: str = "") -> str:
+    """A configuration with every protection that there is."""
+    directory = certificates.directory
+    return (
+        f"tls_server_config:\n  cert_file: {directory}/server.crt\n  key_file: {directory}/server.key\n"
+        f"  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: {directory}/authority.crt\n"
+        f"  client_allowed_sans: [localhost]\n{USERS}{more}"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# users follow\n", "---\n", "basic_auth_users:\n", "rate_limit: {}\n"])
+def test_a_file_that_lost_its_users_without_a_word_leaves_them_in_force(
+    write: Write, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = WebKeeper(str(write(USERS)))
+    path = write(text)
+    for _ in range(3):
+        assert keeper.look().users == {"a": HASH.encode()}
+    assert str(path) in keeper.error
+    assert caplog.text.count("web configuration refused") == 1
+
+
+@pytest.mark.parametrize("text", ["{}\n", "basic_auth_users: {}\n"])
+def test_users_that_are_switched_off_in_so_many_words_are_off_with_a_warning(
+    write: Write, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = WebKeeper(str(write(USERS)))
+    write(text)
+    assert keeper.look().users == {}
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.npu_fields["setting"] == "basic_auth_users"  # type: ignore[attr-defined]  # of EventLog
+
+
+def test_no_beginning_of_a_file_takes_a_protection_away(write: Write, certificates: Certificates) -> None:
+    """A write that is cut off leaves a beginning of what was to be written. Each is tried, also after a new user."""
+    whole = protected(certificates, "  b: " + HASH + "\n")
+    keeper = WebKeeper(str(write(protected(certificates))))
+    before = keeper.look().config.protections
+    assert len(before) == 4
+    for length in range(len(whole)):
+        write(whole[:length])
+        assert keeper.look().config.protections == before, whole[:length]
+    write(whole)
+    assert set(keeper.look().users) == {"a", "b"}
+    assert not keeper.error
+
+
+def test_a_new_file_may_end_one_protection_and_keep_the_others(write: Write, certificates: Certificates) -> None:
+    keeper = WebKeeper(str(write(protected(certificates))))
+    without = protected(certificates).replace("[localhost]", "[]")
+    write(without)
+    assert keeper.look().config.protections == {"tls_server_config", "tls_server_config.client_auth_type", USERS[:16]}
+    without = without.replace("  client_allowed_sans: []\n", "").replace("  client_ca_file", "  # ")
+    write(without.replace("RequireAndVerifyClientCert", "NoClientCert"))
+    assert keeper.look().config.protections == {"tls_server_config", USERS[:16]}
+    write(f"tls_server_config: {{}}\n{USERS}")
+    assert keeper.look().config.protections == {USERS[:16]}
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n"])
+def test_an_empty_file_at_the_start_is_an_error_that_says_what_to_write(write: Write, text: str) -> None:
+    with pytest.raises(SettingsError, match=r"or \{\} if every setting"):
+        WebKeeper(str(write(text)))
+
+
+def test_a_pipe_in_the_place_of_a_file_leaves_the_last_good_state(
+    write: Write, tmp_path: Path, certificates: Certificates
+) -> None:
+    for name in ("crt", "key"):
+        (tmp_path / f"tls.{name}").write_bytes((certificates.directory / f"server.{name}").read_bytes())
+    keeper = WebKeeper(str(write(f"tls_server_config:\n  cert_file: tls.crt\n  key_file: tls.key\n{USERS}")))
+    first = keeper.look()
+    for name in ("web.yml", "tls.crt", "tls.key"):
+        path = tmp_path / name
+        content = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        assert keeper.look() is first
+        assert "a regular file, not a pipe" in keeper.error
+        path.unlink()
+        path.write_bytes(content)
+        first = keeper.look()
+        assert not keeper.error
+
+
+def test_a_certificate_without_its_end_is_refused(write: Write, tmp_path: Path, certificates: Certificates) -> None:
+    whole = (certificates.directory / "server.crt").read_bytes()
+    (tmp_path / "cut.crt").write_bytes(whole + whole[:200])
+    assert "a part is missing" in refusal(write, tmp_path / "cut.crt", certificates.directory / "server.key")
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+def test_versions_that_no_client_can_agree_on_are_refused(write: Write, certificates: Certificates) -> None:
+    server = certificates.directory / "server.crt", certificates.directory / "server.key"
+    said = refusal(write, *server, "  min_version: TLS10\n  max_version: TLS11\n")
+    assert "tls_server_config is 'min_version TLS10, max_version TLS11'" in said
+
+
+def test_a_key_that_everybody_can_read_is_warned_of_once(
+    write: Write, tmp_path: Path, certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = tmp_path / "tls.key"
+    key.write_bytes((certificates.directory / "server.key").read_bytes())
+    key.chmod(0o644)
+    text = f"tls_server_config:\n  cert_file: {certificates.directory / 'server.crt'}\n  key_file: {key}\n"
+    keeper = WebKeeper(str(write(text)))
+    write(text + USERS)
+    assert keeper.look().users
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    fields = warning.npu_fields  # type: ignore[attr-defined]  # of EventLog
+    assert (fields["path"], fields["mode"]) == (str(key), "0644")
+
+
+@pytest.mark.parametrize("content", [None, b"x" * (MAX_SIZE + 1)])
+def test_a_web_configuration_that_cannot_be_read_is_told_by_the_name_of_its_option(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "web.yml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        WebKeeper(str(path))
+    assert str(caught.value).startswith(f"web-config-file: the file is '{path}'")

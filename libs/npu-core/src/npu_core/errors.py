@@ -51,7 +51,7 @@ class UnsupportedDeviceError(UsageError):
 LONGEST_SHOWN = 80
 """Characters of a given text that a message shows."""
 
-MOST_TOLD = 20
+MOST_TOLD = 50
 """Problems that one message tells one by one."""
 
 

@@ -31,12 +31,12 @@ def run(given: Mapping[str, str]) -> int:
     telemetry = Telemetry()
     try:
         following = Following(partial(load, given, os.environ), LIVE, telemetry.config)
-        keeper = WebKeeper(following.settings.web_config_file)
+        settings = following.settings
+        logs.configure(settings.log_level, settings.log_format)
+        keeper = WebKeeper(settings.web_config_file)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    settings = following.settings
-    logs.configure(settings.log_level, settings.log_format)
     _log.info("starting", version=__version__, interval=settings.interval, podLabels=settings.pod_labels)
     with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
         runner.run(_run(Exporter(following, keeper, telemetry)))

@@ -128,7 +128,7 @@ class Server:
         return [each for each in connections if not each.transport.is_closing()]
 
     async def _connect(self, client: socket.socket) -> None:
-        in_force = self._keeper.current()
+        in_force = await self._keeper.follow()
         tls = in_force.config.tls
         sans = tls.allowed_sans if tls else ()
         bounds = (self._limits.head_seconds, _GOODBYE_SECONDS) if in_force.context else (None, None)

@@ -1,11 +1,12 @@
 """From the web configuration to a TLS context, and what a client's certificate has to say."""
 
+import contextlib
 import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 
-from npu_core.errors import Problem, SettingsError
-from npu_core.os_errors import meaning
+from npu_core.errors import FormatError, Problem, SettingsError
+from npu_core.service.given_files import ReadFile, read_once
 from npu_metrics_exporter.web_config import ClientAuth, Curve, Pem, Tls, TlsVersion
 
 _VERSIONS = {
@@ -25,8 +26,12 @@ _CURVES = {Curve.P256: "prime256v1", Curve.P384: "secp384r1", Curve.P521: "secp5
 _SAN_KINDS = frozenset({"DNS", "email", "IP Address", "URI"})
 
 
-def context(tls: Tls) -> ssl.SSLContext:
+def context(tls: Tls, read: ReadFile = read_once) -> ssl.SSLContext:
     """The context for connections from now on; it holds the certificates as the files are now.
+
+    Args:
+        tls: the configuration.
+        read: reads the files that it names.
 
     Raises:
         SettingsError: if a certificate or key cannot be read or is none, if the two do not belong together, or if this
@@ -36,8 +41,13 @@ def context(tls: Tls) -> ssl.SSLContext:
     made.set_alpn_protocols(["http/1.1"])
     if not tls.prefer_own_order:
         made.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    problems = [*_choose(made, tls), *_load_pair(made, tls.certificate, tls.key), *_load_authority(made, tls.client_ca)]
-    if problems:
+    problems = [
+        *_choose(made, tls),
+        *_load_pair(made, tls.certificate, tls.key, read),
+        *_load_authority(made, tls.client_ca, read),
+    ]
+    # Before clients have to have a certificate: this one has none.
+    if problems := problems or _unreachable(made, tls):
         raise SettingsError(problems)
     made.verify_mode = _VERIFY[tls.client_auth]
     return made
@@ -83,14 +93,49 @@ def _choose(made: ssl.SSLContext, tls: Tls) -> Iterator[Problem]:
             yield Problem(f"tls_server_config.{name}", value, expected, tls.certificate.given.source)
 
 
-def _load_pair(made: ssl.SSLContext, certificate: Pem, key: Pem) -> list[Problem]:
-    problems = [problem for pem in (certificate, key) if (problem := _unreadable(pem))]
-    if problems:
-        return problems
-    with _PemFile(certificate) as certificate_path, _PemFile(key) as key_path:
+def _unreachable(made: ssl.SSLContext, tls: Tls) -> list[Problem]:
+    """A problem if no client could connect: a client that takes everything tries to, in memory."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_mode = ssl.CERT_NONE
+    client.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    client.set_ciphers("ALL:@SECLEVEL=0")
+    try:
+        _shake_hands(made, client)
+    except ssl.SSLError as error:
+        expected = f"versions and cipher_suites with which a client can connect ({error.reason})"
+        versions = f"min_version {tls.oldest}, max_version {tls.newest}"
+        return [Problem("tls_server_config", versions, expected, tls.certificate.given.source)]
+    return []
+
+
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
+    # Each turn of a side takes what the other one said. A handshake has fewer turns than this.
+    for _ in range(8):
+        for side in list(sides):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+                sides.remove(side)
+        if not sides:
+            return
+
+
+def _load_pair(made: ssl.SSLContext, certificate: Pem, key: Pem, read: ReadFile) -> list[Problem]:
+    with contextlib.ExitStack() as opened:
+        paths: list[str] = []
+        problems: list[Problem] = []
+        for pem in (certificate, key):
+            try:
+                paths.append(opened.enter_context(_in_memory(pem, read)))
+            except FormatError as error:
+                problems.append(pem.problem(error.expected))
+        if problems:
+            return problems
         try:
             # A key with a passphrase would otherwise be asked for on the terminal.
-            made.load_cert_chain(certificate_path, key_path, password="")
+            made.load_cert_chain(paths[0], paths[1], password="")
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
                 return [key.problem(f"the key to the certificate of {certificate.given.key}")]
@@ -105,45 +150,33 @@ def _what_pair(error: Exception) -> str:
     return f"a certificate and its key without a passphrase, as PEM ({reason})"
 
 
-def _load_authority(made: ssl.SSLContext, authority: Pem | None) -> list[Problem]:
+def _load_authority(made: ssl.SSLContext, authority: Pem | None, read: ReadFile) -> list[Problem]:
     if authority is None:
         return []
-    if problem := _unreadable(authority):
-        return [problem]
-    with _PemFile(authority) as path:
-        try:
+    try:
+        with _in_memory(authority, read) as path:
             made.load_verify_locations(path)
-        except (OSError, ValueError) as error:
-            return [
-                authority.problem(f"certificates of authorities, as PEM ({getattr(error, 'reason', None) or error})")
-            ]
+    except FormatError as error:
+        return [authority.problem(error.expected)]
+    except (OSError, ValueError) as error:
+        return [authority.problem(f"certificates of authorities, as PEM ({getattr(error, 'reason', None) or error})")]
     return []
 
 
-def _unreadable(pem: Pem) -> Problem | None:
-    if pem.path is None:
-        return None
+@contextlib.contextmanager
+def _in_memory(pem: Pem, read: ReadFile) -> Iterator[str]:
+    """The path of a file in memory with the PEM: OpenSSL reads files only, and would wait for ever for a pipe.
+
+    Raises:
+        FormatError: if the file cannot be read, or if its end is missing.
+    """
+    content = (pem.text or "").encode() if pem.path is None else read(pem.path)
+    if content.count(b"-----BEGIN ") != content.count(b"-----END "):
+        raise FormatError(pem.given.text, "as many lines with END as with BEGIN: a part is missing")
+    descriptor = os.memfd_create("pem")
     try:
-        with open(pem.path, "rb"):  # noqa: PTH123  # as web_config
-            return None
-    except OSError as error:
-        return pem.problem(f"a file that can be read: {meaning(error, pem.path)}")
-
-
-class _PemFile:
-    """The path of a PEM; of one that stands in the configuration, a file in memory: OpenSSL reads files only."""
-
-    def __init__(self, pem: Pem) -> None:
-        self._pem = pem
-        self._descriptor: int | None = None
-
-    def __enter__(self) -> str:
-        if self._pem.path is not None:
-            return self._pem.path
-        self._descriptor = os.memfd_create("pem")
-        os.write(self._descriptor, (self._pem.text or "").encode())
-        return f"/proc/self/fd/{self._descriptor}"
-
-    def __exit__(self, *_: object) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)

@@ -110,7 +110,7 @@ class Web:
             raise
 
     async def _respond(self, request: _Request, send: Send) -> None:
-        in_force = self._keeper.current()
+        in_force = await self._keeper.follow()
         answer = self._probe(request) or await self._refusal(request, in_force)
         if answer is None:
             await self._serve(request, in_force, send)

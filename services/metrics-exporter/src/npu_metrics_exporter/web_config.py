@@ -6,11 +6,12 @@ Source: github.com/prometheus/exporter-toolkit, docs/web-configuration.md and we
 import os.path
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeVar
 
 from npu_core.errors import LONGEST_SHOWN, FormatError, Problem, SettingsError
+from npu_core.service.given_files import ReadFile, read_once
 from npu_core.service.settings import Given, Kind, Reader, text_of
 from npu_metrics_exporter.rate import RateLimit
 
@@ -34,6 +35,13 @@ _HEADERS: dict[str, tuple[str, ...]] = {
     "X-XSS-Protection": (),
 }
 _HIDDEN = "(not shown)"
+
+TLS = "tls_server_config"
+USERS = "basic_auth_users"
+CLIENT_AUTH = f"{TLS}.client_auth_type"
+SANS = f"{TLS}.client_allowed_sans"
+_SWITCHING_OFF = {TLS: "{}", USERS: "{}", CLIENT_AUTH: "NoClientCert", SANS: "[]"}
+"""What the file has to say in the place of a protection that was in force, to end it."""
 
 
 class ClientAuth(StrEnum):
@@ -148,36 +156,91 @@ class WebConfig:
         headers: added to every answer.
         users: user name and bcrypt hash; without one nobody is asked.
         rate: how often may be asked, or None for any.
+        switched_off: the protections that the file says it does not want, which is more than that it leaves them out.
     """
 
     tls: Tls | None = None
     headers: tuple[tuple[str, str], ...] = ()
     users: tuple[tuple[str, bytes], ...] = ()
     rate: RateLimit | None = None
+    switched_off: frozenset[str] = field(default=frozenset(), compare=False)
+
+    @property
+    def protections(self) -> frozenset[str]:
+        """The keys by which the file keeps strangers out."""
+        tls = self.tls
+        in_force = {
+            TLS: tls is not None,
+            USERS: bool(self.users),
+            CLIENT_AUTH: tls is not None and tls.client_auth in _CHECKED,
+            SANS: tls is not None and bool(tls.allowed_sans),
+        }
+        return frozenset(key for key, holds in in_force.items() if holds)
 
 
-def load(path: str) -> WebConfig:
+def unsaid_losses(before: WebConfig, after: WebConfig, path: str) -> tuple[Problem, ...]:
+    """A problem for each protection of ``before`` that ``after`` has lost without a word.
+
+    An interrupted write leaves a file that lacks what would have come later, and often is right in every other way. So
+    a file that leaves a protection out does not end it; only a file that switches it off does.
+    """
+    lost = before.protections - after.protections - after.switched_off
+    return tuple(
+        Problem(key, None, f"it as before, or {_SWITCHING_OFF[key]} to switch this protection off", path)
+        for key in _SWITCHING_OFF
+        if key in lost
+    )
+
+
+def load(path: str, read: ReadFile = read_once) -> WebConfig:
     """The file's values; relative paths in it start at its directory.
+
+    Args:
+        path: the file.
+        read: reads it.
 
     Raises:
         SettingsError: with everything that is wrong with it. What may be secret is not shown.
     """
     from npu_core.config.file import read_config  # noqa: PLC0415  # YAML is not loaded where there is no file
 
-    return parse(read_config(path, "web-config-file"), os.path.dirname(path))  # noqa: PTH120  # pathlib is not loaded for this
+    return parse(read_config(path, "web-config-file", read), os.path.dirname(path))  # noqa: PTH120  # pathlib is not loaded for this
 
 
 def parse(given: Iterable[Given], directory: str) -> WebConfig:
     """The values of a file's entries. Raises as :func:`load`."""
-    reader = Reader(given)
+    entries = tuple(given)
+    reader = Reader(entries)
     config = WebConfig(
         tls=reader.take("tls_server_config", lambda each: _tls(each, directory), None),
         headers=reader.take("http_server_config", _http, _NO_PAIRS),
         users=reader.take("basic_auth_users", _users, ()),
         rate=reader.take("rate_limit", _rate, None),
+        switched_off=_switched_off(entries),
     )
     _finish(reader)
     return config
+
+
+def _switched_off(entries: tuple[Given, ...]) -> frozenset[str]:
+    """The protections that the file ends in so many words. A section that is switched off takes its own keys along."""
+    if not entries:
+        return frozenset(_SWITCHING_OFF)
+    sections = {entry.key: entry for entry in entries}
+    emptied = {key for key in (TLS, USERS) if key in sections and _is_empty(sections[key], Kind.MAPPING)}
+    if TLS in emptied:
+        return frozenset({*emptied, CLIENT_AUTH, SANS})
+    inside = {value.key: value for _, value in sections[TLS].fields} if TLS in sections else {}
+    if (auth := inside.get(CLIENT_AUTH)) and auth.text.strip() in set(ClientAuth) - _CHECKED:
+        emptied |= {CLIENT_AUTH, SANS}
+    if (sans := inside.get(SANS)) and _is_empty(sans, Kind.LIST):
+        emptied.add(SANS)
+    return frozenset(emptied)
+
+
+def _is_empty(given: Given, kind: Kind) -> bool:
+    """Whether it is ``{}`` or ``[]``. A key without a value, where a write may have ended, is neither."""
+    return given.kind is kind and not given.fields and not given.items
 
 
 def _finish(reader: Reader) -> None:

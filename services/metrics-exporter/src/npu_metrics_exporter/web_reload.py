@@ -1,21 +1,21 @@
 """The web configuration in force: follows its file and its certificates, a wrong change leaves the last good one.
 
 The files are looked at whenever a connection comes or something is asked: a change holds from the next of these on, and
-while nobody comes nobody looks.
+while nobody comes nobody looks. They are read and parsed off the event loop.
 """
 
-import os
 import ssl
+import stat
 from dataclasses import dataclass, field
 
 from npu_core.errors import SettingsError
+from npu_core.service.file_looks import FileLooks
+from npu_core.service.given_files import FileLook, GivenFiles
 from npu_core.service.logs import EventLog
 from npu_metrics_exporter.tls import context
-from npu_metrics_exporter.web_config import WebConfig, load
+from npu_metrics_exporter.web_config import WebConfig, load, unsaid_losses
 
 _log = EventLog(__name__)
-
-_Look = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,14 @@ class InForce:
         context: made of them; None for plain HTTP.
         headers: those of the configuration, encoded.
         users: hash by user name.
+        open_key: path and mode of a key that every user of the machine may read; None if there is none.
     """
 
     config: WebConfig = field(default_factory=WebConfig)
     context: ssl.SSLContext | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
     users: dict[str, bytes] = field(default_factory=dict)
+    open_key: tuple[str, int] | None = None
 
 
 class WebKeeper:
@@ -40,59 +42,124 @@ class WebKeeper:
 
     Attributes:
         generation: 1 at the start, one more at each change that was applied.
-        error: what is wrong with the files as they are now; empty if they are in force.
     """
 
     def __init__(self, path: str | None) -> None:
-        """The configuration of the file, or none at all.
+        """The configuration of the file, or none at all. Logs, so the log has to be set up.
 
         Raises:
             SettingsError: with everything that is wrong with it.
         """
         self._path = path
+        self._given = GivenFiles()
+        self._modes: dict[str, int] = {}
         self._files: tuple[str, ...] = (path,) if path else ()
+        self._seen: tuple[FileLook | None, ...] = ()
+        self._looks: FileLooks[InForce | SettingsError | None] = FileLooks(self._look)
+        self._told_key: tuple[str, int] | None = None
+        self._refusal = self._complaint = ""
         self.generation = 1
-        self.error = ""
-        self._looks: tuple[_Look | None, ...] = ()
         self._in_force = self._load() if path else InForce()
+        self._given.started()
+        self._warn_of_key()
+
+    @property
+    def error(self) -> str:
+        """What is wrong with the files as they are now; empty if they are in force."""
+        return f"{self._path}: {self._complaint}" if self._complaint else self._refusal
 
     def current(self) -> InForce:
-        """What is in force, after a look whether the files are what they were: a system call for each of them."""
-        if self._files and (looks := self._look()) != self._looks:
-            self._looks = looks
-            self._reload()
+        """What is in force. Begins a look whether the files are what they were, and does not wait for its end."""
+        if self._path is not None:
+            self._collect()
+            self._looks.begin()
         return self._in_force
 
-    def _reload(self) -> None:
-        try:
-            self._in_force = self._load()
-        except SettingsError as error:
-            self.error = str(error)
-            for problem in error.problems:
+    async def follow(self) -> InForce:
+        """What is in force, after a look whether the files are what they were.
+
+        A look that takes long is not waited for: what it finds holds for whoever comes later.
+        """
+        if self._path is not None:
+            self._looks.begin()
+            await self._looks.wait()
+            self._collect()
+        return self._in_force
+
+    def look(self) -> InForce:
+        """As :meth:`follow`, on this thread, which a file may hold up. Not beside :meth:`current` or :meth:`follow`."""
+        self._take(self._look())
+        return self._in_force
+
+    def _collect(self) -> None:
+        self._take(self._looks.take())
+        complaint = self._looks.complaint
+        if complaint and not self._complaint:
+            event = "web configuration cannot be read, the last good one stays"
+            _log.error(event, path=self._path, reason=complaint)
+        elif self._complaint and not complaint:
+            _log.info("web configuration can be read again", path=self._path)
+        self._complaint = complaint
+
+    def _take(self, found: InForce | SettingsError | None) -> None:
+        if found is None:
+            return
+        if isinstance(found, SettingsError):
+            self._refusal = str(found)
+            for problem in found.told:
                 _log.error("web configuration refused, the last good one stays", problem=problem)
             return
-        self.error = ""
+        ended = self._in_force.config.protections - found.config.protections
+        self._in_force, self._refusal = found, ""
         self.generation += 1
+        for protection in sorted(ended):
+            _log.warning("a protection was switched off", path=self._path, setting=protection)
         _log.info("web configuration applied", generation=self.generation)
+        self._warn_of_key()
+
+    def _warn_of_key(self) -> None:
+        key = self._in_force.open_key
+        if key is not None and key != self._told_key:
+            event = "every user of this machine can read the key of the TLS certificate"
+            _log.warning(event, path=key[0], mode=f"{key[1]:04o}", expected="0640 or stricter")
+        self._told_key = key
+
+    # -- off the event loop: nothing of what is above is touched ---------------------------------------------------
+
+    def _look(self) -> InForce | SettingsError | None:
+        """What the files say, if that changed."""
+        if self._path is None or self._look_at(self._files) == self._seen:
+            return None
+        before = self._in_force.config
+        try:
+            found = self._load()
+        except SettingsError as error:
+            return error
+        losses = unsaid_losses(before, found.config, self._path)
+        return SettingsError(losses) if losses else found
 
     def _load(self) -> InForce:
         assert self._path is not None
         # Each is looked at before it is read: a change during the reading is seen at the next look.
-        look = _status(self._path)
-        config = load(self._path)
+        self._files = (self._path, *self._files[1:])
+        self._seen = self._look_at(self._files)
+        config = load(self._path, self._read)
         pems = config.tls.files if config.tls else ()
-        self._files, self._looks = (self._path, *pems), (look, *map(_status, pems))
+        self._files = (self._path, *pems)
+        self._seen = (self._seen[0], *self._look_at(pems))
         headers = tuple((name.encode(), value.encode()) for name, value in config.headers)
-        made = context(config.tls) if config.tls else None
-        return InForce(config, made, headers, dict(config.users))
+        made = context(config.tls, self._read) if config.tls else None
+        return InForce(config, made, headers, dict(config.users), self._open_key(config))
 
-    def _look(self) -> tuple[_Look | None, ...]:
-        return tuple(_status(path) for path in self._files)
+    def _read(self, path: str) -> bytes:
+        given = self._given.read(path)
+        self._modes[path] = given.mode
+        return given.content
 
+    def _open_key(self, config: WebConfig) -> tuple[str, int] | None:
+        path = config.tls.key.path if config.tls else None
+        mode = self._modes.get(path, 0) if path else 0
+        return (path, mode) if path and mode & stat.S_IROTH else None
 
-def _status(path: str) -> _Look | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116  # pathlib is not loaded for this
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    def _look_at(self, paths: tuple[str, ...]) -> tuple[FileLook | None, ...]:
+        return tuple(map(self._given.look, paths))
