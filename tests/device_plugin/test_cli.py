@@ -112,6 +112,17 @@ def test_no_option_stands_beside_a_file(tmp_path: Path) -> None:
     )
 
 
+def test_a_pipe_is_read_once_whichever_way_the_command_line_is_read() -> None:
+    """Options that are not plain are read by the library for command lines, in another process."""
+    named = ["--config-file", "/dev/stdin"]
+    for given in (named, named * 2):
+        ended = subprocess.run(
+            [PROGRAM, *given], input="defaultPe: Triple\n", capture_output=True, text=True, check=False, timeout=60
+        )
+        assert ended.returncode == 2
+        assert "/dev/stdin:1: defaultPe is 'Triple'" in ended.stderr
+
+
 # -- check ------------------------------------------------------------------------------------------------------------
 
 

@@ -1,9 +1,11 @@
 """Settings that follow their file, however it is changed."""
 
+import asyncio
 import hashlib
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -340,3 +342,77 @@ def test_surroundings_still_come_from_the_environment(path: Path) -> None:
         "/host/sys",
         (DisabledDevice("npu1", "here"),),
     )
+
+
+# -- what else a path may lead to -------------------------------------------------------------------------------------
+
+
+def test_an_inherited_pipe_is_the_configuration_for_the_life_of_the_process() -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, CUT.encode())
+    os.close(write_end)
+    reloader = loaded(Path(f"/dev/fd/{read_end}"))
+    for _ in range(3):
+        assert not reloader.look()
+        assert reloader.settings.default_pe == SINGLE
+    assert reloader.telemetry.config == ConfigState(generation=1, digest=digest(CUT))
+    os.close(read_end)
+
+
+def test_an_empty_pipe_is_an_error_and_not_all_defaults() -> None:
+    read_end, write_end = os.pipe()
+    os.close(write_end)
+    with pytest.raises(SettingsError, match="empty"):
+        loaded(Path(f"/dev/fd/{read_end}"))
+    os.close(read_end)
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def giant(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+@pytest.mark.parametrize("make", [Path.touch, Path.mkdir, fifo, giant])
+def test_what_is_no_configuration_leaves_the_last_good_one_and_is_told_once(
+    reloader: Reloader, path: Path, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    path.unlink()
+    make(path)
+    before = reloader.settings
+    for _ in range(3):
+        assert not reloader.look()
+    assert reloader.settings == before
+    assert str(path) in reloader.telemetry.config.error
+    assert [level for level, _, _ in lines(caplog)] == ["ERROR"]
+
+
+async def test_a_file_that_does_not_come_back_holds_nobody_up_and_is_told_once(
+    reloader: Reloader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(GivenFiles, "look", lambda *_: go_on.wait(60) or None)
+    monkeypatch.setattr("npu_core.service.file_looks.DEADLINE", 0.0)
+    for _ in range(3):
+        assert not await reloader.follow()
+    assert "no answer within" in reloader.telemetry.config.error
+    assert [level for level, _, _ in lines(caplog)] == ["ERROR"]
+    monkeypatch.undo()
+    go_on.set()
+    async with asyncio.timeout(60):
+        while reloader.telemetry.config.error:
+            await reloader.follow()
+            await asyncio.sleep(0.001)
+    assert [event for _, event, _ in lines(caplog)] == ["configuration can be read again"]
+
+
+async def test_a_change_is_followed_off_the_event_loop(
+    reloader: Reloader, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("npu_core.service.file_looks.PATIENCE", 60.0)
+    plain_edit(path, CUT)
+    assert await reloader.follow()
+    assert reloader.settings.default_pe == SINGLE

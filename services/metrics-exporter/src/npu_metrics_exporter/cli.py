@@ -152,7 +152,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter per option is how typer read
     if context.invoked_subcommand is not None:
         release_signals()
     else:
-        _settings(given)
+        # The daemon says what is wrong with the settings: a pipe that is given as a file can be read only once.
         _become_daemon(given)
 
 
