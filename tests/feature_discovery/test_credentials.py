@@ -1,10 +1,12 @@
 """How the API server is reached: through a proxy or past it."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from npu_feature_discovery.publish.credentials import configuration
+from npu_feature_discovery.sinks import FailureReason, SinkError
 from npu_feature_discovery.sinks.child import ApiAccess
 
 PROXY = "http://proxy.example:3128"
@@ -64,3 +66,29 @@ def test_an_api_server_that_no_proxy_names_is_reached_directly(
     service_account: Path, monkeypatch: pytest.MonkeyPatch, host: str, no_proxy: str, *, past: bool
 ) -> None:
     assert goes_past_the_proxy(service_account, host, "6443", no_proxy, monkeypatch) is past
+
+
+@pytest.mark.parametrize("name", ["token", "ca.crt"])
+def test_a_pipe_in_the_place_of_a_credential_is_refused_by_its_path(
+    service_account: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    (service_account / name).unlink()
+    os.mkfifo(service_account / name)
+    with pytest.raises(SinkError) as caught:
+        configuration(ApiAccess(None, str(service_account), 1.0))
+    assert caught.value.reason is FailureReason.CONFIGURATION
+    assert f"{service_account / name}: expected a regular file, not a pipe" in caught.value.message
+
+
+def test_a_pipe_or_a_giant_in_the_place_of_a_kubeconfig_is_refused_by_its_path(tmp_path: Path) -> None:
+    pipe, giant = tmp_path / "pipe", tmp_path / "giant"
+    os.mkfifo(pipe)
+    giant.touch()
+    os.truncate(giant, 1 << 40)
+    for path in (pipe, giant):
+        with pytest.raises(SinkError) as caught:
+            configuration(ApiAccess(str(path), "", 1.0))
+        assert caught.value.reason is FailureReason.CONFIGURATION
+        assert str(path) in caught.value.message

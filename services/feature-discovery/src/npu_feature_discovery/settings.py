@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from npu_core.errors import FormatError, Problem, SettingsError
+from npu_core.service.given_files import read_once
 from npu_core.service.logs import LogFormat, LogLevel
 from npu_core.service.settings import (
     ENVIRONMENT,
@@ -333,10 +334,10 @@ def _for_api(settings: Settings) -> tuple[Settings, tuple[Problem, ...]]:
     if settings.sink is SinkKind.NODE_FEATURE and settings.namespace is None:
         path = f"{settings.service_account_dir}/namespace"
         try:
-            with open(path, encoding="utf-8") as file:  # noqa: PTH123  # pathlib would stay with the resting process
-                settings = replace(settings, namespace=file.read().strip())
-        except (OSError, UnicodeDecodeError) as error:
-            expected = f"the namespace of the NodeFeature, because there is none to be read ({error})"
+            settings = replace(settings, namespace=read_once(path).decode().strip())
+        except (FormatError, UnicodeDecodeError) as error:
+            reason = error.expected if isinstance(error, FormatError) else error
+            expected = f"the namespace of the NodeFeature, because there is none to be read in {path} ({reason})"
             problems.append(Problem(environment_name("namespace"), None, expected, ENVIRONMENT))
     return settings, tuple(problems)
 

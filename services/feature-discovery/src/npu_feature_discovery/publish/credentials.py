@@ -5,6 +5,8 @@ import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
+from npu_core.errors import FormatError
+from npu_core.service.given_files import read_once
 from npu_feature_discovery.sinks import FailureReason, SinkError
 from npu_feature_discovery.sinks.child import ApiAccess
 
@@ -56,7 +58,10 @@ def _load_service_account(made: Any, directory: str) -> None:  # noqa: ANN401
     from kubernetes.config import ConfigException  # noqa: PLC0415
     from kubernetes.config.incluster_config import InClusterConfigLoader  # noqa: PLC0415
 
-    loader = InClusterConfigLoader(f"{directory}/token", f"{directory}/ca.crt", try_refresh_token=False)
+    token, authority = f"{directory}/token", f"{directory}/ca.crt"
+    loader = InClusterConfigLoader(token, authority, try_refresh_token=False)
+    for path in (token, authority):
+        _check_file(path)
     try:
         loader.load_and_set(made)
     except (ConfigException, OSError, ValueError) as error:
@@ -67,12 +72,26 @@ def _load_service_account(made: Any, directory: str) -> None:  # noqa: ANN401
 def _load_kubeconfig(made: Any, path: str) -> None:  # noqa: ANN401
     from kubernetes.config import load_kube_config  # noqa: PLC0415
 
+    _check_file(path)
     try:
         load_kube_config(path, client_configuration=made, persist_config=False)
     except SinkError:  # out of time
         raise
     except Exception as error:  # what a wrong file makes the loader raise is not a closed set
         text = f"cannot use the kubeconfig {path}: {_one_line(error)}"
+        raise SinkError(FailureReason.CONFIGURATION, text) from error
+
+
+def _check_file(path: str) -> None:
+    """Refuse what the client would wait for without an end, or read into memory whole.
+
+    Raises:
+        SinkError: CONFIGURATION, if the path does not lead to a regular file of a bounded size that can be read.
+    """
+    try:
+        read_once(path)
+    except FormatError as error:
+        text = f"cannot use the file {path}: expected {error.expected}"
         raise SinkError(FailureReason.CONFIGURATION, text) from error
 
 
