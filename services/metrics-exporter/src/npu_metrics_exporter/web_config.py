@@ -13,6 +13,8 @@ from typing import TypeVar
 from npu_core.errors import LONGEST_SHOWN, FormatError, Problem, SettingsError
 from npu_core.service.given_files import ReadFile, read_once
 from npu_core.service.settings import Given, Kind, Reader, text_of
+from npu_metrics_exporter.cipher_suites import SUITES
+from npu_metrics_exporter.protection import CLIENT_AUTH, SANS, TLS, USERS, switched_off
 from npu_metrics_exporter.rate import RateLimit
 
 T = TypeVar("T")
@@ -35,13 +37,6 @@ _HEADERS: dict[str, tuple[str, ...]] = {
     "X-XSS-Protection": (),
 }
 _HIDDEN = "(not shown)"
-
-TLS = "tls_server_config"
-USERS = "basic_auth_users"
-CLIENT_AUTH = f"{TLS}.client_auth_type"
-SANS = f"{TLS}.client_allowed_sans"
-_SWITCHING_OFF = {TLS: "{}", USERS: "{}", CLIENT_AUTH: "NoClientCert", SANS: "[]"}
-"""What the file has to say in the place of a protection that was in force, to end it."""
 
 
 class ClientAuth(StrEnum):
@@ -71,27 +66,6 @@ class Curve(StrEnum):
     P384 = "CurveP384"
     P521 = "CurveP521"
     X25519 = "X25519"
-
-
-def _suites() -> dict[str, str]:
-    """Go's names of the cipher suites up to TLS 1.2, and OpenSSL's; those of TLS 1.3 are not a choice, in neither."""
-    suites = {
-        f"TLS_ECDHE_{key}_WITH_{go}": f"ECDHE-{key}-{openssl}"
-        for key in ("ECDSA", "RSA")
-        for go, openssl in (
-            ("AES_128_GCM_SHA256", "AES128-GCM-SHA256"),
-            ("AES_256_GCM_SHA384", "AES256-GCM-SHA384"),
-            ("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305"),
-            ("AES_128_CBC_SHA", "AES128-SHA"),
-            ("AES_256_CBC_SHA", "AES256-SHA"),
-        )
-    }
-    fixed = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
-    return suites | dict.fromkeys(fixed, "")
-
-
-SUITES = _suites()
-"""OpenSSL's name of each cipher suite by Go's; empty for those of TLS 1.3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,20 +152,6 @@ class WebConfig:
         return frozenset(key for key, holds in in_force.items() if holds)
 
 
-def unsaid_losses(before: WebConfig, after: WebConfig, path: str) -> tuple[Problem, ...]:
-    """A problem for each protection of ``before`` that ``after`` has lost without a word.
-
-    An interrupted write leaves a file that lacks what would have come later, and often is right in every other way. So
-    a file that leaves a protection out does not end it; only a file that switches it off does.
-    """
-    lost = before.protections - after.protections - after.switched_off
-    return tuple(
-        Problem(key, None, f"it as before, or {_SWITCHING_OFF[key]} to switch this protection off", path)
-        for key in _SWITCHING_OFF
-        if key in lost
-    )
-
-
 def load(path: str, read: ReadFile = read_once) -> WebConfig:
     """The file's values; relative paths in it start at its directory.
 
@@ -216,31 +176,10 @@ def parse(given: Iterable[Given], directory: str) -> WebConfig:
         headers=reader.take("http_server_config", _http, _NO_PAIRS),
         users=reader.take("basic_auth_users", _users, ()),
         rate=reader.take("rate_limit", _rate, None),
-        switched_off=_switched_off(entries),
+        switched_off=switched_off(entries, set(ClientAuth) - _CHECKED),
     )
     _finish(reader)
     return config
-
-
-def _switched_off(entries: tuple[Given, ...]) -> frozenset[str]:
-    """The protections that the file ends in so many words. A section that is switched off takes its own keys along."""
-    if not entries:
-        return frozenset(_SWITCHING_OFF)
-    sections = {entry.key: entry for entry in entries}
-    emptied = {key for key in (TLS, USERS) if key in sections and _is_empty(sections[key], Kind.MAPPING)}
-    if TLS in emptied:
-        return frozenset({*emptied, CLIENT_AUTH, SANS})
-    inside = {value.key: value for _, value in sections[TLS].fields} if TLS in sections else {}
-    if (auth := inside.get(CLIENT_AUTH)) and auth.text.strip() in set(ClientAuth) - _CHECKED:
-        emptied |= {CLIENT_AUTH, SANS}
-    if (sans := inside.get(SANS)) and _is_empty(sans, Kind.LIST):
-        emptied.add(SANS)
-    return frozenset(emptied)
-
-
-def _is_empty(given: Given, kind: Kind) -> bool:
-    """Whether it is ``{}`` or ``[]``. A key without a value, where a write may have ended, is neither."""
-    return given.kind is kind and not given.fields and not given.items
 
 
 def _finish(reader: Reader) -> None:

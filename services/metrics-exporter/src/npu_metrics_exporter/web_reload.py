@@ -12,8 +12,9 @@ from npu_core.errors import SettingsError
 from npu_core.service.file_looks import FileLooks
 from npu_core.service.given_files import FileLook, GivenFiles
 from npu_core.service.logs import EventLog
+from npu_metrics_exporter.protection import unsaid_losses
 from npu_metrics_exporter.tls import context
-from npu_metrics_exporter.web_config import WebConfig, load, unsaid_losses
+from npu_metrics_exporter.web_config import WebConfig, load
 
 _log = EventLog(__name__)
 
@@ -95,8 +96,7 @@ class WebKeeper:
         self._take(self._looks.take())
         complaint = self._looks.complaint
         if complaint and not self._complaint:
-            event = "web configuration cannot be read, the last good one stays"
-            _log.error(event, path=self._path, reason=complaint)
+            _log.error("web configuration cannot be read, the last good one stays", path=self._path, reason=complaint)
         elif self._complaint and not complaint:
             _log.info("web configuration can be read again", path=self._path)
         self._complaint = complaint
@@ -120,8 +120,13 @@ class WebKeeper:
     def _warn_of_key(self) -> None:
         key = self._in_force.open_key
         if key is not None and key != self._told_key:
-            event = "every user of this machine can read the key of the TLS certificate"
-            _log.warning(event, path=key[0], mode=f"{key[1]:04o}", expected="0640 or stricter")
+            path, mode = key
+            _log.warning(
+                "every user of this machine can read the key of the TLS certificate",
+                path=path,
+                mode=f"{mode:04o}",
+                expected="0640 or stricter",
+            )
         self._told_key = key
 
     # -- off the event loop: nothing of what is above is touched ---------------------------------------------------
@@ -130,12 +135,12 @@ class WebKeeper:
         """What the files say, if that changed."""
         if self._path is None or self._look_at(self._files) == self._seen:
             return None
-        before = self._in_force.config
+        before = self._in_force.config.protections
         try:
             found = self._load()
         except SettingsError as error:
             return error
-        losses = unsaid_losses(before, found.config, self._path)
+        losses = unsaid_losses(before, found.config.protections, found.config.switched_off, self._path)
         return SettingsError(losses) if losses else found
 
     def _load(self) -> InForce:
