@@ -40,7 +40,7 @@ class SupervisedToDeath(DevicePlugin):
 class Unlookable(Reloader):
     """Settings that cannot be looked at any more."""
 
-    def look(self) -> bool:
+    async def follow(self) -> bool:
         """Fail in a way that nobody expects."""
         raise ZeroDivisionError("nobody thought of this")
 
@@ -110,7 +110,7 @@ from npu_device_plugin.reload import Reloader
 from npu_device_plugin.telemetry import Telemetry
 
 class Unlookable(Reloader):
-    def look(self):
+    async def follow(self):
         raise ZeroDivisionError("nobody thought of this")
 
 asyncio.run(daemon._run(Unlookable(json.loads(sys.argv[1]), {}, Telemetry())))
