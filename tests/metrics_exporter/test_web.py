@@ -1,5 +1,6 @@
 """The exporter's pages, asked for over real sockets."""
 
+import base64
 import gzip
 import threading
 import time
@@ -7,6 +8,7 @@ from collections import Counter
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+import bcrypt
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -181,6 +183,17 @@ def test_configured_headers_are_on_every_answer_and_stand_before_our_own(tmp_pat
         replies = [web.ask(path) for path in ("/metrics", "/", "/healthz", "/none")]
     assert {reply.headers["x-frame-options"] for reply in replies} == {"deny"}
     assert {reply.headers["content-security-policy"] for reply in replies} == {"default-src 'self'"}
+
+
+def test_strangers_take_nothing_from_the_rate_of_who_has_a_password(tmp_path: Path) -> None:
+    file = tmp_path / "web.yml"
+    hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
+    file.write_text(f"basic_auth_users:\n  user: {hashed}\nrate_limit:\n  interval: 1h\n  burst: 2\n")
+    right, wrong = ("Basic " + base64.b64encode(text).decode() for text in (b"user:right", b"user:wrong"))
+    with serving(web_config=file) as web:
+        strangers = [web.ask(authorization=given).status for given in ("", wrong, "", wrong)]
+        assert [web.ask(authorization=right).status for _ in range(3)] == [200, 200, 429]
+    assert strangers == [401, 401, 429, 429]
 
 
 def test_more_often_than_the_rate_limit_is_refused_and_probes_are_not(tmp_path: Path) -> None:

@@ -1,8 +1,13 @@
-"""Passwords, checked where they hold nobody up.
+"""Passwords, checked without holding up the service, or the right password behind wrong ones.
 
-A bcrypt hash takes a twentieth of a second of a core or more, on purpose. So each is computed on one thread that yields
-to the event loop, its verdict is kept, and only a few may wait for it: who floods us with wrong passwords waits for his
-own, while others' are already known.
+A bcrypt hash takes a twentieth of a second of a core or more, on purpose. One thread that yields to the event loop
+computes the hashes, one at a time, and the verdicts are kept. Who waits for the thread waits in a queue that is fair to
+client addresses (:mod:`npu_metrics_exporter.fair_queue`), so that wrong passwords mostly delay the address that they
+come from.
+
+Neither a verdict's duration nor its order says anything about which users exist. Each check computes the same hashes
+for every user name, known or unknown: one of each cost that any user's hash has. What is kept, and whose turn is next,
+depends on what clients have sent and not on the users.
 """
 
 import asyncio
@@ -14,23 +19,26 @@ import os
 import queue
 import secrets
 import threading
-from collections import Counter, OrderedDict
-from collections.abc import Mapping
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
-MOST_WAITING = 16
-"""Passwords that wait to be checked."""
-MOST_WAITING_OF_ONE = 2
-"""... of one client's address."""
+from npu_metrics_exporter.fair_queue import FairQueue, origin
 
-_MOST_KEPT = 256
+MAX_WAITING = 256
+"""Largest number of passwords that wait to be checked: one for each connection that the server takes."""
+PATIENCE = 9.0
+"""Seconds for which a client waits for a check. Prometheus' default ``scrape_timeout`` is 10 s."""
+
+_MAX_KEPT_WRONG = 256
 _LONGEST_PASSWORD = 72
 """Bytes; bcrypt looks at no more. As the toolkit of the Go exporters, we do not mind what follows."""
 _NICENESS = 10
-
-# Of "fakepassword", for users that there are not: they must not be told from the others by the time it takes.
-_NOBODYS = b"$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
+_STAND_IN = b"$2b$%02d$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
+"""A hash to compute where a user has none of that cost. Whether the password fits the hash does not matter."""
 
 
 class Verdict(Enum):
@@ -39,7 +47,7 @@ class Verdict(Enum):
     GOOD = auto()
     BAD = auto()
     BUSY = auto()
-    """Too many passwords are being checked: come again."""
+    """Too many passwords are being checked, or the users have just changed: come again."""
 
 
 class Credentials(NamedTuple):
@@ -62,108 +70,176 @@ def credentials(header: str) -> Credentials | None:
 
 
 class Passwords:
-    """Checks passwords and remembers which were right. No clear password is kept."""
+    """Checks passwords and remembers the verdicts. No clear password is kept after its check.
+
+    All methods belong to the thread of one event loop.
+    """
 
     def __init__(self) -> None:
         """Nothing known; the thread starts with the first password."""
         self._secret = secrets.token_bytes(32)
-        # Kept apart: wrong ones, of which anybody can make any number, never push out a right one.
-        self._kept: dict[bool, OrderedDict[bytes, None]] = {True: OrderedDict(), False: OrderedDict()}
-        self._waiting: dict[bytes, asyncio.Future[bool]] = {}
-        self._clients: Counter[str] = Counter()
+        self._users: Mapping[str, bytes] = {}
+        # Wrong passwords are kept apart: anybody can make any number of them, and must not push out a right one.
+        self._right: dict[str, bytes] = {}
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()
+        self._queue: FairQueue[_Errand] = FairQueue(MAX_WAITING)
+        self._in_work: _Errand | None = None
         self._thread: _Thread | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many passwords wait to be checked, without the one that is being checked."""
+        return len(self._queue)
 
     async def check(self, users: Mapping[str, bytes], header: str, client: str) -> Verdict:
         """Whether the header names one of ``users`` and the right password.
 
+        Cancel the task of this method if the client is gone: then the password does not wait any longer.
+
         Args:
             users: bcrypt hash by name.
             header: ``Authorization``, or empty.
-            client: the address that asks; only a few passwords of one wait at once.
+            client: the address that asks.
         """
         given = credentials(header)
         if given is None:
             return Verdict.BAD
-        hashed = users.get(given.user, _NOBODYS)
-        key = self._key(given, hashed)
-        known = self._known(key)
-        if known is None:
-            future = self._waiting.get(key) or self._submit(key, given.password, hashed, client)
-            if future is None:
-                return Verdict.BUSY
-            # Shielded: others may wait for the same one.
-            known = await asyncio.shield(future)
-        return Verdict.GOOD if known and given.user in users else Verdict.BAD
+        self._follow(users)
+        password = given.password[:_LONGEST_PASSWORD]
+        key = self._key(given.user, password)
+        known = self._known(given.user, key)
+        if known is not None:
+            return known
+        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        errand = _Errand(given.user, key, password, self._users, future)
+        who = origin(client)
+        dropped = self._queue.put(who, errand, time.monotonic())
+        if dropped is not None:
+            _resolve(dropped.future, Verdict.BUSY)
+        self._work()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await future
+        except TimeoutError:
+            return Verdict.BUSY
+        finally:
+            self._queue.discard(who, errand)
 
-    def _key(self, given: Credentials, hashed: bytes) -> bytes:
-        user = given.user.encode()
-        content = b"%d:%b%b%b" % (len(user), user, hashed, given.password)
-        return hashlib.blake2b(content, key=self._secret, digest_size=32).digest()
+    def _follow(self, users: Mapping[str, bytes]) -> None:
+        if users is self._users or users == self._users:
+            return
+        self._right = {user: key for user, key in self._right.items() if users.get(user) == self._users[user]}
+        # All of them, not only those of changed users: else the next attempt's duration would tell which users changed.
+        self._wrong.clear()
+        self._users = dict(users)
 
-    def _known(self, key: bytes) -> bool | None:
-        for verdict, kept in self._kept.items():
-            if key in kept:
-                kept.move_to_end(key)
-                return verdict
+    def _key(self, user: str, password: bytes) -> bytes:
+        name = user.encode()
+        return hashlib.blake2b(b"%d:%b%b" % (len(name), name, password), key=self._secret, digest_size=32).digest()
+
+    def _known(self, user: str, key: bytes) -> Verdict | None:
+        if secrets.compare_digest(self._right.get(user, b""), key):
+            return Verdict.GOOD
+        if key in self._wrong:
+            self._wrong.move_to_end(key)
+            return Verdict.BAD
         return None
 
-    def _submit(self, key: bytes, password: bytes, hashed: bytes, client: str) -> "asyncio.Future[bool] | None":
-        if len(self._waiting) >= MOST_WAITING or self._clients[client] >= MOST_WAITING_OF_ONE:
-            return None
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting[key] = future
-        self._clients[client] += 1
-        future.add_done_callback(lambda done: self._settle(key, client, done))
-        if self._thread is None:
-            self._thread = _Thread()
-        self._thread.errands.put(_Errand(password[:_LONGEST_PASSWORD], hashed, future))
-        return future
+    def _work(self) -> None:
+        """Give the thread the next password, if the thread is free."""
+        while self._in_work is None and (errand := self._queue.take(time.monotonic())) is not None:
+            if errand.users is not self._users:
+                _resolve(errand.future, Verdict.BUSY)
+            elif (known := self._known(errand.user, errand.key)) is not None:  # another client sent the same
+                _resolve(errand.future, known)
+            else:
+                self._in_work = errand
+                if self._thread is None:
+                    self._thread = _Thread()
+                self._thread.give(errand, self._settle)
 
-    def _settle(self, key: bytes, client: str, done: "asyncio.Future[bool]") -> None:
-        del self._waiting[key]
-        self._clients[client] -= 1
-        self._clients += Counter()  # drops the addresses that nothing waits for
-        if done.cancelled():
-            return
-        kept = self._kept[done.result()]
-        kept[key] = None
-        if len(kept) > _MOST_KEPT:
-            kept.popitem(last=False)
+    def _settle(self, errand: "_Errand", is_right: bool) -> None:  # noqa: FBT001  # called by position
+        self._in_work = None
+        if errand.users is not self._users:
+            _resolve(errand.future, Verdict.BUSY)
+        elif is_right:
+            self._right[errand.user] = errand.key
+            _resolve(errand.future, Verdict.GOOD)
+        else:
+            self._wrong[errand.key] = None
+            if len(self._wrong) > _MAX_KEPT_WRONG:
+                self._wrong.popitem(last=False)
+            _resolve(errand.future, Verdict.BAD)
+        self._work()
 
 
-class _Errand(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class _Errand:
+    user: str
+    key: bytes
     password: bytes
-    hashed: bytes
-    future: "asyncio.Future[bool]"
+    users: Mapping[str, bytes]
+    future: asyncio.Future[Verdict]
+
+
+def _resolve(future: asyncio.Future[Verdict], verdict: Verdict) -> None:
+    if not future.done():
+        future.set_result(verdict)
 
 
 class _Thread:
     def __init__(self) -> None:
-        self.errands: queue.SimpleQueue[_Errand] = queue.SimpleQueue()
-        threading.Thread(target=self._work, name="passwords", daemon=True).start()
+        self._errands: queue.SimpleQueue[tuple[_Errand, _Settle]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="passwords", daemon=True).start()
 
-    def _work(self) -> None:
-        # Loaded with the first password: an exporter without users never needs it.
-        import bcrypt  # noqa: PLC0415
+    def give(self, errand: _Errand, settle: "_Settle") -> None:
+        """Have a password checked; the event loop then calls ``settle``."""
+        self._errands.put((errand, settle))
 
+    def _run(self) -> None:
         # Nicer than that already, it may not be told to be less so; that must not cost the passwords.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while True:
-            errand = self.errands.get()
-            try:
-                right = bcrypt.checkpw(errand.password, errand.hashed)
-            except ValueError:
-                right = False  # a hash that looks right and is none
-            _tell(errand.future, right=right)
+            errand, settle = self._errands.get()
+            is_right = is_password(errand.password, errand.users.get(errand.user), errand.users.values())
+            loop = errand.future.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, errand, is_right)
 
 
-def _tell(future: "asyncio.Future[bool]", *, right: bool) -> None:
-    loop = future.get_loop()
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(_resolve, future, right)
+_Settle = Callable[[_Errand, bool], None]
 
 
-def _resolve(future: "asyncio.Future[bool]", right: bool) -> None:  # noqa: FBT001  # called by position
-    if not future.done():
-        future.set_result(right)
+def is_password(password: bytes, hashed: bytes | None, hashes: Iterable[bytes]) -> bool:
+    """Whether the hash is the password's; False for no hash. Computes the same whatever ``hashed`` is.
+
+    Computes one hash of each cost in ``hashes``: at most twice the work of the costliest hash.
+
+    Args:
+        password: at most 72 bytes.
+        hashed: one of ``hashes``, or None.
+        hashes: the hashes of all users.
+    """
+    is_right = False
+    for cost in sorted({_cost(each) for each in hashes}):
+        if hashed is not None and _cost(hashed) == cost:
+            is_right = _fits(password, hashed, cost)
+        else:
+            _fits(password, _STAND_IN % cost, cost)
+    return is_right
+
+
+def _cost(hashed: bytes) -> int:
+    return int(hashed[4:6])
+
+
+def _fits(password: bytes, hashed: bytes, cost: int) -> bool:
+    # Loaded with the first password: an exporter without users never needs it.
+    import bcrypt  # noqa: PLC0415
+
+    try:
+        return bcrypt.checkpw(password, hashed)
+    except ValueError:  # has the form of a hash and is none, and bcrypt says so without the work
+        bcrypt.checkpw(password, _STAND_IN % cost)
+        return False

@@ -43,3 +43,20 @@ class Bucket:
             return False
         self.tokens -= 1
         return True
+
+
+class Gate:
+    """Holds one limit, which may change between two requests."""
+
+    def __init__(self) -> None:
+        """Nothing was asked for yet."""
+        self._bucket: Bucket | None = None
+
+    def lets_in(self, limit: RateLimit | None, now: float) -> bool:
+        """Whether one more is allowed at ``now`` by ``limit``; None is no limit. A new limit starts with its burst."""
+        if limit is None:
+            self._bucket = None
+            return True
+        if self._bucket is None or self._bucket.limit != limit:
+            self._bucket = Bucket.full(limit, now)
+        return self._bucket.take(now)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from npu_core.service.logs import EventLog
 from npu_metrics_exporter.auth import Passwords, Verdict
 from npu_metrics_exporter.negotiation import Format, format_of, names_of, takes_gzip
-from npu_metrics_exporter.rate import Bucket
+from npu_metrics_exporter.rate import Gate
 from npu_metrics_exporter.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
 from npu_metrics_exporter.web_reload import InForce, WebKeeper
 
@@ -60,6 +60,9 @@ class Answer:
     headers: _Headers = ()
 
 
+_TOO_OFTEN = Answer(HTTPStatus.TOO_MANY_REQUESTS, b"more often than rate_limit allows\n", headers=_LATER)
+
+
 @dataclass(frozen=True, slots=True)
 class _Request:
     method: str
@@ -91,7 +94,8 @@ class Web:
         self._source = source
         self._keeper = keeper
         self._passwords = Passwords()
-        self._bucket: Bucket | None = None
+        self._rate = Gate()
+        self._rate_of_strangers = Gate()
         self._in_flight = 0
         self._faults: set[tuple[str, str]] = set()
         self._date = (0, b"")
@@ -153,24 +157,15 @@ class Web:
         return _wrong_method(request) or (Answer(HTTPStatus.OK, yes) if good else _unavailable(no))
 
     async def _refusal(self, request: _Request, in_force: InForce) -> Answer | None:
-        if not self._is_in_rate(in_force):
-            return Answer(HTTPStatus.TOO_MANY_REQUESTS, b"more often than rate_limit allows\n", headers=_LATER)
+        # The password first: whoever has none takes nothing from the rate of those who have one.
         if in_force.users and (answer := await self._stranger(request, in_force)):
             return answer
+        if not self._rate.lets_in(in_force.config.rate, time.monotonic()):
+            return _TOO_OFTEN
         if request.path not in PAGES:
             body = f"nothing here; there are {', '.join(PAGES)}\n".encode()
             return Answer(HTTPStatus.NOT_FOUND, body)
         return _wrong_method(request)
-
-    def _is_in_rate(self, in_force: InForce) -> bool:
-        limit = in_force.config.rate
-        if limit is None:
-            self._bucket = None
-            return True
-        now = time.monotonic()
-        if self._bucket is None or self._bucket.limit != limit:
-            self._bucket = Bucket.full(limit, now)
-        return self._bucket.take(now)
 
     async def _stranger(self, request: _Request, in_force: InForce) -> Answer | None:
         header = request.headers.get(b"authorization", "")
@@ -180,6 +175,8 @@ class Web:
             case Verdict.BUSY:
                 body = b"too many passwords are being checked\n"
                 return Answer(HTTPStatus.TOO_MANY_REQUESTS, body, headers=_LATER)
+            case Verdict.BAD if not self._rate_of_strangers.lets_in(in_force.config.rate, time.monotonic()):
+                return _TOO_OFTEN
             case Verdict.BAD:
                 challenge = (b"www-authenticate", b'Basic realm="npu-metrics-exporter", charset="UTF-8"')
                 return Answer(HTTPStatus.UNAUTHORIZED, b"a user's name and password are needed\n", headers=(challenge,))
