@@ -21,7 +21,7 @@ def bounds(package: str) -> dict[str, set[str]]:
     wanted = [*project["dependencies"], *(text for extra in extras for text in extra)]
     found: dict[str, set[str]] = {}
     for text in wanted:
-        match = re.fullmatch(r"([a-z-]+)(?:\[[a-z,]+\])?>=([0-9.]+)(?:,<[0-9.]+)?", text)
+        match = re.fullmatch(r"([a-z0-9-]+)(?:\[[a-z,]+\])?>=([0-9.]+)(?:,<[0-9.]+)?", text)
         assert match, f"{package}: {text} has no lowest version"
         found.setdefault(match[1], set()).add(match[2])
     return found

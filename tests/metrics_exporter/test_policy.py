@@ -1,14 +1,13 @@
 """What is exported if nothing is said, and what is if something is."""
 
-import re
-
 import pytest
 
+from npu_metrics_exporter.pattern import Pattern, compiled
 from npu_metrics_exporter.policy import IDENTITY_LABELS, ExportPolicy, PodLabels, SensorLabels, Units
 
 
-def patterns(*texts: str) -> tuple[re.Pattern[str], ...]:
-    return tuple(map(re.compile, texts))
+def patterns(*texts: str) -> tuple[Pattern, ...]:
+    return tuple(map(compiled, texts))
 
 
 def test_without_a_word_everything_is_exported_as_it_is_documented() -> None:

@@ -35,6 +35,7 @@ from npu_core.device import ComponentVersion, Device, PciAddress
 from npu_core.health import Vitals
 from npu_core.sensors import Quantity, Reading, Readings, Sensor
 from npu_metrics_exporter.families import LABELS, TABLE
+from npu_metrics_exporter.pattern import Pattern, compiled
 from npu_metrics_exporter.podmap import PodMap
 from npu_metrics_exporter.policy import ExportPolicy, PodLabels, SensorLabels, Units
 from npu_metrics_exporter.series import Budget, families
@@ -314,8 +315,8 @@ def test_what_has_one_name_only_is_exported_in_either_unit() -> None:
     assert {"furiosa_npu_alive", "furiosa_npu_info", "furiosa_npu_clock_frequency_hertz"} <= both
 
 
-def patterns(*texts: str) -> tuple[re.Pattern[str], ...]:
-    return tuple(map(re.compile, texts))
+def patterns(*texts: str) -> tuple[Pattern, ...]:
+    return tuple(map(compiled, texts))
 
 
 def test_families_can_be_included_by_name() -> None:

@@ -1,6 +1,6 @@
 """Settings: file below environment below command line, and one clear line for each thing that is wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -8,8 +8,9 @@ import pytest
 from npu_core.errors import SettingsError
 from npu_core.limits import LIMITS, Measure, Span
 from npu_core.service.logs import LogFormat, LogLevel
-from npu_core.service.settings import Address, environment_name
+from npu_core.service.settings import COMMAND_LINE, Address, Given, environment_name
 from npu_metrics_exporter.policy import OWN_LABELS, PodLabels, SensorLabels, Units
+from npu_metrics_exporter.setting_values import label_name, list_of, static_labels
 from npu_metrics_exporter.settings import LIVE, OPTIONS, SURROUNDINGS, WISHES, Settings, file_key, load
 
 SECONDS = "a number of seconds from 0.1 to 86400"
@@ -78,8 +79,8 @@ WRONG: dict[str, tuple[tuple[str, str], ...]] = {
     **dict.fromkeys(
         ("include", "exclude", "include-sensors", "exclude-sensors"),
         (
-            ("(", "a regular expression (missing ), unterminated subpattern at position 0)"),
-            ("a,*", "a regular expression (nothing to repeat at position 0)"),
+            ("(", "a regular expression in RE2's syntax (missing ): ()"),
+            ("a,*", "a regular expression in RE2's syntax (no argument for repetition operator: *)"),
             ("a,b,a", "each one once"),
         ),
     ),
@@ -326,3 +327,12 @@ def test_a_file_that_is_not_there_is_told_beside_the_rest(tmp_path: Path) -> Non
     missing, grace = problems({"config-file": path, "grace": "x"}, {})
     assert missing.startswith(f"config-file: the file is '{path}': expected a readable file: ENOENT (No such file or")
     assert grace == f"command line: --grace is 'x': expected {GRACE}"
+
+
+@pytest.mark.parametrize("option", ["keep_labels", "static_labels"])
+def test_a_list_as_long_as_a_file_can_hold_is_read_in_one_pass(option: str) -> None:
+    """Comparing each entry with each other one would take longer than the limit of a test."""
+    names = [f"a{number:x}" for number in range(200_000)]
+    text = ",".join(f"{name}=1" if option == "static_labels" else name for name in names)
+    parse: Callable[[Given], tuple[object, ...]] = static_labels if option == "static_labels" else list_of(label_name)
+    assert len(parse(Given("list", text, COMMAND_LINE))) == len(names)

@@ -1,9 +1,10 @@
 """What of all that is known is exported, and in which words: the operator's choice, as a value."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from npu_metrics_exporter.pattern import Pattern
 
 IDENTITY_LABELS = ("device", "label")
 """Labels that no policy can take away: dashboards of the first generation know cards and sensors by them."""
@@ -68,10 +69,10 @@ class ExportPolicy:
     units: Units = Units.BOTH
     sensor_labels: SensorLabels = SensorLabels.RAW
     pod_labels: PodLabels = PodLabels.JOIN
-    include: tuple[re.Pattern[str], ...] = ()
-    exclude: tuple[re.Pattern[str], ...] = ()
-    include_sensors: tuple[re.Pattern[str], ...] = ()
-    exclude_sensors: tuple[re.Pattern[str], ...] = ()
+    include: tuple[Pattern, ...] = ()
+    exclude: tuple[Pattern, ...] = ()
+    include_sensors: tuple[Pattern, ...] = ()
+    exclude_sensors: tuple[Pattern, ...] = ()
     static_labels: tuple[tuple[str, str], ...] = ()
     keep: frozenset[str] | None = None
     drop: frozenset[str] = frozenset()
@@ -91,7 +92,7 @@ class ExportPolicy:
         return name not in self.drop and (self.keep is None or name in self.keep)
 
 
-def _passes(text: str, include: Iterable[re.Pattern[str]], exclude: Iterable[re.Pattern[str]]) -> bool:
+def _passes(text: str, include: Iterable[Pattern], exclude: Iterable[Pattern]) -> bool:
     wanted = tuple(include)
     if wanted and not any(pattern.fullmatch(text) for pattern in wanted):
         return False

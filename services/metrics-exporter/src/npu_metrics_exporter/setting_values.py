@@ -15,6 +15,7 @@ from npu_core.errors import FormatError, Problem, SettingsError
 from npu_core.limits import LIMITS, Measure, Span
 from npu_core.service.settings import Address, Given, Kind, address, one_of, text_of
 from npu_metrics_exporter.families import LABELS
+from npu_metrics_exporter.pattern import compiled
 from npu_metrics_exporter.policy import IDENTITY_LABELS, OWN_LABELS
 
 T = TypeVar("T")
@@ -110,12 +111,9 @@ def listen_addresses(given: Given) -> tuple[Address, ...]:
 
 
 def expression(given: Given) -> str:
-    """A regular expression, in Python's words; it is matched with the whole of a name."""
+    """A regular expression in RE2's syntax; it is matched with the whole of a name."""
     text = text_of(given)
-    try:
-        re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise FormatError(text, f"a regular expression ({error})") from None
+    compiled(text)
     return text
 
 
@@ -151,9 +149,12 @@ Name = TypeVar("Name", bound=str)
 def _by_name(given: Given, parse: Callable[[Given], tuple[Name, T]]) -> tuple[tuple[Name, T], ...]:
     items = tuple(_pairs(given))
     pairs = list_of(parse)(replace(given, items=items, kind=Kind.LIST))
-    names = [name for name, _ in pairs]
-    first = {name: place for place, name in reversed(list(enumerate(names)))}
-    twice = [item for place, item in enumerate(items) if first[names[place]] != place]
+    given_before: set[Name] = set()
+    twice: list[Given] = []
+    for item, (name, _) in zip(items, pairs, strict=True):
+        if name in given_before:
+            twice.append(item)
+        given_before.add(name)
     if twice:
         raise SettingsError(item.problem("each name once") for item in twice)
     return tuple(sorted(pairs, key=itemgetter(0)))

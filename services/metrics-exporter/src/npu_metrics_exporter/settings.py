@@ -1,6 +1,5 @@
 """What the operator wants: from a file, over that from the environment, over that from the command line."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,6 +9,7 @@ from npu_core.limits import LIMITS, Limits, Measure, Span
 from npu_core.service.given_files import ReadFile, read_once
 from npu_core.service.logs import LogFormat, LogLevel
 from npu_core.service.settings import Address, Given, Reader, absolute_path, gather, one_of, seconds
+from npu_metrics_exporter.pattern import compiled
 from npu_metrics_exporter.policy import ExportPolicy, PodLabels, SensorLabels, Units
 from npu_metrics_exporter.setting_values import (
     droppable_label,
@@ -140,20 +140,16 @@ class Settings:
             units=self.units,
             sensor_labels=self.sensor_labels,
             pod_labels=self.pod_labels,
-            include=_compiled(self.include),
-            exclude=_compiled(self.exclude),
-            include_sensors=_compiled(self.include_sensors),
-            exclude_sensors=_compiled(self.exclude_sensors),
+            include=tuple(map(compiled, self.include)),
+            exclude=tuple(map(compiled, self.exclude)),
+            include_sensors=tuple(map(compiled, self.include_sensors)),
+            exclude_sensors=tuple(map(compiled, self.exclude_sensors)),
             static_labels=self.static_labels,
             keep=frozenset(self.keep_labels) or None,
             drop=frozenset(self.drop_labels),
             max_series=self.max_series,
             node=self.node_name or "",
         )
-
-
-def _compiled(expressions: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
-    return tuple(map(re.compile, expressions))
 
 
 LIVE = frozenset(
