@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npu_core.cli.table import Cell, Column, Style, Table, aligned, display_width, harmless, render, row
+from npu_core.cli.table import Cell, Column, Style, Table, aligned, display_width, render, row
+from npu_core.printable import printable
 
 
 def test_titles_stand_left_and_right_columns_are_filled_from_the_right() -> None:
@@ -39,7 +40,7 @@ def test_width_is_what_a_terminal_shows(text: str, width: int) -> None:
 
 
 def test_characters_that_steer_a_terminal_are_spelled_out() -> None:
-    assert harmless("a\x1b[2Jb\x07\u202e°") == "a\\x1b[2Jb\\x07\\u202e°"
+    assert printable("a\x1b[2Jb\x07\u202e°") == "a\\x1b[2Jb\\x07\\u202e°"
 
 
 def test_names_and_values_are_aligned() -> None:

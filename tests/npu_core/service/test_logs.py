@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npu_core.service.logs import EventLog, LogFormat, LogLevel, configure, without_numbers
+from npu_core.service.logs import (
+    MAX_EVENT,
+    MAX_EXCEPTION,
+    MAX_VALUE,
+    EventLog,
+    LogFormat,
+    LogLevel,
+    configure,
+    without_numbers,
+)
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -87,6 +96,9 @@ def test_a_json_line_has_the_event_and_every_field_by_name() -> None:
         ('say "x"', r'"say \"x\""'),
         ("one\ntwo", r'"one\ntwo"'),
         ("\x1b[31mred", r'"\u001b[31mred"'),
+        ("\x7f\x9b2J", r'"\u007f\u009b2J"'),
+        ("a\u202eb\u200bc", r'"a\u202eb\u200bc"'),
+        ("tag\U000e0041", r'"tag\udb40\udc41"'),
         ("엔피유", "엔피유"),
         ("엔 피유", '"엔 피유"'),
         (Path("/sys"), "/sys"),
@@ -114,7 +126,7 @@ def test_a_value_never_makes_a_second_line(value: str) -> None:
         assert lines.stream.getvalue().count("\n") == 1
 
 
-@given(st.text())
+@given(st.text(max_size=MAX_VALUE))
 def test_a_json_value_is_read_back_as_it_was(value: str) -> None:
     lines = written(LogFormat.JSON)
     EventLog("x").info("seen", value=value)
@@ -206,3 +218,59 @@ def test_without_a_stream_lines_go_to_standard_error(capsys: pytest.CaptureFixtu
 )
 def test_reasons_that_differ_in_numbers_only_are_one_reason(one: str, other: str, *, equal: bool) -> None:
     assert (without_numbers(one) == without_numbers(other)) is equal
+
+
+HOSTILE = "\x1b[2J\x07\x7f\x9b\u202e\u2066\u200b\ufeff\u2028\r\n\ud800"
+"""What steers a terminal, ends a line, changes the order of characters or is not seen."""
+
+
+@pytest.mark.parametrize("form", LogFormat)
+def test_no_line_has_a_character_that_cannot_be_seen(form: LogFormat) -> None:
+    lines = written(form)
+    EventLog("x").warning("seen", text=HOSTILE, many=(HOSTILE,), error=ValueError(HOSTILE))
+    logging.getLogger("grpc").warning(HOSTILE)
+    EventLog("x").exception("it failed", ValueError(HOSTILE))
+    assert [line for line in lines.stream.getvalue().split("\n") if not line.isprintable()] == []
+    assert lines.stream.getvalue().count("\n") == 3
+
+
+@pytest.mark.parametrize("form", LogFormat)
+@pytest.mark.parametrize("value", ["x" * 1_000_000, ["x" * 1_000_000], ValueError("x" * 1_000_000)])
+def test_a_long_value_is_shown_by_its_beginning_and_its_length(form: LogFormat, value: object) -> None:
+    lines = written(form)
+    EventLog("x").info("seen", value=value, card="npu0")
+    assert len(lines.stream.getvalue()) < 2 * MAX_VALUE
+    assert f"... ({len(str(value))} characters)" in lines.stream.getvalue()
+    assert "npu0" in lines.stream.getvalue()
+
+
+@pytest.mark.parametrize("form", LogFormat)
+def test_a_value_that_just_fits_is_shown_whole(form: LogFormat) -> None:
+    lines = written(form)
+    EventLog("x").info("seen", value="x" * MAX_VALUE)
+    assert "x" * MAX_VALUE in lines.stream.getvalue()
+    assert "characters" not in lines.stream.getvalue()
+
+
+def test_another_librarys_long_message_is_bounded() -> None:
+    lines = written(LogFormat.TEXT)
+    logging.getLogger("grpc").warning("%s", "x" * 1_000_000)
+    assert len(lines.stream.getvalue()) < 2 * MAX_EVENT
+
+
+@pytest.mark.parametrize("form", LogFormat)
+def test_a_long_traceback_keeps_its_beginning_and_its_end(form: LogFormat) -> None:
+    lines = written(form)
+
+    def deep(number: int) -> None:
+        if number == 0:
+            raise ValueError("x" * 1_000_000 + " the end")
+        deep(number - 1)
+
+    try:
+        deep(3)
+    except ValueError as error:
+        EventLog("x").exception("it failed", error)
+    assert len(lines.stream.getvalue()) < 2 * MAX_EXCEPTION
+    assert "Traceback (most recent call last)" in lines.stream.getvalue()
+    assert "the end" in lines.stream.getvalue()

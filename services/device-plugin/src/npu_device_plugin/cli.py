@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from npu_core.errors import HostError, SettingsError
+from npu_core.printable import printable, printable_lines
 from npu_core.service import plain_options
 from npu_core.service.lifetime import release_signals
 from npu_core.service.settings import environment_name
@@ -128,16 +129,16 @@ def check_host(
     try:
         finding = check.examine(settings)
     except HostError as error:
-        print(f"cannot read the host: {error}", file=sys.stderr)
+        print(printable(f"cannot read the host: {error}"), file=sys.stderr)
         raise typer.Exit(1) from error
-    print(check.as_json(finding) if output is Output.JSON else check.as_text(finding))
+    print(check.as_json(finding) if output is Output.JSON else printable_lines(check.as_text(finding)))
 
 
 def _settings(given: dict[str, str]) -> Settings:
     try:
         return load(given, os.environ)
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        print(printable_lines(str(error)), file=sys.stderr)
         raise typer.Exit(2) from error
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from npu_core.errors import HostError, SettingsError
+from npu_core.printable import printable, printable_lines
 from npu_core.service import plain_options
 from npu_core.service.lifetime import release_signals
 from npu_core.service.settings import environment_name
@@ -174,9 +175,9 @@ def check_host(
     try:
         finding = check.examine(settings, asked.nfd_version, [name for name in extra_label_ns.split(",") if name])
     except HostError as error:
-        print(f"cannot read the host: {error}", file=sys.stderr)
+        print(printable(f"cannot read the host: {error}"), file=sys.stderr)
         raise typer.Exit(1) from error
-    print(check.as_json(finding) if output is Output.JSON else check.as_text(finding))
+    print(check.as_json(finding) if output is Output.JSON else printable_lines(check.as_text(finding)))
 
 
 def _text(value: str | bool | None) -> str:
@@ -187,7 +188,7 @@ def _settings(given: dict[str, str], environment: Mapping[str, str] = os.environ
     try:
         return load(given, environment)
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        print(printable_lines(str(error)), file=sys.stderr)
         raise typer.Exit(2) from error
 
 

@@ -8,7 +8,8 @@ from typing import TextIO
 
 from npu_core.cli.documents import Json
 from npu_core.cli.options import Output
-from npu_core.cli.table import Table, harmless, render
+from npu_core.cli.table import Table, render
+from npu_core.printable import printable, printable_lines
 
 
 def answer(output: Output, document: Json, *blocks: Table | str, stream: bool = False) -> None:
@@ -38,7 +39,7 @@ def _text(output: Output, document: Json, blocks: Iterable[Table | str], *, stre
 def complain(lines: Iterable[str]) -> None:
     """Tell the operator what was not as it should be."""
     for line in lines:
-        print(f"npuctl: {harmless(line)}", file=sys.stderr)
+        print(f"npuctl: {printable(line)}", file=sys.stderr)
 
 
 def takes_control_sequences(stream: TextIO, environ: Mapping[str, str]) -> bool:
@@ -52,4 +53,4 @@ def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 def _plain(text: str) -> str:
-    return "\n".join(map(harmless, text.split("\n")))
+    return printable_lines(text)

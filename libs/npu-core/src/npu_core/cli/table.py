@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from npu_core.printable import printable
+
 
 class Style(StrEnum):
     """What a word means for the reader. The value is its colour on a terminal."""
@@ -74,11 +76,6 @@ def display_width(text: str) -> int:
     return sum(_char_width(char) for char in text)
 
 
-def harmless(text: str) -> str:
-    """The text with every character that could steer a terminal replaced by its escaped form."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def aligned(pairs: Iterable[tuple[str, str]]) -> str:
     """Names and values as the lines of one cell, the values under each other."""
     items = list(pairs)
@@ -111,7 +108,7 @@ def _field(cell: Cell, number: int, column: Column, width: int, *, colour: bool)
 
 
 def _lines(cell: Cell) -> list[str]:
-    return [harmless(line) for line in cell.text.split("\n")]
+    return [printable(line) for line in cell.text.split("\n")]
 
 
 def _pad(text: str, width: int) -> str:

@@ -11,6 +11,9 @@ as text::
 
 The event's words never change with its values, so they can be searched for and counted; docs/operations.md lists
 them.
+
+Values may come from anybody: the host, an API server, a client. So a line has only characters that can be seen (others
+are escaped as JSON does), and each part of a line is bounded, and with that the line.
 """
 
 import json
@@ -21,6 +24,14 @@ import time
 from enum import StrEnum
 from typing import TextIO
 
+from npu_core.printable import shortened, shortened_inside
+
+MAX_VALUE = 500
+"""Characters of one value, before what is not printable is escaped. A longer value ends with its length."""
+MAX_EVENT = 1000
+"""Characters of an event. Our own events are short; other libraries' messages may hold anything."""
+MAX_EXCEPTION = 8000
+"""Characters of a traceback. A longer one lacks its middle: the last lines name the error."""
 _FIELDS = "npu_fields"
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
@@ -96,27 +107,37 @@ def _timestamp(record: logging.LogRecord) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
 
 
+def _event(record: logging.LogRecord) -> str:
+    return shortened(record.getMessage(), MAX_EVENT)
+
+
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    fields: dict[str, object] = dict(getattr(record, _FIELDS, {}))
+    fields = {key: _bounded(value) for key, value in getattr(record, _FIELDS, {}).items()}
     if record.exc_info:
-        fields["exception"] = logging.Formatter().formatException(record.exc_info)
+        fields["exception"] = shortened_inside(logging.Formatter().formatException(record.exc_info), MAX_EXCEPTION)
     return fields
+
+
+def _bounded(value: object) -> object:
+    """The value; a text in its place if the value as text is too long."""
+    text = str(value)
+    return value if len(text) <= MAX_VALUE else shortened(text, MAX_VALUE)
 
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = (f"{key}={_quoted(value)}" for key, value in _fields(record).items())
-        return " ".join((_timestamp(record), record.levelname, _one_line(record.getMessage()), *fields))
+        return " ".join((_timestamp(record), record.levelname, _one_line(_event(record)), *fields))
 
 
 def _one_line(event: str) -> str:
     # Our own events are; other libraries' messages may hold anything.
-    return event if event.isprintable() else json.dumps(event, ensure_ascii=False)
+    return event if event.isprintable() else _json(event)
 
 
 def _quoted(value: object) -> str:
     text = str(value)
-    return text if text and text.isprintable() and not set(text) & set(' "=') else json.dumps(text, ensure_ascii=False)
+    return text if text and text.isprintable() and not set(text) & set(' "=') else _json(text)
 
 
 class _JsonFormatter(logging.Formatter):
@@ -124,8 +145,17 @@ class _JsonFormatter(logging.Formatter):
         line = {
             "time": _timestamp(record),
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
+            "event": _event(record),
             "logger": record.name,
             **_fields(record),
         }
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _json(line)
+
+
+def _json(value: object) -> str:
+    """The value as JSON of visible characters; those beyond ASCII stay where they are visible."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if text.isprintable():
+        return text
+    # What is not printable is inside of strings.
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
