@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from npu_feature_discovery.labels import Labels
+from npu_feature_discovery.publish.api import MAX_ANSWER
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.api_sink import ApiSink
 from npu_feature_discovery.sinks.child import ApiAccess
@@ -146,6 +148,77 @@ def test_an_answer_that_is_no_object_is_the_servers_error(
 ) -> None:
     api_server.fail(Fault(status=200, body=body))
     assert _failure(node_labels).reason is FailureReason.SERVER_ERROR
+
+
+DEEP = b"[" * 100_000
+OURS = {"manager": "npu-feature-discovery", "operation": "Apply"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "named"),
+    [
+        ({}, "uid"),
+        ({"uid": 7}, "uid"),
+        ({"uid": "u", "labels": ["a"]}, "labels"),
+        ({"uid": "u", "labels": "a"}, "labels"),
+        ({"uid": "u", "managedFields": {"a": 1}}, "managedFields"),
+        ({"uid": "u", "managedFields": ["a", None]}, "managedFields"),
+        ({"uid": "u", "managedFields": [{**OURS, "fieldsV1": []}]}, "fieldsV1"),
+        ({"uid": "u", "managedFields": [{**OURS, "fieldsV1": {"f:metadata": 1}}]}, "f:metadata"),
+        (
+            {"uid": "u", "managedFields": [{**OURS, "fieldsV1": {"f:metadata": {"f:labels": 1}}}]},
+            "f:labels",
+        ),
+    ],
+)
+def test_metadata_of_another_form_is_the_servers_error_and_is_named(
+    api_server: StandInApiServer,
+    node_labels: NodeLabelsSink,
+    metadata: object,
+    named: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    api_server.fail(Fault(method="GET", status=200, body=json.dumps({"metadata": metadata}).encode()))
+    failure = _failure(node_labels)
+    assert failure.reason is FailureReason.SERVER_ERROR
+    assert f"answer has {named} " in failure.message
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("body", [b'{"metadata": {"uid": "u", "labels": ' + DEEP, b'{"metadata": ' + DEEP])
+def test_an_answer_that_is_nested_too_deeply_is_the_servers_error(
+    api_server: StandInApiServer, node_labels: NodeLabelsSink, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    api_server.fail(Fault(status=200, body=body))
+    assert _failure(node_labels).reason is FailureReason.SERVER_ERROR
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("labels", [[], "a", {"a": {}}])
+def test_a_node_feature_with_odd_labels_leaves_no_traceback(
+    api_server: StandInApiServer, node_feature: NodeFeatureSink, labels: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = json.dumps({"metadata": {"name": "x", "labels": labels}}).encode()
+    api_server.fail(Fault(method="GET", status=200, body=body, times=None))
+    assert _failure(node_feature).reason in {FailureReason.SERVER_ERROR, FailureReason.REFUSED, FailureReason.CONFLICT}
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_that_is_longer_than_any_object_is_not_read_to_its_end(
+    api_server: StandInApiServer, node_labels: NodeLabelsSink, status: int
+) -> None:
+    api_server.fail(Fault(status=status, body=b" " * (MAX_ANSWER + 1)))
+    failure = _failure(node_labels)
+    assert failure.reason is FailureReason.SERVER_ERROR
+    assert f"more than {MAX_ANSWER} bytes" in failure.message
+
+
+def test_a_time_to_come_back_that_no_clock_reaches_is_as_good_as_none(
+    api_server: StandInApiServer, node_labels: NodeLabelsSink
+) -> None:
+    api_server.fail(Fault(status=429, headers={"Retry-After": "9" * 400}))
+    assert _failure(node_labels).retry_after is None
 
 
 def test_after_a_failure_the_next_publication_asks_again(

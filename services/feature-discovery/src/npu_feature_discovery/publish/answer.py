@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from npu_core.printable import shortened
 from npu_feature_discovery.sinks import FailureReason, SinkError
 
 _LONGEST_MESSAGE = 400
+_LONGEST_SHOWN = 100
+_MAX_DIGITS = 6
 
 _REASONS: Mapping[int, FailureReason] = {
     HTTPStatus.UNAUTHORIZED: FailureReason.UNAUTHORIZED,
@@ -97,7 +100,8 @@ class Answer:
         self.confirm(call)
         parsed = self._parsed()
         if not isinstance(parsed.get("metadata"), Mapping):
-            raise SinkError(FailureReason.SERVER_ERROR, f"{call}: the API server answers what is no object")
+            text = f"{call}: the API server's answer is no object with metadata: {self.message()}"
+            raise SinkError(FailureReason.SERVER_ERROR, text)
         return parsed
 
     def message(self) -> str:
@@ -108,7 +112,7 @@ class Answer:
     def _parsed(self) -> Mapping[str, Any]:
         try:
             parsed = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):  # no JSON, or JSON that is nested too deeply
             return {}
         return parsed if isinstance(parsed, dict) else {}
 
@@ -125,8 +129,54 @@ def refusal(answer: Answer, call: Call) -> SinkError:
     return SinkError(reason, said, retry_after=_seconds(answer.retry_after))
 
 
+def mapping(parent: Mapping[str, Any], key: str, call: Call) -> Mapping[str, Any]:
+    """The mapping at ``key`` of an answer; empty if there is nothing.
+
+    Raises:
+        SinkError: if there is something else.
+    """
+    value = parent.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise _odd(call, key, value, "a mapping")
+    return value
+
+
+def mappings(parent: Mapping[str, Any], key: str, call: Call) -> list[Mapping[str, Any]]:
+    """The list of mappings at ``key`` of an answer; empty if there is nothing.
+
+    Raises:
+        SinkError: if there is something else.
+    """
+    value = parent.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
+        raise _odd(call, key, value, "a list of mappings")
+    return value
+
+
+def text_at(parent: Mapping[str, Any], key: str, call: Call) -> str:
+    """The text at ``key`` of an answer.
+
+    Raises:
+        SinkError: if there is none.
+    """
+    value = parent.get(key)
+    if not isinstance(value, str) or not value:
+        raise _odd(call, key, value, "a text")
+    return value
+
+
+def _odd(call: Call, key: str, value: object, expected: str) -> SinkError:
+    shown = shortened(json.dumps(value), _LONGEST_SHOWN)
+    text = f"{call}: the API server's answer has {key} {shown}: expected {expected}"
+    return SinkError(FailureReason.SERVER_ERROR, text)
+
+
 def _seconds(retry_after: str | None) -> float | None:
     """The API server gives whole seconds; a date, as a proxy may give it, is as good as nothing."""
-    if retry_after is None or not (retry_after.isascii() and retry_after.isdigit()):
+    if retry_after is None or not (retry_after.isascii() and retry_after.isdigit()) or len(retry_after) > _MAX_DIGITS:
         return None
     return float(retry_after)

@@ -19,6 +19,10 @@ APPLY = "application/apply-patch+yaml"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """An object's metadata alone: a node's status names every image on it."""
 
+MAX_ANSWER = 2 * 1024 * 1024
+"""Bytes of an answer. etcd takes objects of up to 1.5 MiB. Parsed, this many bytes may take 70 MiB of memory."""
+_PIECE = 65536
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -94,17 +98,38 @@ class Api:
         if remaining <= 0:
             text = f"{exchange.call}: not asked for, {self._timeout:g} s are over"
             raise SinkError(FailureReason.TIMEOUT, text)
-        request = self._client.param_serialize(
-            exchange.method,
-            exchange.path,
-            path_params=dict(exchange.names),
-            query_params=list(exchange.query.items()),
-            header_params={"Accept": exchange.accept, "Content-Type": exchange.content_type},
-            body=None if exchange.body is None else dict(exchange.body),
-            auth_settings=["BearerToken"],
-        )
+        try:
+            request = self._client.param_serialize(
+                exchange.method,
+                exchange.path,
+                path_params=dict(exchange.names),
+                query_params=list(exchange.query.items()),
+                header_params={"Accept": exchange.accept, "Content-Type": exchange.content_type},
+                body=None if exchange.body is None else dict(exchange.body),
+                auth_settings=["BearerToken"],
+            )
+        except RecursionError as error:
+            text = f"{exchange.call}: the API server's object is nested too deeply to be written back"
+            raise SinkError(FailureReason.SERVER_ERROR, text) from error
         response = self._client.call_api(*request, _request_timeout=remaining)
-        return Answer(response.status, response.read(), response.getheader("Retry-After"))
+        return Answer(response.status, _body(exchange.call, response.response), response.getheader("Retry-After"))
+
+
+def _body(call: Call, response: Any) -> bytes:  # noqa: ANN401  # a urllib3.BaseHTTPResponse
+    """The body, no more of it than is allowed in memory.
+
+    Raises:
+        SinkError: if the body is longer.
+    """
+    body = bytearray()
+    # Not decoded: no encoding was asked for, and a few compressed bytes may become very many.
+    while piece := response.read(_PIECE, decode_content=False):
+        body += piece
+        if len(body) > MAX_ANSWER:
+            response.close()
+            text = f"{call}: the API server's answer has more than {MAX_ANSWER} bytes"
+            raise SinkError(FailureReason.SERVER_ERROR, text)
+    return bytes(body)
 
 
 def _unreachable(call: Call, host: str, error: Exception) -> SinkError:

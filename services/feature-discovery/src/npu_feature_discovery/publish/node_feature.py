@@ -22,7 +22,7 @@ from typing import Any
 
 from npu_feature_discovery.label_value import MAX_LENGTH
 from npu_feature_discovery.labels import Labels
-from npu_feature_discovery.publish.answer import Answer, Call
+from npu_feature_discovery.publish.answer import Answer, Call, mapping, mappings, text_at
 from npu_feature_discovery.publish.api import Api, Exchange
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.child import Action, Done, Note, Request
@@ -121,14 +121,12 @@ class NodeFeature:
         # Version 0: the API server answers from its memory, without a read from etcd.
         query = {"fieldSelector": f"metadata.name={self._name}", "resourceVersion": "0"}
         answer = self._api.send(Exchange(call, "GET", _ALL_NAMESPACES, {}, query=query))
-        items = answer.document(call).get("items")
-        found = [item.get("metadata") for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+        found = [mapping(item, "metadata", call) for item in mappings(answer.document(call), "items", call)]
         places = {
-            str(metadata.get("namespace"))
+            text_at(metadata, "namespace", call)
             for metadata in found
-            if isinstance(metadata, Mapping)
-            and metadata.get("name") == self._name
-            and (metadata.get("labels") or {}).get(NODE_NAME_LABEL) == self._node
+            if metadata.get("name") == self._name
+            and mapping(metadata, "labels", call).get(NODE_NAME_LABEL) == self._node
         }
         return sorted(places - {self._namespace})
 
@@ -172,7 +170,7 @@ class NodeFeature:
         metadata, call = found["metadata"], self._call("update")
         if "deletionTimestamp" in metadata:
             raise SinkError(FailureReason.CONFLICT, f"{call}: it is being deleted")
-        marked = {**(metadata.get("labels") or {}), **self._metadata_labels()}
+        marked = {**mapping(metadata, "labels", call), **self._metadata_labels()}
         if found.get("spec") == _spec(labels) and metadata.get("labels") == marked:
             return Outcome.UNCHANGED
         made = {**found, "metadata": {**metadata, "labels": marked}, "spec": _spec(labels)}

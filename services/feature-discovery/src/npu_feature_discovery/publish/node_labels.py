@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from npu_feature_discovery.labels import Labels
-from npu_feature_discovery.publish.answer import Call
+from npu_feature_discovery.publish.answer import Call, mapping, mappings, text_at
 from npu_feature_discovery.publish.api import APPLY, MANAGER, METADATA, Api, Exchange
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.child import Action, Request
@@ -34,28 +34,29 @@ class _Node:
     def __init__(self, api: Api, name: str) -> None:
         self._api = api
         self._name = name
+        self._get = Call("get", "nodes", name)
 
     def publish(self, labels: Labels) -> Outcome:
         metadata = self._metadata()
-        ours = frozenset(_ours(metadata))
-        if ours == labels.keys() and labels.items() <= (metadata.get("labels") or {}).items():
+        ours = frozenset(_ours(metadata, self._get))
+        present = mapping(metadata, "labels", self._get)
+        if ours == labels.keys() and all(present.get(key) == value for key, value in labels.items()):
             return Outcome.UNCHANGED
-        self._apply(metadata["uid"], labels)
+        self._apply(text_at(metadata, "uid", self._get), labels)
         return Outcome.UPDATED if ours else Outcome.CREATED
 
     def remove(self) -> Outcome:
         metadata = self._metadata()
-        if not any(_ours(metadata)):
+        if not any(_ours(metadata, self._get)):
             return Outcome.ABSENT
-        self._apply(metadata["uid"], {})
+        self._apply(text_at(metadata, "uid", self._get), {})
         return Outcome.REMOVED
 
     def _metadata(self) -> Mapping[str, Any]:
-        call = Call("get", "nodes", self._name)
-        answer = self._api.send(Exchange(call, "GET", _PATH, {"name": self._name}, accept=METADATA))
+        answer = self._api.send(Exchange(self._get, "GET", _PATH, {"name": self._name}, accept=METADATA))
         if answer.not_found:
             raise SinkError(FailureReason.NO_NODE, f'there is no node "{self._name}": is NODE_NAME right?')
-        metadata: Mapping[str, Any] = answer.document(call)["metadata"]
+        metadata: Mapping[str, Any] = answer.document(self._get)["metadata"]
         return metadata
 
     def _apply(self, uid: str, labels: Labels) -> None:
@@ -77,9 +78,9 @@ class _Node:
         self._api.send(exchange).confirm(call)
 
 
-def _ours(metadata: Mapping[str, Any]) -> Iterator[str]:
+def _ours(metadata: Mapping[str, Any], call: Call) -> Iterator[str]:
     """The keys of the labels that the API server keeps as applied by us."""
-    for entry in metadata.get("managedFields") or ():
+    for entry in mappings(metadata, "managedFields", call):
         if entry.get("manager") == MANAGER and entry.get("operation") == "Apply":
-            labels = entry.get("fieldsV1", {}).get("f:metadata", {}).get("f:labels", {})
-            yield from (key.removeprefix("f:") for key in labels if key != ".")
+            fields = mapping(mapping(entry, "fieldsV1", call), "f:metadata", call)
+            yield from (key.removeprefix("f:") for key in mapping(fields, "f:labels", call) if key != ".")
