@@ -22,6 +22,7 @@ CALENDAR_DRIVER = ComponentVersion.parse("2026.1.2, e28c5c0")
 PARSERS: dict[str, Parser] = {
     "parse_integer": lambda given_text: text.parse_integer(given_text, "a number"),
     "parse_count": lambda given_text: text.parse_count(given_text, "a count"),
+    "parse_number": lambda given_text: text.parse_number(given_text, "a number"),
     "parse_text": text.parse_text,
     "parse_flag": text.parse_flag,
     "parse_fault": hwmon.parse_fault,
@@ -108,6 +109,7 @@ NAMES = {"CoreRange", "PciAddress", "UnitId", "parse_card_name", "parse_device_f
 GOOD = {
     "parse_integer": "-3",
     "parse_count": "3",
+    "parse_number": "0.5",
     "parse_text": "Warboy",
     "parse_flag": "1",
     "parse_fault": "0",
