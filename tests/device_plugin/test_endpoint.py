@@ -7,9 +7,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from device_plugin.conditions import NOTHING_YET, RESOURCE, condition
-from npu_core.service.probe import Answer
+from npu_core.service.http.messages import Answer
 from npu_device_plugin.condition import HEARTBEAT_PATIENCE, Condition
-from npu_device_plugin.endpoint import routes
+from npu_device_plugin.endpoint import pages
 from npu_device_plugin.telemetry import Telemetry
 
 NO_ROUND = Answer("the cards were not looked at for too long\n", HTTPStatus.SERVICE_UNAVAILABLE)
@@ -19,11 +19,11 @@ READY = Answer("registered, and the kubelet listens\n")
 
 
 def page(name: str, now: Condition) -> Answer:
-    return routes(lambda: now, Telemetry())[name]()
+    return pages(lambda: now, Telemetry())[name]()
 
 
 def test_there_are_three_pages() -> None:
-    assert list(routes(condition, Telemetry())) == ["/healthz", "/readyz", "/metrics"]
+    assert list(pages(condition, Telemetry())) == ["/healthz", "/readyz", "/metrics"]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_of_two_resources_it_says_which_one_is_missing() -> None:
 
 def test_a_page_is_made_anew_each_time() -> None:
     now = [condition(listening=False)]
-    ready = routes(lambda: now[-1], Telemetry())["/readyz"]
+    ready = pages(lambda: now[-1], Telemetry())["/readyz"]
     assert ready().status is HTTPStatus.SERVICE_UNAVAILABLE
     now.append(condition())
     assert ready().status is HTTPStatus.OK
@@ -67,4 +67,4 @@ def test_a_page_is_made_anew_each_time() -> None:
 def test_metrics_are_what_prometheus_reads() -> None:
     answer = page("/metrics", condition())
     assert (answer.status, answer.content_type) == (HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8")
-    assert len(list(text_string_to_metric_families(answer.body))) > 10
+    assert len(list(text_string_to_metric_families(answer.content.decode()))) > 10

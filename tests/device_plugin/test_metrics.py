@@ -11,6 +11,7 @@ from device_plugin.conditions import NOTHING_YET, RESOURCE, condition
 from npu_core.arch import Arch
 from npu_core.config.reload import ConfigState
 from npu_core.service.grpc_codes import GRPC_CODES
+from npu_core.service.http.traffic import Refusal
 from npu_core.threads import NO_THREAD
 from npu_device_plugin import __version__
 from npu_device_plugin.condition import Condition
@@ -31,6 +32,7 @@ FAMILIES = {
     "allocations": ("counter", ["resource", "result"]),
     "health_changes": ("counter", ["card", "family", "status"]),
     "podresources_errors": ("counter", ["code"]),
+    "http_clients_refused": ("counter", ["reason"]),
     "log_lines_dropped": ("counter", []),
     "allocate_duration_seconds": ("histogram", ["resource"]),
     "build_info": ("gauge", ["version"]),
@@ -137,6 +139,7 @@ def test_the_present_is_told() -> None:
         ("cards_unsettled", ()): 0,
         ("ids_kept", units): 0,
         ("ids_unmapped", ()): 0,
+        **{("http_clients_refused_total", (("reason", str(reason)),)): 0 for reason in Refusal},
         ("log_lines_dropped_total", ()): 0,
         ("heartbeat_timestamp_seconds", ()): NOW - 2.0,
         ("config_generation", ()): 3,
@@ -187,6 +190,7 @@ def test_a_plugin_that_has_seen_nothing_tells_that() -> None:
         ("cards_unasked", ()): 0,
         ("cards_unsettled", ()): 0,
         ("ids_unmapped", ()): 0,
+        **{("http_clients_refused_total", (("reason", str(reason)),)): 0 for reason in Refusal},
         ("log_lines_dropped_total", ()): 0,
         ("heartbeat_timestamp_seconds", ()): NOW,
         ("config_generation", ()): 1,

@@ -6,10 +6,10 @@ from http import HTTPStatus
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from npu_core.service.probe import Answer
+from npu_core.service.http.messages import Answer
 from npu_feature_discovery import __version__
 from npu_feature_discovery.condition import Condition
-from npu_feature_discovery.endpoint import routes
+from npu_feature_discovery.endpoint import pages_of
 from npu_feature_discovery.metrics import exposition
 from npu_feature_discovery.sinks import FailureReason
 from npu_feature_discovery.telemetry import Telemetry
@@ -37,7 +37,7 @@ def test_it_is_ready_when_the_labels_are_published_and_true(
 
 
 def answer(page: str, condition: Condition, telemetry: Telemetry | None = None) -> Answer:
-    return routes(lambda: condition, telemetry or Telemetry())[page]()
+    return pages_of(lambda: condition, telemetry or Telemetry())[page]()
 
 
 def test_the_endpoint_says_what_is_so() -> None:

@@ -9,16 +9,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 import uvloop
 from prometheus_client.metrics_core import GaugeMetricFamily
 
-from npu_metrics_exporter.connection import Limits
+from npu_core.service.http.connection import Limits
+from npu_core.service.http.server import Server, serve
+from npu_core.service.http.traffic import Traffic
 from npu_metrics_exporter.render import Exposition, render
-from npu_metrics_exporter.server import Server, serve
 from npu_metrics_exporter.web import Web
 from npu_metrics_exporter.web_reload import WebKeeper
 from standins.apiserver.certificates import _request
@@ -82,6 +83,7 @@ class Serving:
 
     source: FakeSource
     server: Server
+    traffic: Traffic
     keeper: WebKeeper
     loop: asyncio.AbstractEventLoop
 
@@ -158,12 +160,14 @@ def serving(
     """A server on a port of its own, in a thread, until the end of the block."""
     keeper = WebKeeper(str(web_config) if web_config else None)
     source = source or FakeSource()
+    traffic = Traffic()
     made = LOOPS[loop]()
     thread = threading.Thread(target=made.run_forever, name="server")
     thread.start()
 
     async def start() -> Server:
-        return await serve(Web(source, keeper, max_in_flight), keeper, [("127.0.0.1", 0)], limits)
+        bounds = replace(limits, answers=max_in_flight)
+        return await serve(Web(source, keeper), [("127.0.0.1", 0)], traffic, bounds, keeper.tls)
 
     async def end(server: Server) -> None:
         await server.close(0.1)
@@ -171,7 +175,7 @@ def serving(
     try:
         server = asyncio.run_coroutine_threadsafe(start(), made).result(PATIENCE)
         try:
-            yield Serving(source, server, keeper, made)
+            yield Serving(source, server, traffic, keeper, made)
         finally:
             asyncio.run_coroutine_threadsafe(end(server), made).result(PATIENCE)
     finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from npu_core.config import reload
 from npu_core.service import mounts, standard_error
+from npu_core.service.http import server
 from npu_core.service.settings import environment_name
 from npu_metrics_exporter import app
 from npu_metrics_exporter.families import POD_INFO, TABLE
@@ -51,7 +52,7 @@ def events() -> Iterator[str]:
     """What the exporter's modules, and those of the library that it works with, say to the log."""
     for path in [
         *Path(app.__file__).parent.glob("*.py"),
-        *(Path(str(each.__file__)) for each in (reload, standard_error, mounts)),
+        *(Path(str(each.__file__)) for each in (reload, standard_error, mounts, server)),
     ]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:

@@ -8,6 +8,7 @@ import pytest
 from npu_core.arch import Arch
 from npu_core.errors import Reason
 from npu_core.service.grpc_codes import GRPC_CODES
+from npu_core.service.http import messages, pages, server
 from npu_core.threads import NO_THREAD
 from npu_metrics_exporter import web
 from npu_metrics_exporter.own_metrics import TABLE, Moment, Own, PodQuestions, own_families
@@ -61,8 +62,8 @@ def test_what_was_counted_stands_beside_what_was_not() -> None:
 
 
 def test_every_answer_to_a_scrape_has_a_series() -> None:
-    source = Path(web.__file__).read_text(encoding="utf-8")
-    named = set(re.findall(r"HTTPStatus\.([A-Z_]+)", source)) - {"NOT_FOUND"}  # which is of other paths
+    sources = [Path(str(module.__file__)).read_text(encoding="utf-8") for module in (web, pages, server, messages)]
+    named = set(re.findall(r"HTTPStatus\.([A-Z_]+)", "".join(sources))) - {"NOT_FOUND"}  # which is of other paths
     assert {status.name for status in SCRAPE_STATUSES} == named
     assert {dict(labels)["code"] for labels in series("scrapes_total")} == {str(each.value) for each in SCRAPE_STATUSES}
 

@@ -15,8 +15,9 @@ from typing import NoReturn
 import pytest
 
 from metrics_exporter.serving import LOOPS, QUICK, FakeSource, Serving, exposition, huge, read_all, serving, wait_until
-from npu_metrics_exporter.connection import Limits
-from npu_metrics_exporter.server import serve
+from npu_core.service.http.connection import Limits
+from npu_core.service.http.server import serve
+from npu_core.service.http.traffic import Traffic
 from npu_metrics_exporter.web import Web
 from npu_metrics_exporter.web_reload import WebKeeper
 
@@ -216,16 +217,18 @@ def test_any_number_of_idle_connections_leaves_room_for_a_scrape(loop: str) -> N
 
 
 def test_connections_that_are_being_answered_are_never_taken_for_idle(loop: str) -> None:
-    limits = Limits(connections=3, taking_seconds=60)
+    limits = Limits(connections=4, taking_seconds=60)
     with serving(FakeSource(current=huge()), limits=limits, loop=loop) as web, ExitStack() as stack:
+        idle = stack.enter_context(web.connect())
+        web.wait_for_connections(1)
         slow = []
         for number in (1, 2, 3):
             # One after the other: a connection whose request the server has not read yet is idle, and may make room.
             slow.append(stack.enter_context(web.connect()))
             slow[-1].sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             wait_until(lambda: web.source.flying[-1:] == [number], f"{number} answers in flight")  # noqa: B023
-        with web.connect() as fourth:
-            assert read_all(fourth) == b""
+        with web.connect():
+            assert read_all(idle) == b""
         assert read_all(slow[0]).endswith(huge().text)
 
 
@@ -261,15 +264,14 @@ def test_closing_waits_no_longer_than_it_was_told_for_an_answer_that_nobody_take
 async def test_an_address_that_is_taken_is_an_error_and_none_is_kept() -> None:
     keeper = WebKeeper(None)
     web = Web(FakeSource(), keeper)
-    first = await serve(web, keeper, [("127.0.0.1", 0)])
+    first = await serve(web, [("127.0.0.1", 0)], Traffic())
     with pytest.raises(OSError, match="in use"):
-        await serve(web, keeper, [("127.0.0.1", 0), first.addresses[0]])
+        await serve(web, [("127.0.0.1", 0), first.addresses[0]], Traffic())
     await first.close()
 
 
 async def test_every_address_of_the_machine_means_both_kinds_where_there_are_both() -> None:
-    keeper = WebKeeper(None)
-    server = await serve(Web(FakeSource(), keeper), keeper, [("", 0)])
+    server = await serve(Web(FakeSource(), WebKeeper(None)), [("", 0)], Traffic())
     hosts = {host for host, _ in server.addresses}
     await server.close()
     assert "0.0.0.0" in hosts  # noqa: S104  # what is asserted
@@ -302,7 +304,7 @@ class Full(socket.socket):
 
 async def test_a_lack_of_descriptors_is_said_once_however_long_it_lasts(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    server = await serve(Web(FakeSource(exposition()), WebKeeper(None)), WebKeeper(None), [("127.0.0.1", 0)])
+    server = await serve(Web(FakeSource(exposition()), WebKeeper(None)), [("127.0.0.1", 0)], Traffic())
     with Full() as listener:
         for _ in range(3):
             server._accept(listener)

@@ -14,8 +14,11 @@ import pytest
 import uvloop
 
 from footprint import footprint
+from npu_core.service.http.messages import Answer
+from npu_core.service.http.pages import FixedPages
+from npu_core.service.http.server import serve
+from npu_core.service.http.traffic import Traffic
 from npu_core.service.listening import Addresses, listen
-from npu_core.service.probe import Answer, Probe
 
 PATIENCE = 20.0
 LOOPBACK6 = ("::1", 0)
@@ -138,7 +141,7 @@ def _threads() -> set[str]:
 async def _serve_for_a_moment() -> set[str]:
     """The threads that serving at an address starts."""
     before = _threads()
-    async with await Probe({"/": lambda: Answer("here\n")}).serve("127.0.0.1", 0):
+    async with await serve(FixedPages({"/": lambda: Answer("here\n")}), [("127.0.0.1", 0)], Traffic()):
         return _threads() - before
 
 

@@ -11,9 +11,10 @@ from npu_core.arch import Arch
 from npu_core.host import Host
 from npu_core.os_errors import explain
 from npu_core.partition import Partitioning, UnitId
+from npu_core.service.http.pages import FixedPages
+from npu_core.service.http.server import serve
 from npu_core.service.logs import EventLog
 from npu_core.service.mounts import RemovedDirectories
-from npu_core.service.probe import Probe
 from npu_core.service.settings import Address
 from npu_device_plugin import endpoint
 from npu_device_plugin.allocation_tracker import AllocationTracker
@@ -274,11 +275,11 @@ class DevicePlugin:
 
     async def _listen(self, address: Address) -> None:
         """Answer at the address, now or as soon as it can be had: no reason to leave the node without NPUs."""
-        probe = Probe(endpoint.routes(self._condition, self._telemetry))
+        pages = FixedPages(endpoint.pages(self._condition, self._telemetry))
         logged_reason = ""
         while True:
             try:
-                server = await probe.serve(address.host, address.port)
+                server = await serve(pages, [(address.host, address.port)], self._telemetry.traffic)
             except OSError as error:
                 reason = explain(error, str(address), setting="--listen-address")
                 if reason != logged_reason:
@@ -290,8 +291,7 @@ class DevicePlugin:
             try:
                 await asyncio.Event().wait()
             finally:
-                # Not waited for: a client that says nothing would have us stay.
-                server.close()
+                server.stop_listening()
 
     def _condition(self) -> Condition:
         return Condition(

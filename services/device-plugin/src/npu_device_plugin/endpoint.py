@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 
 from npu_core.os_errors import removed_text
-from npu_core.service.probe import Answer, Route
+from npu_core.service.http.messages import Answer, verdict
+from npu_core.service.http.pages import Page
 from npu_device_plugin.condition import Condition
 from npu_device_plugin.metrics import CONTENT_TYPE, exposition
 from npu_device_plugin.telemetry import Telemetry
 
 
-def routes(condition: Callable[[], Condition], telemetry: Telemetry) -> dict[str, Route]:
+def pages(condition: Callable[[], Condition], telemetry: Telemetry) -> dict[str, Page]:
     """The endpoint's pages."""
     return {
         "/healthz": lambda: _liveness(condition()),
@@ -20,12 +20,8 @@ def routes(condition: Callable[[], Condition], telemetry: Telemetry) -> dict[str
     }
 
 
-def _verdict(good: bool, yes: str, no: str) -> Answer:  # noqa: FBT001  # it is what the answer is about
-    return Answer(f"{yes}\n") if good else Answer(f"{no}\n", HTTPStatus.SERVICE_UNAVAILABLE)
-
-
 def _liveness(condition: Condition) -> Answer:
-    return _verdict(condition.alive, "alive", _lifeless(condition))
+    return verdict(condition.alive, "alive", _lifeless(condition))
 
 
 def _lifeless(condition: Condition) -> str:
@@ -36,7 +32,7 @@ def _lifeless(condition: Condition) -> str:
 
 def _readiness(condition: Condition) -> Answer:
     good = "registered, and the kubelet listens" if condition.resources else "no card, so nothing to register"
-    return _verdict(condition.ready, good, _unready(condition))
+    return verdict(condition.ready, good, _unready(condition))
 
 
 def _unready(condition: Condition) -> str:

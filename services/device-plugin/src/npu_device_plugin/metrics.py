@@ -115,6 +115,13 @@ _COUNTERS = (
         lambda _: ((code,) for code in (NO_THREAD, *GRPC_CODES)),
     ),
     _CounterRow(
+        "http_clients_refused",
+        "Clients of the HTTP endpoint that were cut off or refused, by reason.",
+        ("reason",),
+        lambda telemetry: {(reason,): count for reason, count in telemetry.traffic.by_reason().items()},
+        lambda _: (),
+    ),
+    _CounterRow(
         "log_lines_dropped",
         "Log lines lost because nobody read standard error.",
         (),

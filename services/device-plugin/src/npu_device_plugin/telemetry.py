@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from npu_core.config.reload import ConfigState
 from npu_core.service import standard_error
+from npu_core.service.http.traffic import Traffic
 
 LATENCY_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 """Seconds: upper bounds of the buckets that answers to Allocate are counted in."""
@@ -49,6 +50,7 @@ class Telemetry:
         health_changes: by card, family, and the status it changed to.
         config: how reading the settings went.
         holdings_errors: failed questions to the kubelet about who holds what, by gRPC code.
+        traffic: clients of the HTTP server.
         dropped_lines: returns how many log lines were dropped.
     """
 
@@ -61,6 +63,7 @@ class Telemetry:
     health_changes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     config: ConfigState = field(default_factory=ConfigState)
     holdings_errors: Counter[str] = field(default_factory=Counter)
+    traffic: Traffic = field(default_factory=Traffic)
     dropped_lines: Callable[[], int] = standard_error.dropped_lines
 
     def latency_of(self, resource: str) -> Latency:

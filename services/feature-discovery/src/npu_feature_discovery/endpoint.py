@@ -4,11 +4,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 
 from npu_core.os_errors import explain
+from npu_core.service.http.messages import Answer, verdict
+from npu_core.service.http.pages import FixedPages, Page
+from npu_core.service.http.server import serve
+from npu_core.service.http.traffic import Traffic
 from npu_core.service.logs import EventLog
-from npu_core.service.probe import Answer, Probe, Route
 from npu_core.service.settings import Address
 from npu_feature_discovery.condition import Condition
 from npu_feature_discovery.metrics import CONTENT_TYPE, exposition
@@ -21,11 +23,11 @@ _LISTEN_AGAIN = 10.0
 
 def start(address: Address, condition: Callable[[], Condition], telemetry: Telemetry) -> None:
     """Answer at the address for as long as the process lives; returns at once."""
-    probe = Probe(routes(condition, telemetry))
-    threading.Thread(target=_run, args=(probe, address), name="endpoint", daemon=True).start()
+    pages = FixedPages(pages_of(condition, telemetry))
+    threading.Thread(target=_run, args=(pages, address, telemetry.traffic), name="endpoint", daemon=True).start()
 
 
-def routes(condition: Callable[[], Condition], telemetry: Telemetry) -> dict[str, Route]:
+def pages_of(condition: Callable[[], Condition], telemetry: Telemetry) -> dict[str, Page]:
     """The endpoint's pages."""
     return {
         "/healthz": lambda: _health(condition()),
@@ -34,19 +36,19 @@ def routes(condition: Callable[[], Condition], telemetry: Telemetry) -> dict[str
     }
 
 
-def _run(probe: Probe, address: Address) -> None:
+def _run(pages: FixedPages, address: Address, traffic: Traffic) -> None:
     try:
-        asyncio.run(_serve(probe, address))
+        asyncio.run(_serve(pages, address, traffic))
     except Exception as error:  # noqa: BLE001  # the labels matter more than this
         _log.exception("the endpoint has ended", error)
 
 
-async def _serve(probe: Probe, address: Address) -> None:
+async def _serve(pages: FixedPages, address: Address, traffic: Traffic) -> None:
     """Listen now, or as soon as the address can be had: no reason to leave the node without labels."""
     logged_reason = ""
     while True:
         try:
-            await probe.serve(address.host, address.port)
+            await serve(pages, [(address.host, address.port)], traffic)
         except OSError as error:
             reason = explain(error, str(address), setting="--listen-address")
             if reason != logged_reason:
@@ -59,15 +61,11 @@ async def _serve(probe: Probe, address: Address) -> None:
 
 
 def _health(condition: Condition) -> Answer:
-    return Answer("alive\n") if condition.alive else _unavailable(condition.objection)
+    return verdict(condition.alive, "alive", condition.objection)
 
 
 def _readiness(condition: Condition) -> Answer:
-    return Answer("the labels are published\n") if condition.ready else _unavailable(condition.objection)
-
-
-def _unavailable(why: str) -> Answer:
-    return Answer(f"{why}\n", HTTPStatus.SERVICE_UNAVAILABLE)
+    return verdict(condition.ready, "the labels are published", condition.objection)
 
 
 def _metrics(condition: Condition, telemetry: Telemetry) -> Answer:

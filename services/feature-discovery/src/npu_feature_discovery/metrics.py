@@ -28,6 +28,10 @@ def _counters(telemetry: Telemetry) -> Iterator[Family]:
     yield _counter("publishes", "Times the labels were published, by what that did.", *publishes)
     failures = _by("reason", _FAILURES, telemetry.failures)
     yield _counter("failures", "Looks and publications that failed.", *failures)
+    refused = _by("reason", (), telemetry.traffic.by_reason())
+    yield _counter(
+        "http_clients_refused", "Clients of the HTTP endpoint that were cut off or refused, by reason.", *refused
+    )
     dropped = Sample({}, telemetry.dropped_lines())
     yield _counter("log_lines_dropped", "Log lines lost because nobody read standard error.", dropped)
 

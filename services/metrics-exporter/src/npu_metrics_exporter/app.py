@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from npu_core.config.reload import Following
 from npu_core.host import Host
 from npu_core.os_errors import explain
+from npu_core.service.http.connection import Limits
+from npu_core.service.http.server import Server, serve
 from npu_core.service.logs import EventLog
 from npu_core.service.mounts import RemovedDirectories
 from npu_metrics_exporter import __version__, landing
@@ -23,7 +25,6 @@ from npu_metrics_exporter.policy import PodLabels
 from npu_metrics_exporter.publication import Publication
 from npu_metrics_exporter.render import Renderer
 from npu_metrics_exporter.series import Budget, families
-from npu_metrics_exporter.server import Server, serve
 from npu_metrics_exporter.settings import Settings
 from npu_metrics_exporter.telemetry import Telemetry
 from npu_metrics_exporter.web import Web
@@ -140,12 +141,13 @@ class Exporter:
             await self._server.close(_CLOSING)
 
     async def _listen(self) -> None:
-        web = Web(self.publication, self._keeper, self.settings.max_in_flight)
+        web = Web(self.publication, self._keeper)
+        limits = Limits(answers=self.settings.max_in_flight)
         addresses = [(address.host, address.port) for address in self.settings.listen_address]
         complaint = ""
         while self._server is None:
             try:
-                self._server = await serve(web, self._keeper, addresses)
+                self._server = await serve(web, addresses, self._telemetry.traffic, limits, self._keeper.tls)
             except OSError as error:
                 reason = explain(error, _joined(self.settings), setting="--listen-address")
                 if reason != complaint:

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
-from npu_metrics_exporter.fair_queue import FairQueue, origin
+from npu_core.service.http.room import origin
+from npu_metrics_exporter.fair_queue import FairQueue
 
 MAX_WAITING = 256
 """Largest number of passwords that wait to be checked: one for each connection that the server takes."""

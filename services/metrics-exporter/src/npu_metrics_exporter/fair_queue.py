@@ -1,6 +1,5 @@
 """A queue in which no client address can keep the others waiting."""
 
-import socket
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -16,22 +15,6 @@ seconds goes before whatever comes from new addresses.
 
 _MAX_REMEMBERED = 4096
 """Largest number of addresses whose last turn is remembered."""
-_MAPPED = b"\0" * 10 + b"\xff\xff"
-_NETWORK_BYTES = 8
-
-
-def origin(address: str) -> bytes:
-    """What counts as one client: an IPv4 address, or the /64 network of an IPv6 address.
-
-    One machine usually has all 2^64 addresses of such a network. Any other text is its own origin.
-    """
-    try:
-        packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
-    except OSError:
-        return address.encode()
-    if packed.startswith(_MAPPED):
-        return socket.inet_ntop(socket.AF_INET, packed[len(_MAPPED) :]).encode()
-    return packed[:_NETWORK_BYTES]
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,6 +211,13 @@ TABLE: tuple[Own, ...] = (
         (),
         _one(lambda moment: moment.telemetry.in_flight),
     ),
+    _counter(
+        "http_clients_refused",
+        "Clients that were cut off or refused, by reason, as of the last collection.",
+        ("reason",),
+        lambda moment: (((reason,), count) for reason, count in moment.telemetry.traffic.by_reason().items()),
+        lambda _: (),
+    ),
     _gauge("render_bytes", "Size of the exposition before this one, by format.", ("format",), _sizes),
     _plain_counter(
         "series_dropped",

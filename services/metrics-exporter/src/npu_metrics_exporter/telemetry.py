@@ -9,6 +9,7 @@ from npu_core.config.reload import ConfigState
 from npu_core.errors import Reason
 from npu_core.service import standard_error
 from npu_core.service.grpc_codes import GRPC_CODES
+from npu_core.service.http.traffic import Traffic
 from npu_core.threads import NO_THREAD
 
 COLLECT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -74,6 +75,7 @@ class Telemetry:
         dropped: series dropped, because there were too many or two of one name.
         config: how reading the settings went.
         heartbeat: wall-clock seconds of the last turn of the loop.
+        traffic: clients of the server.
         dropped_lines: returns how many log lines were dropped.
     """
 
@@ -85,4 +87,5 @@ class Telemetry:
     dropped: int = 0
     config: ConfigState = field(default_factory=ConfigState)
     heartbeat: float = 0.0
+    traffic: Traffic = field(default_factory=Traffic)
     dropped_lines: Callable[[], int] = standard_error.dropped_lines

@@ -7,13 +7,15 @@ while nobody comes nobody looks. They are read and parsed off the event loop.
 import ssl
 import stat
 from dataclasses import dataclass, field
+from functools import partial
 
 from npu_core.errors import SettingsError
 from npu_core.service.file_looks import FileLooks
 from npu_core.service.given_files import FileLook, GivenFiles
+from npu_core.service.http.server import Tls
 from npu_core.service.logs import EventLog
 from npu_metrics_exporter.protection import unsaid_losses
-from npu_metrics_exporter.tls import context
+from npu_metrics_exporter.tls import context, is_allowed
 from npu_metrics_exporter.web_config import WebConfig, load
 
 _log = EventLog(__name__)
@@ -86,6 +88,13 @@ class WebKeeper:
             await self._looks.wait()
             self._collect()
         return self._in_force
+
+    async def tls(self) -> Tls | None:
+        """How a connection that comes now is encrypted; None for plain HTTP."""
+        in_force = await self.follow()
+        if in_force.context is None or in_force.config.tls is None:
+            return None
+        return Tls(in_force.context, partial(is_allowed, sans=in_force.config.tls.allowed_sans))
 
     def look(self) -> InForce:
         """As :meth:`follow`, on this thread, which a file may hold up. Not beside :meth:`current` or :meth:`follow`."""

@@ -1,0 +1,313 @@
+"""One client's connection: it reads requests, writes answers, and ends when either takes too long."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol, cast
+
+import httptools
+
+from npu_core.service.http.messages import Answer, Request, refusal
+from npu_core.service.http.traffic import Refusal
+
+_MOST_PIPELINED = 16
+"""Requests that a client may send before the first of them is answered."""
+_VERSIONS = {"1.0", "1.1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What clients may take. Seconds and bytes.
+
+    Attributes:
+        connections: open at once; for one more, one makes room.
+        answers: that are being taken at once; probes do not count.
+        head_seconds: for a request to arrive, from its first byte, or from the connection on.
+        taking_seconds: for an answer to be taken.
+        idle_seconds: a connection stays open between two requests.
+        request_bytes: of a request, body included, or of several that come at once.
+    """
+
+    connections: int = 256
+    answers: int = 16
+    head_seconds: float = 5.0
+    taking_seconds: float = 10.0
+    idle_seconds: float = 75.0
+    request_bytes: int = 16384
+
+
+class Host(Protocol):
+    """What a connection needs of its server."""
+
+    limits: Limits
+
+    async def answer(self, request: Request) -> Answer:
+        """What to say. Never raises."""
+        ...
+
+    def admit(self, connection: "Connection", request: Request, answer: Answer) -> Answer:
+        """The answer is about to be written; returns it, or what is to be said instead."""
+        ...
+
+    def used(self, connection: "Connection") -> None:
+        """The client has taken an answer."""
+        ...
+
+    def lost(self, connection: "Connection") -> None:
+        """The connection has ended."""
+        ...
+
+    def count(self, refusal: Refusal) -> None:
+        """A client was cut off or refused."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """Requests of one client, one after the other.
+
+    Attributes:
+        client: the client's address.
+        is_taking: whether the client is taking an answer.
+        is_ending: whether nothing more is read.
+    """
+
+    def __init__(self, host: Host, client: str) -> None:
+        """A connection that is not made yet."""
+        self.client = client
+        self.is_taking = False
+        self._host = host
+        self._limits = host.limits
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._late: Callable[[], None] | None = None
+        self._waiting: deque[Request | HTTPStatus] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self.is_ending = False
+        self._is_arriving = self._is_begun = False
+        self._received = 0
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+
+    # -- for the server --------------------------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """End now."""
+        self.is_ending = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def end_soon(self) -> None:
+        """End as soon as what was asked is answered."""
+        self.is_ending = True
+        if self._worker is None and self._transport is not None:
+            self._transport.close()
+
+    # -- for the loop ----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there; its request has to come now."""
+        # uvloop's transports are none of asyncio's classes.
+        made = self._transport = cast("asyncio.Transport", transport)
+        # Writing counts as paused until everything was taken, not only while much is left. One byte and not none: with
+        # TLS, nothing left would be paused too, and nothing would resume it.
+        made.set_write_buffer_limits(high=1, low=0)
+        if self.is_ending:
+            made.abort()
+        else:
+            self._await(self._limits.head_seconds, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        del exc
+        self._stop_waiting()
+        self._waiting.clear()
+        if self._worker is not None:
+            self._worker.cancel()
+        self._host.lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Part of a request, one, or several."""
+        if self.is_ending:
+            return
+        self._received += len(data)
+        if self._received > self._limits.request_bytes:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, Refusal.REQUEST)
+            return
+        # Until the parser says that the request has ended: it says nothing of a first half of a line.
+        self._is_arriving = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # The client wants to go on in another protocol. The request itself is answered, and then all ends.
+            self.is_ending = True
+        except httptools.HttpParserError:
+            self._refuse(HTTPStatus.BAD_REQUEST, Refusal.REQUEST)
+        if self._is_arriving and self._worker is None and not self.is_ending:
+            self._await_rest()
+
+    def eof_received(self) -> bool:
+        """The client says no more; answers under way are still written, which TLS does not allow."""
+        self.end_soon()
+        return self._transport is not None and self._transport.get_extra_info("sslcontext") is None
+
+    def pause_writing(self) -> None:
+        """Something was not taken at once."""
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """Everything was taken."""
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # -- for the parser --------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._is_arriving = self._is_begun = True
+        self._target, self._headers = b"", []
+
+    def on_url(self, url: bytes) -> None:
+        """Part of the target."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header."""
+        self._headers.append((name.lower(), value))
+
+    def on_message_complete(self) -> None:
+        """The request has ended."""
+        self._is_arriving = self._is_begun = False
+        self._received = 0
+        if self.is_ending:
+            return
+        request = self._request()
+        if isinstance(request, HTTPStatus):
+            self._refuse(request, Refusal.REQUEST)
+        elif len(self._waiting) >= _MOST_PIPELINED:
+            self._refuse(HTTPStatus.BAD_REQUEST, Refusal.REQUEST)
+        else:
+            self._waiting.append(request)
+            self._work()
+
+    def _request(self) -> Request | HTTPStatus:
+        version = self._parser.get_http_version()
+        if version not in _VERSIONS:
+            return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+        names = [name for name, _ in self._headers]
+        hosts = names.count(b"host")
+        if hosts > 1 or (hosts == 0 and version == "1.1"):
+            return HTTPStatus.BAD_REQUEST
+        headers: dict[str, str] = {}
+        for name, value in self._headers:
+            key, text = name.decode("latin-1"), value.decode("latin-1")
+            headers[key] = f"{headers[key]},{text}" if key in headers else text
+        path, _, query = self._target.decode("latin-1").partition("?")
+        method = self._parser.get_method().decode("latin-1")
+        # HTTP/1.0 has other words for a connection that stays; those clients connect again.
+        is_kept = version == "1.1" and self._parser.should_keep_alive()
+        return Request(method, path, query, self.client, headers, is_kept)
+
+    # -- answers ---------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        self._stop_waiting()
+        if self._worker is None:
+            self._worker = self._loop.create_task(self._answer_all())
+
+    async def _answer_all(self) -> None:
+        try:
+            while self._waiting and not self._closing:
+                await self._answer(self._waiting.popleft())
+        finally:
+            self._worker = None
+        if self._closing:
+            return
+        if self.is_ending:
+            self.end_soon()
+        elif self._is_arriving:
+            self._await(self._limits.head_seconds, self._too_slow)
+        else:
+            self._await(self._limits.idle_seconds, self.abort)
+
+    async def _answer(self, asked: Request | HTTPStatus) -> None:
+        if isinstance(asked, Request):
+            request, answer = asked, await self._host.answer(asked)
+        else:
+            request, answer = Request("GET", "", is_kept=False), refusal(asked)
+        if not request.is_kept:
+            self.is_ending = True
+            self._waiting.clear()
+        await self._write(request, self._host.admit(self, request, answer))
+
+    async def _write(self, request: Request, answer: Answer) -> None:
+        if self._closing or self._transport is None:
+            return
+        content = answer.content
+        lines = [
+            b"HTTP/1.1 %d %b" % (answer.status.value, answer.status.phrase.encode()),
+            b"content-type: %b" % answer.content_type.encode(),
+            b"content-length: %d" % len(content),
+            *(b"%b: %b" % header for header in answer.headers),
+            *([b"connection: close"] if self.is_ending else []),
+        ]
+        self.is_taking = True
+        try:
+            head = b"\r\n".join(lines) + b"\r\n\r\n"
+            self._transport.write(head if request.method == "HEAD" else head + content)
+            if self._writable is not None:
+                self._await(self._limits.taking_seconds, self._took_nothing)
+                # The transport of a connection that is lost never resumes: the worker is then cancelled.
+                await self._writable
+        finally:
+            self.is_taking = False
+            self._stop_waiting()
+            self._host.used(self)
+
+    @property
+    def _closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    # -- ends ------------------------------------------------------------------------------------------------------
+
+    def _refuse(self, status: HTTPStatus, reason: Refusal) -> None:
+        """Say no after the answers that are under way, and read nothing more."""
+        self._host.count(reason)
+        self.is_ending = True
+        if self._transport is not None:
+            with suppress(RuntimeError):  # reading is paused already
+                self._transport.pause_reading()
+        self._waiting.append(status)
+        self._work()
+
+    def _await_rest(self) -> None:
+        """The rest of a request has to come in time, however often a part of it comes."""
+        if self._late != self._too_slow:
+            self._await(self._limits.head_seconds, self._too_slow)
+
+    def _too_slow(self) -> None:
+        if self._is_begun:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, Refusal.SLOW_REQUEST)
+        else:
+            self._host.count(Refusal.SLOW_REQUEST)
+            self.abort()
+
+    def _took_nothing(self) -> None:
+        self._host.count(Refusal.SLOW_ANSWER)
+        self.abort()
+
+    def _await(self, seconds: float, late: Callable[[], None]) -> None:
+        """Call ``late`` after so many seconds, unless something else is waited for, or nothing any more."""
+        self._stop_waiting()
+        self._timer, self._late = self._loop.call_later(seconds, late), late
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = self._late = None
