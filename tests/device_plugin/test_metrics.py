@@ -54,6 +54,11 @@ FAMILIES = {
 COUNTERS = {name for name, (kind, _) in FAMILIES.items() if kind == "counter"}
 
 
+NOBODY_REFUSED: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
+    ("http_clients_refused_total", (("reason", str(reason)),)): 0 for reason in Refusal
+}
+
+
 def busy(resource: str = RESOURCE) -> Telemetry:
     """Everything happened once or more."""
     telemetry = Telemetry(config=ConfigState(generation=3, digest="abc", error="wrong"))
@@ -139,7 +144,7 @@ def test_the_present_is_told() -> None:
         ("cards_unsettled", ()): 0,
         ("ids_kept", units): 0,
         ("ids_unmapped", ()): 0,
-        **{("http_clients_refused_total", (("reason", str(reason)),)): 0 for reason in Refusal},
+        **NOBODY_REFUSED,
         ("log_lines_dropped_total", ()): 0,
         ("heartbeat_timestamp_seconds", ()): NOW - 2.0,
         ("config_generation", ()): 3,
@@ -190,7 +195,7 @@ def test_a_plugin_that_has_seen_nothing_tells_that() -> None:
         ("cards_unasked", ()): 0,
         ("cards_unsettled", ()): 0,
         ("ids_unmapped", ()): 0,
-        **{("http_clients_refused_total", (("reason", str(reason)),)): 0 for reason in Refusal},
+        **NOBODY_REFUSED,
         ("log_lines_dropped_total", ()): 0,
         ("heartbeat_timestamp_seconds", ()): NOW,
         ("config_generation", ()): 1,
