@@ -11,6 +11,7 @@ from npu_core.arch import Arch
 from npu_core.host import Host
 from npu_core.os_errors import explain
 from npu_core.partition import Partitioning, UnitId
+from npu_core.service.http.connection import FEW
 from npu_core.service.http.pages import FixedPages
 from npu_core.service.http.server import serve
 from npu_core.service.logs import EventLog
@@ -279,7 +280,7 @@ class DevicePlugin:
         logged_reason = ""
         while True:
             try:
-                server = await serve(pages, [(address.host, address.port)], self._telemetry.traffic)
+                server = await serve(pages, [(address.host, address.port)], self._telemetry.traffic, FEW)
             except OSError as error:
                 reason = explain(error, str(address), setting="--listen-address")
                 if reason != logged_reason:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from npu_core.os_errors import explain
+from npu_core.service.http.connection import FEW
 from npu_core.service.http.messages import Answer, verdict
 from npu_core.service.http.pages import FixedPages, Page
 from npu_core.service.http.server import serve
@@ -48,7 +49,7 @@ async def _serve(pages: FixedPages, address: Address, traffic: Traffic) -> None:
     logged_reason = ""
     while True:
         try:
-            await serve(pages, [(address.host, address.port)], traffic)
+            await serve(pages, [(address.host, address.port)], traffic, FEW)
         except OSError as error:
             reason = explain(error, str(address), setting="--listen-address")
             if reason != logged_reason:

@@ -39,10 +39,15 @@ class Limits:
     request_bytes: int = 16384
 
 
+FEW = Limits(connections=64, answers=8)
+"""For a service whose clients are the kubelet and a Prometheus or two: 64 connections keep its memory small."""
+
+
 class Host(Protocol):
     """What a connection needs of its server."""
 
     limits: Limits
+    buffer: memoryview
 
     async def answer(self, request: Request) -> Answer:
         """What to say. Never raises."""
@@ -65,7 +70,7 @@ class Host(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """Requests of one client, one after the other.
 
     Attributes:
@@ -81,7 +86,7 @@ class Connection(asyncio.Protocol):
         self._host = host
         self._limits = host.limits
         self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._late: Callable[[], None] | None = None
@@ -129,11 +134,22 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
         if self._worker is not None:
             self._worker.cancel()
+        # The parser refers to the connection: without this, thousands of connections would wait for the collector.
+        self._parser = self._transport = None
         self._host.lost(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next data goes: one buffer for all connections, since what is read is parsed at once.
+
+        asyncio would otherwise allocate 256 KiB for each read, and the memory of a process grows with that.
+        """
+        del sizehint
+        return self._host.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Part of a request, one, or several."""
-        if self.is_ending:
+        data = self._host.buffer[:nbytes]
+        if self.is_ending or self._parser is None:
             return
         self._received += len(data)
         if self._received > self._limits.request_bytes:
@@ -185,9 +201,9 @@ class Connection(asyncio.Protocol):
         """The request has ended."""
         self._is_arriving = self._is_begun = False
         self._received = 0
-        if self.is_ending:
+        if self.is_ending or self._parser is None:
             return
-        request = self._request()
+        request = self._request(self._parser)
         if isinstance(request, HTTPStatus):
             self._refuse(request, Refusal.REQUEST)
         elif len(self._waiting) >= _MOST_PIPELINED:
@@ -196,8 +212,8 @@ class Connection(asyncio.Protocol):
             self._waiting.append(request)
             self._work()
 
-    def _request(self) -> Request | HTTPStatus:
-        version = self._parser.get_http_version()
+    def _request(self, parser: httptools.HttpRequestParser) -> Request | HTTPStatus:
+        version = parser.get_http_version()
         if version not in _VERSIONS:
             return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
         names = [name for name, _ in self._headers]
@@ -209,9 +225,9 @@ class Connection(asyncio.Protocol):
             key, text = name.decode("latin-1"), value.decode("latin-1")
             headers[key] = f"{headers[key]},{text}" if key in headers else text
         path, _, query = self._target.decode("latin-1").partition("?")
-        method = self._parser.get_method().decode("latin-1")
+        method = parser.get_method().decode("latin-1")
         # HTTP/1.0 has other words for a connection that stays; those clients connect again.
-        is_kept = version == "1.1" and self._parser.should_keep_alive()
+        is_kept = version == "1.1" and parser.should_keep_alive()
         return Request(method, path, query, self.client, headers, is_kept)
 
     # -- answers ---------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import ssl
 
 _log = EventLog(__name__)
+_BUFFER_BYTES = 65536
 _MOST_ACCEPTED = 16
 """Connections accepted before something else gets its turn."""
 _RESERVED = 128
@@ -66,6 +67,7 @@ class Server:
 
     Attributes:
         limits: what clients may take.
+        buffer: what clients send is read into it.
         addresses: where it listens; the port that was found, where 0 was asked for.
     """
 
@@ -79,6 +81,7 @@ class Server:
     ) -> None:
         """Serve from now on what comes to ``listeners``, which listen already and are closed with the server."""
         self.limits = limits
+        self.buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._pages = pages
         self._traffic = traffic
         self._tls = tls
