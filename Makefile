@@ -12,7 +12,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah base-image test-images cluster test-cluster cluster-life release-check manifests e2e explore test test-slow test-lowest test-oracle test-prometheus test-schemas test-faults soak test-soak mutation bench bench-compare scale cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah base-image test-images cluster test-cluster cluster-life release-check manifests e2e explore test test-slow test-lowest test-oracle test-prometheus test-schemas test-faults test-hostile soak test-soak mutation bench bench-compare scale cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ bench-compare: setup ## compare the figures of bench.json (NEW=) with the figure
 
 test-faults: setup ## the long fault schedule: 200 seeds of 30 steps each, about 20 minutes
 	PYTHONPATH=tests $(BIN)/python -m faults --seeds 200 --steps 30 --jobs 2 $(ARGS)
+
+test-hostile: setup ## attack the services' processes: connections, TLS, HTTP, passwords, files, gRPC, signals; minutes
+	$(BIN)/python -m pytest -m hostile tests/hostile --numprocesses=2 --dist=worksteal $(ARGS)
 
 explore: setup ## every order of events on a small node, up to DEPTH=9 steps; some minutes
 	PYTHONPATH=tests $(BIN)/python -m explore $(if $(DEPTH),--depth $(DEPTH)) $(ARGS)

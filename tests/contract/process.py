@@ -28,6 +28,7 @@ class ServiceProcess:
 
     Attributes:
         log: what it wrote so far, a line each.
+        before: what the command line begins with, as ``("prlimit", "--nofile=256")``; for the next start.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class ServiceProcess:
             run_as: user and group of a process that may do nothing but what they may; None for ours. Needs root.
         """
         self.log: list[str] = []
+        self.before: tuple[str, ...] = ()
         self._module = module
         self._program = ("-m", module)
         self._is_unread = False
@@ -87,6 +89,7 @@ class ServiceProcess:
     async def start(self) -> None:
         """Start it."""
         self._process = await asyncio.create_subprocess_exec(
+            *self.before,
             *(_as_user(self._run_as) if self._run_as is not None else ()),
             sys.executable,
             *self._program,

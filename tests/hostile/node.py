@@ -1,0 +1,351 @@
+"""A node under attack: all three services as processes on one simulated host, and what must succeed meanwhile."""
+
+import asyncio
+import base64
+import json
+import ssl
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import bcrypt
+import yaml
+
+from contract.configured import free_port
+from contract.discovery import DiscoveryProcess
+from contract.exporter import ExporterProcess
+from contract.node import RESOURCE, Node
+from contract.plugin import PluginProcess
+from contract.process import ServiceProcess
+from footprint import footprint
+from npu_core.testing import CardPlan
+
+PATIENCE = 60.0
+"""Seconds after which something awaited counts as not happening. Long, because test machines are busy."""
+ROUNDS = 5
+"""How often each check has to succeed during an attack."""
+USER = "prometheus"
+PASSWORD = "correct horse"  # noqa: S105  # of a test's user
+HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(6)).decode()
+_TESTS = Path(__file__).parents[1]
+_MANIFESTS = _TESTS.parent / "deployments"
+_UNITS = {"Mi": 1 << 20}
+
+
+def authorization(password: str = PASSWORD, user: str = USER) -> dict[str, str]:
+    """The header of a request with this password."""
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def memory_limit(manifest: str) -> int:
+    """Bytes that a container of the manifest may have."""
+    documents = yaml.safe_load_all((_MANIFESTS / manifest).read_text(encoding="utf-8"))
+    [daemons] = [each for each in documents if each["kind"] == "DaemonSet"]
+    [container] = daemons["spec"]["template"]["spec"]["containers"]
+    limit = container["resources"]["limits"]["memory"]
+    return int(limit[:-2]) * _UNITS[limit[-2:]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A service that is attacked.
+
+    Attributes:
+        process: the service.
+        port: of its HTTP endpoint.
+        limit: bytes of memory that its manifest grants.
+    """
+
+    process: ServiceProcess
+    port: int
+    limit: int
+
+    @property
+    def resident(self) -> int:
+        """Bytes resident now."""
+        return footprint(self.process.pid).rss * 1024
+
+    @property
+    def logged_bytes(self) -> int:
+        """How much it has logged so far."""
+        return sum(map(len, self.process.log))
+
+
+class AttackedNode:
+    """Used as ``async with AttackedNode(warboy(0)) as node: await node.up()``.
+
+    Attributes:
+        node: the machine, its kubelet and its plugin.
+        plugin, exporter, discovery: the services.
+    """
+
+    plugin: Target
+    exporter: Target
+    discovery: Target
+
+    def __init__(self, *cards: CardPlan, context: ssl.SSLContext | None = None) -> None:
+        """A machine with these cards; nothing runs on it yet.
+
+        Args:
+            cards: of the machine.
+            context: with which a client of the exporter speaks TLS; None for plain HTTP.
+        """
+        self.node = Node(*cards)
+        self.context = context
+        self._pods = count()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self.node)
+        self.features_d.mkdir()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def home(self) -> Path:
+        """A directory for files."""
+        return self.node.home
+
+    @property
+    def features_d(self) -> Path:
+        """The directory that nfd-worker reads."""
+        return self.home / "features.d"
+
+    @property
+    def web_config(self) -> Path:
+        """The exporter's web configuration."""
+        return self.home / "web.yml"
+
+    @property
+    def config(self) -> Path:
+        """The plugin's configuration."""
+        return self.home / "config.yaml"
+
+    @property
+    def targets(self) -> tuple[Target, Target, Target]:
+        """All three services."""
+        return self.plugin, self.exporter, self.discovery
+
+    async def up(
+        self,
+        *,
+        before: Iterable[str] = (),
+        config: str | None = None,
+        exporter_options: Iterable[str] = (),
+        web: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Start everything; returns when every service is ready.
+
+        Args:
+            before: what the command lines of the services begin with, as ``prlimit --nofile=1024``.
+            config: of the plugin's configuration file, which then says everything; None for options only.
+            exporter_options: more options of the exporter.
+            web: of the exporter's web configuration, beside the user.
+        """
+        self.write_web_config(web)
+        await self.node.kubelet.start()
+        ports = [free_port() for _ in range(3)]
+        listen = [f"--listen-address=127.0.0.1:{port}" for port in ports]
+        plugin = self._plugin(f"127.0.0.1:{ports[0]}", config)
+        exporter = ExporterProcess(
+            self.node.host,
+            ports[1],
+            ["--interval=0.2", "--pod-labels=off", f"--web-config-file={self.web_config}", *exporter_options],
+        )
+        discovery = DiscoveryProcess(self.node.host, self.features_d, [listen[2]])
+        for process in (plugin, exporter, discovery):
+            process.before = tuple(before)
+        self.plugin = Target(plugin, ports[0], memory_limit("device-plugin.yaml"))
+        self.exporter = Target(exporter, ports[1], memory_limit("npu-metrics-exporter.yaml"))
+        self.discovery = Target(discovery, ports[2], memory_limit("npu-feature-discovery.yaml"))
+        await self.node.run_plugin(plugin)
+        await self._stack.enter_async_context(exporter)
+        await self._stack.enter_async_context(discovery)
+        for target in self.targets:
+            await self.eventually(partial(self._is_ready, target), "ready")
+        return self
+
+    def _is_ready(self, target: Target) -> bool:
+        return self.status(target, "/readyz") == HTTPStatus.OK
+
+    def _plugin(self, address: str, config: str | None) -> PluginProcess:
+        if config is None:
+            options = ["--interval=0.2", f"--listen-address={address}"]
+            return PluginProcess(self.node.host, self.node.plugin_dir, options)
+        common = f"interval: 0.2\npluginDir: {self.node.plugin_dir}\nlistenAddress: {address}\n"
+        self.config.write_text(common + config, encoding="utf-8")
+        return PluginProcess.configured(self.node.host, self.config)
+
+    def write_web_config(self, more: Mapping[str, Any] | None = None) -> None:
+        """Replace the exporter's web configuration, as an editor would."""
+        scratch = self.web_config.with_suffix(".new")
+        scratch.write_text(yaml.safe_dump({"basic_auth_users": {USER: HASH}, **(more or {})}), encoding="utf-8")
+        scratch.replace(self.web_config)
+
+    def status(self, target: Target, path: str, headers: Mapping[str, str] | None = None, source: str = "") -> int:
+        """The status of an answer on a connection of its own; 0 if nobody listens, or the connection ended. Blocks."""
+        context = self.context if target is self.exporter else None
+        address = (source, 0) if source else None
+        connection = (
+            HTTPConnection("127.0.0.1", target.port, timeout=PATIENCE, source_address=address)
+            if context is None
+            else HTTPSConnection("127.0.0.1", target.port, timeout=PATIENCE, source_address=address, context=context)
+        )
+        try:
+            connection.request("GET", path, headers=dict(headers or {}))
+            answer = connection.getresponse()
+            answer.read()
+        except (ConnectionError, HTTPException, ssl.SSLError):
+            return 0
+        else:
+            return answer.status
+        finally:
+            connection.close()
+
+    async def eventually(self, holds: Callable[[], bool], what: str, within: float = PATIENCE) -> None:
+        """Wait until something holds; ``holds`` may block."""
+        begun = time.monotonic()
+        while not await asyncio.to_thread(holds):
+            assert time.monotonic() - begun < within, f"not so in time: {what}"
+            await asyncio.sleep(0.05)
+
+    @asynccontextmanager
+    async def works(self) -> AsyncIterator["Checks"]:
+        """During the block, probes, scrapes with the password and pods succeed, each of them at least ROUNDS times."""
+        checks = Checks(self)
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(checks.run(name, check)) for name, check in self._checks().items()]
+            yield checks
+            await checks.rounds()
+            for task in running:
+                task.cancel()
+        assert not checks.failed, checks.failed
+
+    def _checks(self) -> dict[str, Callable[[], Awaitable[bool]]]:
+        def asks(target: Target, path: str) -> Callable[[], Awaitable[bool]]:
+            async def check() -> bool:
+                return await asyncio.to_thread(self.status, target, path, authorization()) == HTTPStatus.OK
+
+            return check
+
+        named = {"plugin": self.plugin, "exporter": self.exporter, "discovery": self.discovery}
+        pages = {
+            f"{name} {path}": asks(target, path) for name, target in named.items() for path in ("/healthz", "/metrics")
+        }
+        return {**pages, "a pod": self.runs_pod}
+
+    async def runs_pod(self) -> bool:
+        """Whether a pod gets a card, by Allocate."""
+        name = f"pod-{next(self._pods)}"
+        admitted = await self.node.kubelet.run_pod(name, {RESOURCE: 1})
+        self.node.kubelet.delete_pod(name)
+        return len(admitted.device_ids) == 1
+
+
+StartNode = Callable[..., Awaitable[AttackedNode]]
+"""The fixture ``start_node``: takes the arguments of AttackedNode and of :meth:`AttackedNode.up`."""
+
+
+class Checks:
+    """What is checked again and again, and how that went.
+
+    Attributes:
+        good: how often each succeeded.
+        failed: how often each did not.
+        slowest: seconds that each took at most.
+    """
+
+    def __init__(self, node: AttackedNode) -> None:
+        """Checks that did not begin yet."""
+        self.good: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.slowest: dict[str, float] = {}
+        self._node = node
+        self._names: set[str] = set()
+
+    async def run(self, name: str, check: Callable[[], Awaitable[bool]]) -> None:
+        """Check for ever."""
+        self._names.add(name)
+        while True:
+            begun = time.monotonic()
+            outcome = self.good if await check() else self.failed
+            outcome[name] += 1
+            self.slowest[name] = max(self.slowest.get(name, 0.0), time.monotonic() - begun)
+            await asyncio.sleep(0.05)
+
+    async def rounds(self, number: int = ROUNDS) -> None:
+        """Wait until each check has succeeded so many times from now on, or failed."""
+        before = self.good.copy()
+
+        def is_over() -> bool:
+            return bool(self.failed) or all(self.good[name] >= before[name] + number for name in self._names)
+
+        await self._node.eventually(is_over, f"{number} rounds of checks; good: {self.good}")
+
+
+@asynccontextmanager
+async def crowd(target: Target, number: int, **behavior: object) -> AsyncIterator[None]:
+    """A crowd of clients, see :mod:`hostile.crowd`; all have connected once when the block begins.
+
+    Args:
+        target: where they connect.
+        number: how many they are.
+        behavior: the program's options; bytes become hexadecimal.
+    """
+    options = [_option(name, value) for name, value in behavior.items() if value is not False]
+    async with AsyncExitStack() as stack:
+        processes = []
+        for part in _parts(number):
+            processes += [
+                await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "hostile.crowd", str(target.port), str(part), *options),
+                    cwd=_TESTS,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                )
+            ]
+            stack.push_async_callback(_end, processes[-1])
+        for each in processes:
+            assert each.stdout is not None
+            async with asyncio.timeout(PATIENCE * 2):
+                assert await each.stdout.readline() == b"there\n"
+        yield
+
+
+def _option(name: str, value: object) -> str:
+    if value is True:
+        return f"--{name}"
+    return f"--{name}={value.hex() if isinstance(value, bytes) else value}"
+
+
+_MOST_OF_ONE_PROCESS = 4000
+"""Clients: many machines grant a process no more than 4096 descriptors without being asked."""
+
+
+def _parts(number: int) -> Iterable[int]:
+    while number > 0:
+        yield min(number, _MOST_OF_ONE_PROCESS)
+        number -= _MOST_OF_ONE_PROCESS
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    told = await process.stdout.read()
+    assert await process.wait() == 0
+    assert json.loads(told)["begun"] > 0

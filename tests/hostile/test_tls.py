@@ -1,0 +1,35 @@
+"""An exporter behind TLS, among clients that never end their handshakes."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hostile.node import StartNode, crowd
+from metrics_exporter.serving import Certificates
+from npu_core.testing import warboy
+
+if shutil.which("openssl") is None:
+    pytest.skip("needs the openssl command, to make certificates", allow_module_level=True)
+pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
+
+HELLO = bytes.fromhex("160301020001000001fc0303")
+"""How a handshake begins; the rest never comes."""
+
+
+@pytest.mark.parametrize("says", [b"", HELLO, b"GET / HTTP/1.1\r\n\r\n"], ids=["silent", "half", "no TLS"])
+@pytest.mark.parametrize("addresses", [1, 500])
+async def test_a_thousand_unfinished_handshakes(
+    start_node: StartNode, tmp_path: Path, says: bytes, addresses: int
+) -> None:
+    authority = Certificates(tmp_path / "authority")
+    certificate, key = authority.sign("server")
+    tls = {"tls_server_config": {"cert_file": str(certificate), "key_file": str(key)}}
+    node = await start_node(warboy(0), context=authority.client(), web=tls)
+    before = node.exporter.logged_bytes
+    async with (
+        node.works() as checks,
+        crowd(node.exporter, 1000, says=says, again=True, addresses=addresses),
+    ):
+        await checks.rounds(20)
+    assert node.exporter.logged_bytes - before < 20_000
