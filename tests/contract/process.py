@@ -29,6 +29,7 @@ class ServiceProcess:
     Attributes:
         log: what it wrote so far, a line each.
         before: what the command line begins with, as ``("prlimit", "--nofile=256")``; for the next start.
+        patience: seconds that it may take to end before it is killed.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ServiceProcess:
         """
         self.log: list[str] = []
         self.before: tuple[str, ...] = ()
+        self.patience = _STOP_DEADLINE
         self._module = module
         self._program = ("-m", module)
         self._is_unread = False
@@ -109,7 +111,7 @@ class ServiceProcess:
         assert self._process is not None
         self._process.send_signal(number)
         try:
-            async with asyncio.timeout(_STOP_DEADLINE):
+            async with asyncio.timeout(self.patience):
                 # Not process.wait(): newer Pythons also wait for a pipe that nobody reads.
                 while self._process.returncode is None:  # noqa: ASYNC110  # there is no event for it
                     await asyncio.sleep(_BETWEEN_LOOKS)
@@ -142,6 +144,10 @@ class ServiceProcess:
         if self._is_unread:
             self._is_unread = False
             self._pipe().resume_reading()
+
+    def lose_log(self) -> None:
+        """Close the reading end of its log, so that it can write none of its lines any more."""
+        self._pipe().close()
 
     def _pipe(self) -> asyncio.ReadTransport:
         assert self._process is not None

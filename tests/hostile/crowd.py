@@ -4,6 +4,7 @@ A process, because thousands of clients need descriptors and processor time that
 """
 
 import argparse
+import base64
 import json
 import os
 import resource
@@ -11,6 +12,7 @@ import selectors
 import socket
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -28,12 +30,15 @@ class _Crowd:
     reads: int
     addresses: int
     again: bool
+    guesses: str
     selector: selectors.DefaultSelector = field(default_factory=selectors.DefaultSelector)
     connected: set[socket.socket] = field(default_factory=set)
     connecting: int = 0
     begun: int = 0
     closed: int = 0
     refused: int = 0
+    guessed: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> None:
         """Attack until standard input ends."""
@@ -88,9 +93,15 @@ class _Crowd:
                 self.selector.unregister(client)
             else:
                 self.selector.modify(client, selectors.EVENT_READ)
-            self._send(client, self.says)
+            self._send(client, self._guess() if self.guesses else self.says)
         else:
             self._read(client)
+
+    def _guess(self) -> bytes:
+        """A request with a password that nobody has tried before."""
+        self.guessed += 1
+        given = base64.b64encode(f"{self.guesses}:{os.getpid()} {self.guessed}".encode())
+        return b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic " + given + b"\r\n\r\n"
 
     def _tick(self, client: socket.socket) -> None:
         if self.reads:
@@ -105,6 +116,8 @@ class _Crowd:
             return
         except OSError:
             data = b""
+        if data.startswith(b"HTTP/1.1 "):
+            self.answers[data[9:12].decode("ascii", "replace")] += 1
         if not data:
             self.closed += 1
             self._close(client)
@@ -135,6 +148,7 @@ def main() -> None:
     parser.add_argument(
         "--reads", type=int, default=0, help="bytes that each reads once a second; 0 for all there are, at once"
     )
+    parser.add_argument("--guesses", default="", help="for which user each asks with a password of its own")
     parser.add_argument("--addresses", type=int, default=1, help="from how many addresses they come")
     parser.add_argument("--again", action="store_true", help="who was cut off comes again")
     given = parser.parse_args()
@@ -149,9 +163,10 @@ def main() -> None:
         reads=given.reads,
         addresses=given.addresses,
         again=given.again,
+        guesses=given.guesses,
     )
     crowd.run()
-    told = {"begun": crowd.begun, "closed": crowd.closed, "refused": crowd.refused}
+    told = {"begun": crowd.begun, "closed": crowd.closed, "refused": crowd.refused, "answers": crowd.answers}
     sys.stdout.write(f"{json.dumps(told)}\n")
 
 

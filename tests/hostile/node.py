@@ -8,12 +8,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -37,6 +37,11 @@ ROUNDS = 5
 USER = "prometheus"
 PASSWORD = "correct horse"  # noqa: S105  # of a test's user
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(6)).decode()
+_LOG_OF_AN_ATTACK = 50_000
+"""Bytes that a service may log during one attack, whatever the attack is and however long it lasts."""
+_LOG_OF_A_POD = 400
+"""Bytes that the plugin may log for each pod that gets a card."""
+_THREADS = 32
 _TESTS = Path(__file__).parents[1]
 _MANIFESTS = _TESTS.parent / "deployments"
 _UNITS = {"Mi": 1 << 20}
@@ -45,6 +50,15 @@ _UNITS = {"Mi": 1 << 20}
 def authorization(password: str = PASSWORD, user: str = USER) -> dict[str, str]:
     """The header of a request with this password."""
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def replace(path: Path, text: str) -> None:
+    """Replace whatever has this path by a file with the text, as an editor would."""
+    scratch = path.with_suffix(".new")
+    scratch.write_text(text, encoding="utf-8")
+    if path.is_dir():
+        path.rmdir()
+    scratch.replace(path)
 
 
 def memory_limit(manifest: str) -> int:
@@ -61,11 +75,13 @@ class Target:
     """A service that is attacked.
 
     Attributes:
+        name: what messages of these tests call it.
         process: the service.
         port: of its HTTP endpoint.
         limit: bytes of memory that its manifest grants.
     """
 
+    name: str
     process: ServiceProcess
     port: int
     limit: int
@@ -102,7 +118,9 @@ class AttackedNode:
         """
         self.node = Node(*cards)
         self.context = context
-        self._pods = count()
+        self._pods_so_far = 0
+        # Of its own: a flood of clients that a test runs in threads must not keep the checks waiting.
+        self._threads = ThreadPoolExecutor(_THREADS)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -113,7 +131,17 @@ class AttackedNode:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stack.__aexit__(kind, error, trace)
+        try:
+            statuses = {target.name: await target.process.stop() for target in self._running()}
+        finally:
+            await self._stack.__aexit__(kind, error, trace)
+            self._threads.shutdown()
+        # A test that has failed already is to say its own reason.
+        if kind is None:
+            assert not any(statuses.values()), f"a service did not end in good order: {statuses}"
+
+    def _running(self) -> list[Target]:
+        return [target for target in self.targets if target.process.running] if hasattr(self, "discovery") else []
 
     @property
     def home(self) -> Path:
@@ -169,9 +197,10 @@ class AttackedNode:
         discovery = DiscoveryProcess(self.node.host, self.features_d, [listen[2]])
         for process in (plugin, exporter, discovery):
             process.before = tuple(before)
-        self.plugin = Target(plugin, ports[0], memory_limit("device-plugin.yaml"))
-        self.exporter = Target(exporter, ports[1], memory_limit("npu-metrics-exporter.yaml"))
-        self.discovery = Target(discovery, ports[2], memory_limit("npu-feature-discovery.yaml"))
+            process.patience = PATIENCE
+        self.plugin = Target("plugin", plugin, ports[0], memory_limit("device-plugin.yaml"))
+        self.exporter = Target("exporter", exporter, ports[1], memory_limit("npu-metrics-exporter.yaml"))
+        self.discovery = Target("discovery", discovery, ports[2], memory_limit("npu-feature-discovery.yaml"))
         await self.node.run_plugin(plugin)
         await self._stack.enter_async_context(exporter)
         await self._stack.enter_async_context(discovery)
@@ -187,23 +216,28 @@ class AttackedNode:
             options = ["--interval=0.2", f"--listen-address={address}"]
             return PluginProcess(self.node.host, self.node.plugin_dir, options)
         common = f"interval: 0.2\npluginDir: {self.node.plugin_dir}\nlistenAddress: {address}\n"
-        self.config.write_text(common + config, encoding="utf-8")
+        replace(self.config, common + config)
         return PluginProcess.configured(self.node.host, self.config)
 
-    def write_web_config(self, more: Mapping[str, Any] | None = None) -> None:
-        """Replace the exporter's web configuration, as an editor would."""
-        scratch = self.web_config.with_suffix(".new")
-        scratch.write_text(yaml.safe_dump({"basic_auth_users": {USER: HASH}, **(more or {})}), encoding="utf-8")
-        scratch.replace(self.web_config)
+    async def asks(self, target: Target, path: str, headers: Mapping[str, str] | None = None) -> int:
+        """As :meth:`status`, without blocking."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.status, target, path, headers)
 
-    def status(self, target: Target, path: str, headers: Mapping[str, str] | None = None, source: str = "") -> int:
+    def write_web_config(self, more: Mapping[str, Any] | None = None) -> None:
+        """Write the exporter's web configuration.
+
+        Args:
+            more: of the configuration, beside the user.
+        """
+        replace(self.web_config, yaml.safe_dump({"basic_auth_users": {USER: HASH}, **(more or {})}))
+
+    def status(self, target: Target, path: str, headers: Mapping[str, str] | None = None) -> int:
         """The status of an answer on a connection of its own; 0 if nobody listens, or the connection ended. Blocks."""
         context = self.context if target is self.exporter else None
-        address = (source, 0) if source else None
         connection = (
-            HTTPConnection("127.0.0.1", target.port, timeout=PATIENCE, source_address=address)
+            HTTPConnection("127.0.0.1", target.port, timeout=PATIENCE)
             if context is None
-            else HTTPSConnection("127.0.0.1", target.port, timeout=PATIENCE, source_address=address, context=context)
+            else HTTPSConnection("127.0.0.1", target.port, timeout=PATIENCE, context=context)
         )
         try:
             connection.request("GET", path, headers=dict(headers or {}))
@@ -225,8 +259,13 @@ class AttackedNode:
 
     @asynccontextmanager
     async def works(self) -> AsyncIterator["Checks"]:
-        """During the block, probes, scrapes with the password and pods succeed, each of them at least ROUNDS times."""
+        """During the block, probes, scrapes with the password and pods succeed, each of them at least ROUNDS times.
+
+        No service logs a traceback meanwhile, and none logs more than _LOG_OF_AN_ATTACK.
+        """
         checks = Checks(self)
+        begun = {target: (len(target.process.log), target.logged_bytes) for target in self.targets}
+        pods = self._pods_so_far
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(checks.run(name, check)) for name, check in self._checks().items()]
             yield checks
@@ -234,23 +273,29 @@ class AttackedNode:
             for task in running:
                 task.cancel()
         assert not checks.failed, checks.failed
+        granted = (self._pods_so_far - pods) * _LOG_OF_A_POD
+        for target, (lines, size) in begun.items():
+            assert target.process.running
+            assert not [line for line in target.process.log[lines:] if "Traceback" in line], target.name
+            more = granted if target is self.plugin else 0
+            assert target.logged_bytes - size <= _LOG_OF_AN_ATTACK + more, target.name
 
     def _checks(self) -> dict[str, Callable[[], Awaitable[bool]]]:
         def asks(target: Target, path: str) -> Callable[[], Awaitable[bool]]:
             async def check() -> bool:
-                return await asyncio.to_thread(self.status, target, path, authorization()) == HTTPStatus.OK
+                return await self.asks(target, path, authorization()) == HTTPStatus.OK
 
             return check
 
-        named = {"plugin": self.plugin, "exporter": self.exporter, "discovery": self.discovery}
         pages = {
-            f"{name} {path}": asks(target, path) for name, target in named.items() for path in ("/healthz", "/metrics")
+            f"{target.name} {path}": asks(target, path) for target in self.targets for path in ("/healthz", "/metrics")
         }
         return {**pages, "a pod": self.runs_pod}
 
     async def runs_pod(self) -> bool:
         """Whether a pod gets a card, by Allocate."""
-        name = f"pod-{next(self._pods)}"
+        self._pods_so_far += 1
+        name = f"pod-{self._pods_so_far}"
         admitted = await self.node.kubelet.run_pod(name, {RESOURCE: 1})
         self.node.kubelet.delete_pod(name)
         return len(admitted.device_ids) == 1
@@ -266,14 +311,12 @@ class Checks:
     Attributes:
         good: how often each succeeded.
         failed: how often each did not.
-        slowest: seconds that each took at most.
     """
 
     def __init__(self, node: AttackedNode) -> None:
         """Checks that did not begin yet."""
         self.good: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
-        self.slowest: dict[str, float] = {}
         self._node = node
         self._names: set[str] = set()
 
@@ -281,10 +324,8 @@ class Checks:
         """Check for ever."""
         self._names.add(name)
         while True:
-            begun = time.monotonic()
             outcome = self.good if await check() else self.failed
             outcome[name] += 1
-            self.slowest[name] = max(self.slowest.get(name, 0.0), time.monotonic() - begun)
             await asyncio.sleep(0.05)
 
     async def rounds(self, number: int = ROUNDS) -> None:
@@ -297,9 +338,23 @@ class Checks:
         await self._node.eventually(is_over, f"{number} rounds of checks; good: {self.good}")
 
 
+class Crowd:
+    """Clients that want no good, see :mod:`hostile.crowd`. Known when the crowd has gone.
+
+    Attributes:
+        begun: how many connections they began.
+        answers: how many answers of each status they got; of a client that reads slowly, none.
+    """
+
+    def __init__(self) -> None:
+        """A crowd that is not there yet."""
+        self.begun = 0
+        self.answers: Counter[int] = Counter()
+
+
 @asynccontextmanager
-async def crowd(target: Target, number: int, **behavior: object) -> AsyncIterator[None]:
-    """A crowd of clients, see :mod:`hostile.crowd`; all have connected once when the block begins.
+async def crowd(target: Target, number: int, **behavior: object) -> AsyncIterator[Crowd]:
+    """A crowd of clients; all have connected once when the block begins.
 
     Args:
         target: where they connect.
@@ -307,6 +362,7 @@ async def crowd(target: Target, number: int, **behavior: object) -> AsyncIterato
         behavior: the program's options; bytes become hexadecimal.
     """
     options = [_option(name, value) for name, value in behavior.items() if value is not False]
+    come = Crowd()
     async with AsyncExitStack() as stack:
         processes = []
         for part in _parts(number):
@@ -318,12 +374,12 @@ async def crowd(target: Target, number: int, **behavior: object) -> AsyncIterato
                     stdout=asyncio.subprocess.PIPE,
                 )
             ]
-            stack.push_async_callback(_end, processes[-1])
+            stack.push_async_callback(_end, processes[-1], come)
         for each in processes:
             assert each.stdout is not None
             async with asyncio.timeout(PATIENCE * 2):
                 assert await each.stdout.readline() == b"there\n"
-        yield
+        yield come
 
 
 def _option(name: str, value: object) -> str:
@@ -342,10 +398,13 @@ def _parts(number: int) -> Iterable[int]:
         number -= _MOST_OF_ONE_PROCESS
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process, come: Crowd) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.close()
     told = await process.stdout.read()
     assert await process.wait() == 0
-    assert json.loads(told)["begun"] > 0
+    known = json.loads(told)
+    assert known["begun"] > 0
+    come.begun += known["begun"]
+    come.answers.update({int(status): number for status, number in known["answers"].items()})
