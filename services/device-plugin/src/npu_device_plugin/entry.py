@@ -26,6 +26,7 @@ def main() -> None:
 
         command()
     else:
+        from npu_core.service.lifetime import leave  # noqa: PLC0415  # as said
         from npu_core.service.standard_error import protect  # noqa: PLC0415  # as said
 
         protect()
@@ -35,4 +36,4 @@ def main() -> None:
             leave_out_openssl()
         from npu_device_plugin.daemon import run  # noqa: PLC0415  # as said
 
-        sys.exit(run(given))
+        leave(run(given))

@@ -204,9 +204,9 @@ class _Thread:
         while True:
             errand, settle = self._errands.get()
             is_right = is_password(errand.password, errand.users.get(errand.user), errand.users.values())
-            loop = errand.future.get_loop()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, errand, is_right)
+            # The loop may be closed at any moment: then nobody waits for the verdict.
+            with contextlib.suppress(RuntimeError):
+                errand.future.get_loop().call_soon_threadsafe(settle, errand, is_right)
 
 
 _Settle = Callable[[_Errand, bool], None]

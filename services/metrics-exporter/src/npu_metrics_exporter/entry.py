@@ -25,9 +25,10 @@ def main() -> None:
 
         command()
     else:
+        from npu_core.service.lifetime import leave  # noqa: PLC0415  # as said
         from npu_core.service.standard_error import protect  # noqa: PLC0415  # as said
 
         protect()
         from npu_metrics_exporter.daemon import run  # noqa: PLC0415  # as said
 
-        sys.exit(run(given))
+        leave(run(given))
