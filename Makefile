@@ -63,7 +63,7 @@ test-faults: setup ## the long fault schedule: 200 seeds of 30 steps each, about
 	PYTHONPATH=tests $(BIN)/python -m faults --seeds 200 --steps 30 --jobs 2 $(ARGS)
 
 test-hostile: setup ## attack the services' processes: connections, TLS, HTTP, passwords, files, gRPC, signals; minutes
-	$(BIN)/python -m pytest -m hostile tests/hostile --numprocesses=2 --dist=worksteal $(ARGS)
+	$(BIN)/python -m pytest -m hostile tests/hostile --numprocesses=$(if $(filter 0,$(WORKERS)),0,2) --dist=worksteal $(ARGS)
 
 explore: setup ## every order of events on a small node, up to DEPTH=9 steps; some minutes
 	PYTHONPATH=tests $(BIN)/python -m explore $(if $(DEPTH),--depth $(DEPTH)) $(ARGS)

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import re
 import socket
+from http import HTTPStatus
 
 import pytest
 
@@ -11,10 +13,8 @@ from npu_core.testing import warboy
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
 
-CLOSED = 0
-"""The connection ended without an answer."""
-REFUSED = {CLOSED, 400, 404, 405, 408, 413, 414, 431, 501, 505}
-"""Every way to say no."""
+REFUSED = {400, 404, 405, 408, 413, 414, 431, 501, 505}
+"""Every way to say no. The connection may also end without an answer."""
 HOST = b"Host: x\r\n"
 REQUESTS: dict[str, bytes] = {
     "no line": b"\r\n\r\n",
@@ -49,8 +49,8 @@ REQUESTS: dict[str, bytes] = {
 }
 
 
-def _answer(target: Target, request: bytes) -> int:
-    """The status of the first answer, or CLOSED. The client says nothing more after the request."""
+def _answers(target: Target, request: bytes) -> list[int]:
+    """The status of each answer until the connection ends. The client says nothing more after the request."""
     with socket.create_connection(("127.0.0.1", target.port), timeout=PATIENCE) as client:
         told = b""
         with contextlib.suppress(ConnectionError):
@@ -59,29 +59,28 @@ def _answer(target: Target, request: bytes) -> int:
         with contextlib.suppress(ConnectionError):
             while part := client.recv(65536):
                 told += part
-    return int(told.split(b" ", 2)[1]) if told.startswith(b"HTTP/1.") else CLOSED
+    return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d+) ", told)]
 
 
 async def test_requests_that_are_none_are_refused_while_others_are_answered(start_node: StartNode) -> None:
     node = await start_node(warboy(0))
-    wrong: dict[tuple[str, str], int] = {}
+    wrong: dict[tuple[str, str], list[int]] = {}
     async with node.works():
         for target in node.targets:
             for name, request in REQUESTS.items():
-                status = await asyncio.to_thread(_answer, target, request)
-                if status not in REFUSED:
-                    wrong[name, target.process.log[0]] = status
+                statuses = await asyncio.to_thread(_answers, target, request)
+                # A second answer would be one to what belongs to the first request.
+                if len(statuses) > 1 or not REFUSED.issuperset(statuses):
+                    wrong[name, target.name] = statuses
     assert not wrong
-    for target in node.targets:
-        assert not target.process.logged("Traceback")
 
 
-@pytest.mark.parametrize("repeats", [1000])
-async def test_many_requests_at_once_on_one_connection(start_node: StartNode, repeats: int) -> None:
+async def test_a_thousand_requests_at_once_on_one_connection(start_node: StartNode) -> None:
     node = await start_node(warboy(0))
     request = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
     async with node.works() as checks:
         for target in node.targets:
-            await asyncio.gather(
-                *(asyncio.to_thread(_answer, target, request * repeats) for _ in range(8)), checks.rounds()
-            )
+            answers = await asyncio.gather(*(asyncio.to_thread(_answers, target, request * 1000) for _ in range(8)))
+            # A server may end a connection after any answer, and an end while requests are unread loses answers.
+            assert {status for each in answers for status in each} <= {HTTPStatus.OK, *REFUSED}
+            await checks.rounds()
