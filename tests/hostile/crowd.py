@@ -49,7 +49,7 @@ class _Crowd:
         while True:
             while self._wants_more() and self.connecting < _MOST_CONNECTING:
                 self._connect(next(serial))
-            if not is_told and self.begun >= self.number and not self.connecting:
+            if not is_told and len(self.connected) + self.closed + self.refused >= self.number:
                 is_told = True
                 sys.stdout.write("there\n")
                 sys.stdout.flush()

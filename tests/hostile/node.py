@@ -34,6 +34,8 @@ PATIENCE = 60.0
 """Seconds after which something awaited counts as not happening. Long, because test machines are busy."""
 ROUNDS = 5
 """How often each check has to succeed during an attack."""
+BEFORE_A_RESTART = 2
+"""Probes that may fail one after another: the manifests have a container restarted after the third one."""
 USER = "prometheus"
 PASSWORD = "correct horse"  # noqa: S105  # of a test's user
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(6)).decode()
@@ -258,12 +260,15 @@ class AttackedNode:
             await asyncio.sleep(0.05)
 
     @asynccontextmanager
-    async def works(self) -> AsyncIterator["Checks"]:
+    async def works(self, tolerated: int = 0) -> AsyncIterator["Checks"]:
         """During the block, probes, scrapes with the password and pods succeed, each of them at least ROUNDS times.
 
         No service logs a traceback meanwhile, and none logs more than _LOG_OF_AN_ATTACK.
+
+        Args:
+            tolerated: how often each check may fail in a row.
         """
-        checks = Checks(self)
+        checks = Checks(self, tolerated)
         begun = {target: (len(target.process.log), target.logged_bytes) for target in self.targets}
         pods = self._pods_so_far
         async with asyncio.TaskGroup() as tasks:
@@ -310,11 +315,17 @@ class Checks:
 
     Attributes:
         good: how often each succeeded.
-        failed: how often each did not.
+        failed: how often each did not, of those that failed more often in a row than is tolerated.
     """
 
-    def __init__(self, node: AttackedNode) -> None:
-        """Checks that did not begin yet."""
+    def __init__(self, node: AttackedNode, tolerated: int = 0) -> None:
+        """Checks that did not begin yet.
+
+        Args:
+            node: where they are done.
+            tolerated: how often each may fail in a row.
+        """
+        self._tolerated = tolerated
         self.good: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self._node = node
@@ -323,9 +334,15 @@ class Checks:
     async def run(self, name: str, check: Callable[[], Awaitable[bool]]) -> None:
         """Check for ever."""
         self._names.add(name)
+        in_a_row = 0
         while True:
-            outcome = self.good if await check() else self.failed
-            outcome[name] += 1
+            if await check():
+                self.good[name] += 1
+                in_a_row = 0
+            else:
+                in_a_row += 1
+                if in_a_row > self._tolerated:
+                    self.failed[name] += 1
             await asyncio.sleep(0.05)
 
     async def rounds(self, number: int = ROUNDS) -> None:

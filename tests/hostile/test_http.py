@@ -13,7 +13,7 @@ from npu_core.testing import warboy
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
 
-REFUSED = {400, 404, 405, 408, 413, 414, 431, 501, 505}
+REFUSED = {400, 401, 404, 405, 408, 413, 414, 431, 501, 505}
 """Every way to say no. The connection may also end without an answer."""
 HOST = b"Host: x\r\n"
 REQUESTS: dict[str, bytes] = {

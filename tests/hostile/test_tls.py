@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hostile.node import StartNode, crowd
+from hostile.node import BEFORE_A_RESTART, StartNode, crowd
 from metrics_exporter.serving import Certificates
 from npu_core.testing import warboy
 
@@ -18,18 +18,16 @@ HELLO = bytes.fromhex("160301020001000001fc0303")
 
 
 @pytest.mark.parametrize("says", [b"", HELLO, b"GET / HTTP/1.1\r\n\r\n"], ids=["silent", "half", "no TLS"])
-@pytest.mark.parametrize("addresses", [1, 500])
+@pytest.mark.parametrize(("addresses", "tolerated"), [(1, 0), (500, BEFORE_A_RESTART)])
 async def test_a_thousand_unfinished_handshakes(
-    start_node: StartNode, tmp_path: Path, says: bytes, addresses: int
+    start_node: StartNode, tmp_path: Path, says: bytes, addresses: int, tolerated: int
 ) -> None:
     authority = Certificates(tmp_path / "authority")
     certificate, key = authority.sign("server")
     tls = {"tls_server_config": {"cert_file": str(certificate), "key_file": str(key)}}
     node = await start_node(warboy(0), context=authority.client(), web=tls)
-    before = node.exporter.logged_bytes
     async with (
-        node.works() as checks,
+        node.works(tolerated) as checks,
         crowd(node.exporter, 1000, says=says, again=True, addresses=addresses),
     ):
-        await checks.rounds(20)
-    assert node.exporter.logged_bytes - before < 20_000
+        await checks.rounds(10)
