@@ -39,8 +39,8 @@ class Limits:
     request_bytes: int = 16384
 
 
-FEW = Limits(connections=64, answers=8)
-"""For a service whose clients are the kubelet and a Prometheus or two: 64 connections keep its memory small."""
+FEW = Limits(connections=128, answers=8)
+"""For a service whose clients are the kubelet and a Prometheus or two: 128 connections keep its memory small."""
 
 
 class Host(Protocol):

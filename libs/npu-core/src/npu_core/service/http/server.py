@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _log = EventLog(__name__)
 _BUFFER_BYTES = 65536
-_MOST_ACCEPTED = 16
-"""Connections accepted before something else gets its turn."""
+_TURNS = 32
+"""Turns of the loop in which a new client can ask before newer clients need its room, however fast those come."""
 _RESERVED = 128
 """File descriptors that clients never get: the service needs them for cards, files and the kubelet."""
 _FEWEST = 16
@@ -142,7 +142,7 @@ class Server:
     # -- clients come ----------------------------------------------------------------------------------------------
 
     def _accept(self, listener: socket.socket) -> None:
-        for _ in range(_MOST_ACCEPTED):
+        for _ in range(max(1, self.limits.connections // _TURNS)):
             try:
                 client, address = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
