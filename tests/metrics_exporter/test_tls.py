@@ -12,6 +12,7 @@ import pytest
 
 from metrics_exporter.serving import (
     LOOPS,
+    PATIENCE,
     QUICK,
     Certificates,
     FakeSource,
@@ -22,6 +23,8 @@ from metrics_exporter.serving import (
     serving,
     wait_until,
 )
+from npu_core.service.http.connection import Limits
+from npu_core.service.http.traffic import Refusal
 from npu_metrics_exporter.tls import is_allowed
 
 Pair = tuple[Path, Path]
@@ -101,6 +104,23 @@ def test_a_slow_reader_over_tls_is_disconnected(tmp_path: Path, ours: Certificat
             wait_until(lambda: web.source.flying[-1:] == [1], "the answer to begin")
             wait_until(lambda: web.source.flying[-1:] == [0], "the answer to be given up")
             web.wait_for_connections(0)
+
+
+def test_an_answer_over_tls_counts_as_taken_only_when_the_client_has_taken_it(
+    tmp_path: Path, ours: Certificates, loop: str
+) -> None:
+    limits = Limits(taking_seconds=0.3, idle_seconds=PATIENCE)
+    with (
+        serving(FakeSource(current=huge()), configured(tmp_path, ours), limits, loop=loop) as web,
+        ours.client().wrap_socket(web.connect(), server_hostname="127.0.0.1") as client,
+    ):
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: web.traffic.refused[Refusal.SLOW_ANSWER] == 1, "the client to be cut off")
+
+
+def test_an_answer_over_tls_arrives_whole(tmp_path: Path, ours: Certificates, loop: str) -> None:
+    with serving(FakeSource(current=huge()), configured(tmp_path, ours), loop=loop) as web:
+        assert web.ask_tls(ours.client()).body == huge().text
 
 
 def test_a_client_that_goes_away_within_its_handshake_costs_nothing_and_says_nothing(

@@ -202,6 +202,26 @@ async def test_a_client_that_does_not_read_is_cut_off_too() -> None:
         writer.transport.abort()
 
 
+@pytest.mark.parametrize("more", [_request(), b"garbage\r\n\r\n", b"x" * 20_000])
+async def test_asking_on_gives_no_more_time_to_take_an_answer(more: bytes) -> None:
+    traffic = Traffic()
+    limits = Limits(taking_seconds=0.5, head_seconds=PATIENCE, idle_seconds=PATIENCE)
+    async with await _serve({"/": lambda: Answer("x" * 20_000_000)}, limits, traffic) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.addresses[0][1], limit=1)
+        writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        await _until(lambda: any(each.is_taking for each in server._clients.guests()))
+        writer.write(more)
+        await _until(lambda: traffic.refused[Refusal.SLOW_ANSWER] == 1)
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    "target", ["http://here:6255/healthz", "http://here/healthz?verbose", "/%68ealthz", "/healthz#x"]
+)
+async def test_every_form_of_a_target_that_means_a_page_is_that_page(port: int, target: str) -> None:
+    assert (await _say(port, _request(target))).endswith(b"alive\n")
+
+
 async def test_an_address_that_is_taken_is_an_error(port: int) -> None:
     with pytest.raises(OSError, match="Address already in use"):
         await serve(FixedPages(ROUTES), [("127.0.0.1", port)], Traffic())

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,6 +16,9 @@ from npu_core.service.http.traffic import Refusal
 _MOST_PIPELINED = 16
 """Requests that a client may send before the first of them is answered."""
 _VERSIONS = {"1.0", "1.1"}
+_ENCRYPTED_BYTES = 65536
+"""Of an answer that are encrypted at once. The event loops encrypt all that is written, however little of it was taken,
+and say that nothing is taken only when more is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +227,11 @@ class Connection(asyncio.BufferedProtocol):
         for name, value in self._headers:
             key, text = name.decode("latin-1"), value.decode("latin-1")
             headers[key] = f"{headers[key]},{text}" if key in headers else text
-        path, _, query = self._target.decode("latin-1").partition("?")
         method = parser.get_method().decode("latin-1")
+        try:
+            path, query = ("", "") if method == "CONNECT" else _path_and_query(self._target)
+        except httptools.HttpParserInvalidURLError:
+            return HTTPStatus.BAD_REQUEST
         # HTTP/1.0 has other words for a connection that stays; those clients connect again.
         is_kept = version == "1.1" and parser.should_keep_alive()
         return Request(method, path, query, self.client, headers, is_kept)
@@ -233,8 +239,9 @@ class Connection(asyncio.BufferedProtocol):
     # -- answers ---------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        self._stop_waiting()
+        # While answers are under way, the timer is that of the answer which is being taken: asking on does not stop it.
         if self._worker is None:
+            self._stop_waiting()
             self._worker = self._loop.create_task(self._answer_all())
 
     async def _answer_all(self) -> None:
@@ -276,15 +283,27 @@ class Connection(asyncio.BufferedProtocol):
         self.is_taking = True
         try:
             head = b"\r\n".join(lines) + b"\r\n\r\n"
-            self._transport.write(head if request.method == "HEAD" else head + content)
-            if self._writable is not None:
-                self._await(self._limits.taking_seconds, self._took_nothing)
-                # The transport of a connection that is lost never resumes: the worker is then cancelled.
-                await self._writable
+            for part in self._parts(head, b"" if request.method == "HEAD" else content):
+                self._transport.write(part)
+                if self._writable is not None:
+                    if self._late != self._took_nothing:
+                        self._await(self._limits.taking_seconds, self._took_nothing)
+                    # The transport of a connection that is lost never resumes: the worker is then cancelled.
+                    await self._writable
         finally:
             self.is_taking = False
             self._stop_waiting()
             self._host.used(self)
+
+    def _parts(self, head: bytes, content: bytes) -> Iterator[bytes | memoryview]:
+        """An answer as it is written: whole, or as much at a time as may be encrypted at once."""
+        if self._transport is None or self._transport.get_extra_info("sslcontext") is None:
+            yield head + content
+            return
+        yield head + content[:_ENCRYPTED_BYTES]
+        view = memoryview(content)
+        for start in range(_ENCRYPTED_BYTES, len(content), _ENCRYPTED_BYTES):
+            yield view[start : start + _ENCRYPTED_BYTES]
 
     @property
     def _closing(self) -> bool:
@@ -327,3 +346,20 @@ class Connection(asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = self._late = None
+
+
+def _path_and_query(target: bytes) -> tuple[str, str]:
+    """The path of a request's target, without percent-encoding, and its query.
+
+    A target may be a whole URL (RFC 9112, section 3.2.2).
+
+    Raises:
+        httptools.HttpParserInvalidURLError: if the target is neither a path nor a URL.
+    """
+    url = httptools.parse_url(target)
+    path, query = url.path or b"/", url.query or b""
+    if b"%" in path:
+        from urllib.parse import unquote_to_bytes  # noqa: PLC0415  # neither probes nor scrapes have a need for it
+
+        path = unquote_to_bytes(path)
+    return path.decode("utf-8", "replace"), query.decode("latin-1")
