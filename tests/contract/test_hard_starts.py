@@ -49,6 +49,8 @@ async def test_a_card_that_hangs_from_the_start_is_listed_as_unhealthy_and_healt
 
     card.set_attribute("soc_rev", "B0")
     await node.offers("npu0pe0-1")
+    # The list may come before its line in the log.
+    await node.plugin.until_logged("card is healthy", PATIENCE)
     assert len(node.plugin.logged("card is healthy")) == 1
 
 
