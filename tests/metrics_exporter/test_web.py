@@ -5,6 +5,7 @@ import gzip
 import threading
 import time
 from collections import Counter
+from contextlib import ExitStack
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from metrics_exporter.serving import FakeSource, exposition, huge, read_all, serving, wait_until
 from npu_core.service.given_files import GivenFiles
+from npu_core.service.http.traffic import Refusal
 from npu_metrics_exporter.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
 
 HASH = "$2y$04$" + "a" * 53
@@ -147,22 +149,14 @@ def test_a_page_that_cannot_be_made_is_an_error_and_is_logged_once(caplog: pytes
     assert caplog.text.count("a page could not be made") == 1
 
 
-def test_more_at_once_than_the_limit_are_told_to_come_again_and_probes_are_not() -> None:
-    with serving(FakeSource(current=huge()), max_in_flight=2) as web:
-        slow = [web.connect() for _ in range(2)]
-        try:
-            for client in slow:
-                client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-            wait_until(lambda: bool(web.source.flying) and web.source.flying[-1] == 2, "two answers in flight")
-            refused = web.ask()
-            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
-            assert web.ask("/").status == 503
+def test_whoever_takes_no_answer_makes_room_for_another_scrape_and_nobody_is_sent_away() -> None:
+    with serving(FakeSource(current=huge()), max_in_flight=2) as web, ExitStack() as stack:
+        for number in (1, 2, 2, 2):
+            stack.enter_context(web.connect()).sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_until(lambda: web.source.flying[-1:] == [number], f"{number} answers in flight")  # noqa: B023
             assert web.ask("/healthz").status == web.ask("/readyz").status == 200
-        finally:
-            for client in slow:
-                client.close()
-        wait_until(lambda: web.source.flying[-1] == 0, "the end of both")
-        assert web.ask("/metrics?name[]=none").status == 200
+        assert web.ask("/metrics").body == huge().text
+        assert web.traffic.refused[Refusal.SLOW_ANSWER] == 3
 
 
 def test_an_answer_is_in_flight_until_it_has_been_taken() -> None:

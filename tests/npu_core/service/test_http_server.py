@@ -202,6 +202,17 @@ async def test_a_client_that_does_not_read_is_cut_off_too() -> None:
         writer.transport.abort()
 
 
+async def test_the_kernel_takes_no_large_answer_in_place_of_its_client() -> None:
+    """What the kernel keeps of answers counts as memory of the container: as a whole answer for each connection."""
+    traffic = Traffic()
+    limits = Limits(taking_seconds=0.1, idle_seconds=PATIENCE)
+    async with await _serve({"/": lambda: Answer("x" * 1_000_000)}, limits, traffic) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.addresses[0][1], limit=1)
+        writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        await _until(lambda: traffic.refused[Refusal.SLOW_ANSWER] == 1)
+        writer.transport.abort()
+
+
 @pytest.mark.parametrize("more", [_request(), b"garbage\r\n\r\n", b"x" * 20_000])
 async def test_asking_on_gives_no_more_time_to_take_an_answer(more: bytes) -> None:
     traffic = Traffic()
@@ -302,6 +313,20 @@ async def test_slow_readers_give_their_places_up_to_who_has_fewer() -> None:
             await reader.readexactly(1)
         assert _status(await _say(server.addresses[0][1], _request("/metrics"))) == 200
         assert traffic.refused[Refusal.SLOW_ANSWER] == 1
+        for _, writer in slow:
+            writer.transport.abort()
+
+
+async def test_whoever_asks_is_answered_whoever_of_the_same_address_takes_nothing() -> None:
+    traffic = Traffic()
+    pages: dict[str, Page] = {**ROUTES, "/large": lambda: Answer("x" * 20_000_000)}
+    async with await _serve(pages, Limits(answers=4), traffic) as server:
+        slow = [await _connect(server, "127.0.0.1") for _ in range(10)]
+        for reader, writer in slow:
+            writer.write(_request("/large"))
+            await reader.readexactly(1)
+            assert _status(await _say(server.addresses[0][1], _request("/metrics"))) == 200
+        assert traffic.refused == {Refusal.SLOW_ANSWER: 7}
         for _, writer in slow:
             writer.transport.abort()
 

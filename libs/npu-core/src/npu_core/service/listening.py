@@ -9,6 +9,9 @@ from npu_core.errors import HostError
 from npu_core.service.device_threads import DeviceThreads
 
 _BACKLOG = 128
+_SEND_BUFFER_BYTES = 131072
+"""What the kernel keeps of an answer that its client has not read (it doubles the number, for its own records). Left to
+itself, the kernel keeps up to 4 MB for each connection, and counts that as memory of the container."""
 _Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 Addresses = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]]
 """What :func:`socket.getaddrinfo` gives."""
@@ -108,6 +111,7 @@ def _listener(family: socket.AddressFamily, kind: socket.SocketKind, protocol: i
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Those that are accepted inherit it.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.setblocking(False)

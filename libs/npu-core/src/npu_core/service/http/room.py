@@ -60,14 +60,6 @@ class Room(Generic[Guest]):
         """Everybody who is there."""
         return list(self._of)
 
-    def number_from(self, from_: bytes) -> int:
-        """How many guests an origin has."""
-        return len(self._origins.get(from_, ()))
-
-    def since(self, guest: Guest) -> float:
-        """When the guest came, or did something that counts. Raises KeyError if the guest is not there."""
-        return self._origins[self._of[guest]][guest]
-
     def to_go(self, is_spared: Callable[[Guest], bool] = lambda _: False) -> Guest | None:
         """The guest that has to make room for the next one; None if nobody is there.
 

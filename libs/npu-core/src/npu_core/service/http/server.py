@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from npu_core.os_errors import explain
 from npu_core.service.http.connection import Connection, Limits
-from npu_core.service.http.messages import LATER, Answer, Request, refusal
+from npu_core.service.http.messages import Answer, Request
 from npu_core.service.http.pages import PROBES, Pages
 from npu_core.service.http.room import Room, origin
 from npu_core.service.http.traffic import Refusal, Traffic
@@ -35,8 +35,6 @@ _REST_SECONDS = 1.0
 """Without accepting, when the process has no file descriptor left."""
 _QUIET_SECONDS = 60.0
 """Without a client cut off for room, after which that is said to be over."""
-_OWN_SECONDS = 1.0
-"""For which a client keeps its place among those who take answers, although another one of its kind needs it."""
 _CUTTING_SECONDS = 0.1
 """For connections that were cut off to say so."""
 _GOODBYE_SECONDS = 2.0
@@ -278,27 +276,18 @@ class Server:
     def admit(self, connection: Connection, request: Request, answer: Answer) -> Answer:
         """See :class:`~.connection.Host`."""
         if request.path not in PROBES:
-            answer = self._take(connection, answer)
+            self._give_place(connection)
         self._pages.answered(request, answer.status)
         return replace(answer, headers=((b"date", self._now()), *answer.headers))
 
-    def _take(self, connection: Connection, answer: Answer) -> Answer:
-        """Find the answer a place among those that are being taken."""
-        from_ = origin(connection.client)
-        if len(self._takers) >= self.limits.answers:
-            slowest = self._takers.to_go()
-            assert slowest is not None
-            # The slowest gives its place up to a client that has fewer places, or after a second to anybody.
-            has_as_few = self._takers.number_from(origin(slowest.client)) <= self._takers.number_from(from_)
-            if has_as_few and self._loop.time() - self._takers.since(slowest) < _OWN_SECONDS:
-                self.count(Refusal.BUSY)
-                return refusal(HTTPStatus.SERVICE_UNAVAILABLE, LATER)
+    def _give_place(self, connection: Connection) -> None:
+        """Give an answer a place among those that are being taken; if there is none, the slowest makes room."""
+        if len(self._takers) >= self.limits.answers and (slowest := self._takers.to_go()):
             self.count(Refusal.SLOW_ANSWER)
             slowest.abort()
             self._takers.leave(slowest)
-        self._takers.enter(connection, from_, self._loop.time())
+        self._takers.enter(connection, origin(connection.client), self._loop.time())
         self._pages.in_flight(len(self._takers))
-        return answer
 
     def _report_fault(self, page: str, error: Exception) -> None:
         # Once for each kind, not at every scrape.

@@ -18,8 +18,6 @@ class Refusal(StrEnum):
     """The request did not come in time."""
     SLOW_ANSWER = "slow_answer"
     """The client did not take the answer in time, or another one needed the place."""
-    BUSY = "busy"
-    """Too many answers were being taken."""
 
 
 @dataclass(slots=True)
