@@ -1,5 +1,6 @@
 """The web configuration file: what is taken, what is refused and how that is said, and following it."""
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -495,3 +496,25 @@ def test_a_web_configuration_that_cannot_be_read_is_told_by_the_name_of_its_opti
     with pytest.raises(SettingsError) as caught:
         WebKeeper(str(path))
     assert str(caught.value).startswith(f"web-config-file: the file is '{path}'")
+
+
+def test_a_file_that_is_copied_over_by_itself_again_and_again_is_told_once_a_minute(
+    write: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    now = [0.0]
+    right = f"basic_auth_users:\n  a: {HASH}\n"
+    keeper = WebKeeper(str(write(right)), lambda: now[0])
+    for _ in range(20):
+        write("")
+        keeper.look()
+        assert keeper.error
+        write(right)
+        keeper.look()
+        assert not keeper.error
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert keeper.generation == 1
+    now[0] = 61.0
+    write("")
+    keeper.look()
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]

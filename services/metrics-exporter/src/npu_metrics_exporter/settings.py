@@ -83,7 +83,8 @@ class Settings:
     """``--pod-ttl``, ``podTtl``: seconds for which an answer stands if no later question is answered."""
 
     max_in_flight: int = 16
-    """``--max-in-flight``, ``maxInFlight``: answers taken at once; for one more, the slowest is cut off. Needs a restart."""
+    """``--max-in-flight``, ``maxInFlight``: answers taken at once; the slowest makes room. Needs a
+    restart."""
 
     web_config_file: str | None = None
     """``--web-config-file``, ``webConfigFile``: TLS and passwords, as Prometheus' exporter toolkit has them. What

@@ -6,8 +6,11 @@ while nobody comes nobody looks. They are read and parsed off the event loop.
 
 import ssl
 import stat
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import blake2b
 
 from npu_core.errors import SettingsError
 from npu_core.service.file_looks import FileLooks
@@ -19,6 +22,8 @@ from npu_metrics_exporter.tls import context, is_allowed
 from npu_metrics_exporter.web_config import WebConfig, load
 
 _log = EventLog(__name__)
+_SAME_REFUSAL_SECONDS = 60.0
+"""In which a refusal is not told again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,7 @@ class InForce:
         context: made of them; None for plain HTTP.
         headers: those of the configuration, encoded.
         users: hash by user name.
+        digests: of what each file said, by path.
         open_key: path and mode of a key that every user of the machine may read; None if there is none.
     """
 
@@ -37,6 +43,7 @@ class InForce:
     context: ssl.SSLContext | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
     users: dict[str, bytes] = field(default_factory=dict)
+    digests: Mapping[str, bytes] = field(default_factory=dict)
     open_key: tuple[str, int] | None = None
 
 
@@ -47,15 +54,22 @@ class WebKeeper:
         generation: 1 at the start, one more at each change that was applied.
     """
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, path: str | None, clock: Callable[[], float] = time.monotonic) -> None:
         """The configuration of the file, or none at all. Logs, so the log has to be set up.
+
+        Args:
+            path: of the file; None for no configuration.
+            clock: seconds that do not go back.
 
         Raises:
             SettingsError: with everything that is wrong with it.
         """
         self._path = path
+        self._clock = clock
         self._given = GivenFiles()
         self._modes: dict[str, int] = {}
+        self._digests: dict[str, bytes] = {}
+        self._told_refusal, self._tell_again_at = "", 0.0
         self._files: tuple[str, ...] = (path,) if path else ()
         self._seen: tuple[FileLook | None, ...] = ()
         self._looks: FileLooks[InForce | SettingsError | None] = FileLooks(self._look)
@@ -115,8 +129,11 @@ class WebKeeper:
             return
         if isinstance(found, SettingsError):
             self._refusal = str(found)
-            for problem in found.told:
-                _log.error("web configuration refused, the last good one stays", problem=problem)
+            self._tell_refusal(found)
+            return
+        if found.digests == self._in_force.digests:
+            # As when a file was copied over by itself: nothing is new, and for a moment the file was cut off.
+            self._refusal = ""
             return
         ended = self._in_force.config.protections - found.config.protections
         self._in_force, self._refusal = found, ""
@@ -125,6 +142,15 @@ class WebKeeper:
             _log.warning("a protection was switched off", path=self._path, setting=protection)
         _log.info("web configuration applied", generation=self.generation)
         self._warn_of_key()
+
+    def _tell_refusal(self, found: SettingsError) -> None:
+        # A file that is written again and again may be cut off each time: that is told once a minute.
+        now = self._clock()
+        if self._refusal == self._told_refusal and now < self._tell_again_at:
+            return
+        self._told_refusal, self._tell_again_at = self._refusal, now + _SAME_REFUSAL_SECONDS
+        for problem in found.told:
+            _log.error("web configuration refused, the last good one stays", problem=problem)
 
     def _warn_of_key(self) -> None:
         key = self._in_force.open_key
@@ -155,6 +181,7 @@ class WebKeeper:
     def _load(self) -> InForce:
         assert self._path is not None
         # Each is looked at before it is read: a change during the reading is seen at the next look.
+        self._digests = {}
         self._files = (self._path, *self._files[1:])
         self._seen = self._look_at(self._files)
         config = load(self._path, self._read)
@@ -163,11 +190,11 @@ class WebKeeper:
         self._seen = (self._seen[0], *self._look_at(pems))
         headers = tuple((name.encode(), value.encode()) for name, value in config.headers)
         made = context(config.tls, self._read) if config.tls else None
-        return InForce(config, made, headers, dict(config.users), self._open_key(config))
+        return InForce(config, made, headers, dict(config.users), self._digests, self._open_key(config))
 
     def _read(self, path: str) -> bytes:
         given = self._given.read(path)
-        self._modes[path] = given.mode
+        self._modes[path], self._digests[path] = given.mode, blake2b(given.content).digest()
         return given.content
 
     def _open_key(self, config: WebConfig) -> tuple[str, int] | None:
