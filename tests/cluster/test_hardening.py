@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,13 @@ OTHER = "other-node"
 PREFIX = "beta.furiosa.ai/"
 UNUSUAL = "/dev/hugepages-1G"
 """A file system below /dev that the manifests do not know."""
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory that kubectl sees on the node too: the node has a /dev of its own, and tmp_path may be in /dev/shm."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:  # noqa: S108  # a new directory below
+        yield Path(path)
 
 
 def _mounts(process: int, below: str) -> dict[str, set[str]]:
@@ -57,12 +65,12 @@ def test_a_container_can_write_to_no_file_system_below_dev_and_has_no_terminal_o
     assert list((inside / "pts").iterdir()) == list((inside / "shm").iterdir()) == []
 
 
-def test_with_recursive_read_only_mounts_nothing_else_below_dev_is_writable_either(node: Node, tmp_path: Path) -> None:
+def test_with_recursive_read_only_mounts_nothing_else_below_dev_is_writable_either(node: Node, directory: Path) -> None:
     if int(node.programs.kubernetes.partition(".")[2].partition(".")[0]) < 31:
         pytest.skip("the field recursiveReadOnly is of Kubernetes 1.31")
     bases = [f"base/{path.name}" for path in (DEPLOYMENTS / "base").iterdir()]
-    _kustomization(tmp_path, bases, "recursive-read-only")
-    rendered = node.kubectl("kustomize", str(tmp_path))
+    _kustomization(directory, bases, "recursive-read-only")
+    rendered = node.kubectl("kustomize", str(directory))
     node.run("mkdir", "-p", UNUSUAL)
     node.run("mount", "-t", "tmpfs", "none", UNUSUAL)
     try:
@@ -144,7 +152,6 @@ def test_a_pod_that_asks_for_apparmor_is_refused_where_the_kernel_has_none(node:
 @contextmanager
 def _publishing(node: Node, overlay: str, directory: Path) -> Iterator[None]:
     """The feature discovery as this overlay, with the component own-node-only."""
-    directory.mkdir()
     _kustomization(directory, [f"overlays/{overlay}"], "own-node-only")
     node.kubectl("delete", f"--filename={MANIFESTS[1]}", "--ignore-not-found")
     try:
@@ -152,7 +159,8 @@ def _publishing(node: Node, overlay: str, directory: Path) -> Iterator[None]:
         node.await_daemon(DISCOVERY)
         yield
     finally:
-        node.kubectl("delete", f"--kustomize={directory}", "--ignore-not-found")
+        # Whatever failed, the tests after this one find the discovery.
+        node.kubectl("delete", f"--kustomize={directory}", "--ignore-not-found", check=False)
         node.apply(MANIFESTS[1])
         node.await_daemon(DISCOVERY)
 
@@ -181,8 +189,8 @@ def _patch(node: Node, token: str, name: str, patch: Mapping[str, object]) -> st
     return _refused(node, token, "patch", "node", name, "--type=merge", f"--patch={json.dumps(patch)}")
 
 
-def test_a_token_changes_the_labels_of_its_own_node_alone(node: Node, other: str, tmp_path: Path) -> None:
-    with _publishing(node, "node-labels", tmp_path / "k"):
+def test_a_token_changes_the_labels_of_its_own_node_alone(node: Node, other: str, directory: Path) -> None:
+    with _publishing(node, "node-labels", directory):
         until(lambda: node.labels().get(f"{PREFIX}npu.count") == "4", "the labels are on the node")
         token, mine, ours = _token(node), node.name, {"metadata": {"labels": {f"{PREFIX}npu.count": "5"}}}
         bare = node.kubectl("create", "token", DISCOVERY, f"--namespace={NAMESPACE}").strip()
@@ -219,8 +227,8 @@ def _take_labels_away(node: Node) -> None:
         node.kubectl("label", "node", node.name, *names)
 
 
-def test_a_token_writes_the_node_feature_of_its_own_node_alone(node: Node, tmp_path: Path) -> None:
-    with _publishing(node, "node-feature", tmp_path / "k"):
+def test_a_token_writes_the_node_feature_of_its_own_node_alone(node: Node, directory: Path) -> None:
+    with _publishing(node, "node-feature", directory):
         own = f"furiosa-npu-features-for-{node.name}"
         get = ("get", "nodefeature", f"--namespace={NAMESPACE}", own)
         until(lambda: node.kubectl(*get, "--ignore-not-found"), "the NodeFeature is there")
