@@ -12,12 +12,14 @@ pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
 
 HALF = b"GET /metrics HTTP/1.1\r\nHost: x\r\n"
 WHOLE = HALF + b"\r\n"
+HEADERS = HALF + b"".join(b"%04x:\r\n" % number for number in range(2200))
+"""As many headers as a request can have."""
 MANY = 2000
 LEFT_BEHIND = 5 << 20
 """Bytes of memory that an attack may leave behind, beside what the same attack has left behind before."""
 
 
-@pytest.mark.parametrize("says", [b"", HALF, WHOLE], ids=["silent", "half a request", "a whole one"])
+@pytest.mark.parametrize("says", [b"", HALF, WHOLE, HEADERS], ids=["silent", "half", "whole", "headers"])
 async def test_thousands_of_connections_cost_nobody_an_answer_and_bounded_memory(
     start_node: StartNode, says: bytes
 ) -> None:

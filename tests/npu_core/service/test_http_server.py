@@ -3,6 +3,8 @@
 import asyncio
 import resource
 import socket
+import struct
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -10,7 +12,7 @@ from http import HTTPStatus
 import pytest
 
 from npu_core.service.http.connection import Limits
-from npu_core.service.http.messages import Answer
+from npu_core.service.http.messages import Answer, Request
 from npu_core.service.http.pages import FixedPages, Page
 from npu_core.service.http.server import Server, bounded_by_descriptors, serve
 from npu_core.service.http.traffic import Refusal, Traffic
@@ -156,6 +158,70 @@ async def test_a_head_that_is_too_large_is_refused(port: int, end: bytes) -> Non
     # A client that is still sending may see a reset in place of the answer.
     assert not answer or _status(answer) == 431
     assert _status(await _say(port, _request())) == 200
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n"], ids=["half", "whole"])
+async def test_memory_of_a_connection_does_not_grow_with_the_number_of_headers(end: bytes) -> None:
+    pages = _Held()
+    async with await serve(pages, [("127.0.0.1", 0)], Traffic()) as server:
+        grown = []
+        for headers in (b"a: " + b"a" * 14_000 + b"\r\n", b"".join(b"%04x:\r\n" % each for each in range(2000))):
+            tracemalloc.start()
+            clients = [await _connect(server, "127.0.0.1") for _ in range(20)]
+            for _, writer in clients:
+                writer.write(b"GET /metrics HTTP/1.1\r\nHost: here\r\n" + headers + end)
+            # What the server has read when it answers a later client.
+            assert _status(await _say(server.addresses[0][1], _request())) == 200
+            await _until(lambda: not end or pages.held == 20)
+            grown.append(tracemalloc.get_traced_memory()[0] / len(clients))
+            tracemalloc.stop()
+            for _, writer in clients:
+                _reset(writer)
+            await _until(lambda: server.connections == 0 and pages.held == 0)
+        assert grown[1] < grown[0] + 20_000
+
+
+async def test_requests_that_wait_for_their_answers_are_bounded_together() -> None:
+    pages, traffic = _Held(), Traffic()
+    async with await serve(pages, [("127.0.0.1", 0)], traffic) as server:
+        _, writer = await _connect(server, "127.0.0.1")
+        for number in range(1, 4):
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: here\r\nAccept: %b\r\n\r\n" % (b"a" * 7000))
+            # What the server has read when it answers a later client.
+            assert _status(await _say(server.addresses[0][1], _request())) == 200
+            assert traffic.refused[Refusal.REQUEST] == (1 if number == 3 else 0)
+        _reset(writer)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Leave so that the other side notices although it has an answer to write."""
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+class _Held:
+    """Pages that are never made, but for the probe."""
+
+    headers = frozenset({"accept"})
+
+    def __init__(self) -> None:
+        self.held = 0
+
+    async def answer(self, request: Request) -> Answer:
+        if request.path == "/metrics":
+            self.held += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.held -= 1
+        return Answer("alive\n")
+
+    def answered(self, request: Request, status: HTTPStatus) -> None:
+        pass
+
+    def in_flight(self, number: int) -> None:
+        pass
 
 
 async def test_a_client_that_leaves_in_the_middle_disturbs_nobody(port: int) -> None:

@@ -43,7 +43,13 @@ _TOO_OFTEN = Answer("more often than rate_limit allows\n", HTTPStatus.TOO_MANY_R
 
 
 class Web:
-    """What the exporter's server serves; see :class:`~npu_core.service.http.pages.Pages`."""
+    """What the exporter's server serves; see :class:`~npu_core.service.http.pages.Pages`.
+
+    Attributes:
+        headers: those that choose a format, and the password.
+    """
+
+    headers = frozenset({"accept", "accept-encoding", "authorization"})
 
     def __init__(self, source: Source, keeper: WebKeeper) -> None:
         """Serve ``source`` to those whom the web configuration lets in."""

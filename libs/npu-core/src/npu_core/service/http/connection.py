@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import httptools
 
@@ -31,7 +31,7 @@ class Limits:
         head_seconds: for a request to arrive, from its first byte, or from the connection on.
         taking_seconds: for an answer to be taken.
         idle_seconds: a connection stays open between two requests.
-        request_bytes: of a request, body included, or of several that come at once.
+        request_bytes: of a request, body included, and of those before it that wait for their answers.
     """
 
     connections: int = 256
@@ -51,6 +51,7 @@ class Host(Protocol):
 
     limits: Limits
     buffer: memoryview
+    headers: frozenset[str]
 
     async def answer(self, request: Request) -> Answer:
         """What to say. Never raises."""
@@ -73,6 +74,11 @@ class Host(Protocol):
         ...
 
 
+class _Asked(NamedTuple):
+    request: Request | HTTPStatus
+    size: int = 0
+
+
 class Connection(asyncio.BufferedProtocol):
     """Requests of one client, one after the other.
 
@@ -93,14 +99,15 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._late: Callable[[], None] | None = None
-        self._waiting: deque[Request | HTTPStatus] = deque()
+        self._waiting: deque[_Asked] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self.is_ending = False
         self._is_arriving = self._is_begun = False
-        self._received = 0
+        self._received = self._unanswered = 0
         self._target = b""
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._hosts = 0
+        self._headers: dict[str, str] = {}
 
     # -- for the server --------------------------------------------------------------------------------------------
 
@@ -155,7 +162,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.is_ending or self._parser is None:
             return
         self._received += len(data)
-        if self._received > self._limits.request_bytes:
+        if self._received + self._unanswered > self._limits.request_bytes:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, Refusal.REQUEST)
             return
         # Until the parser says that the request has ended: it says nothing of a first half of a line.
@@ -190,20 +197,26 @@ class Connection(asyncio.BufferedProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._is_arriving = self._is_begun = True
-        self._target, self._headers = b"", []
+        self._target, self._hosts, self._headers = b"", 0, {}
 
     def on_url(self, url: bytes) -> None:
         """Part of the target."""
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
-        self._headers.append((name.lower(), value))
+        """A header. Only those that a page reads are kept: a request may have thousands, each an object or more."""
+        key = name.lower().decode("latin-1")
+        if key == "host":
+            self._hosts += 1
+        elif key in self._host.headers:
+            text = value.decode("latin-1")
+            self._headers[key] = f"{self._headers[key]},{text}" if key in self._headers else text
 
     def on_message_complete(self) -> None:
         """The request has ended."""
         self._is_arriving = self._is_begun = False
-        self._received = 0
+        # What comes with the same data after this request is counted as this request's.
+        size, self._received = self._received, 0
         if self.is_ending or self._parser is None:
             return
         request = self._request(self._parser)
@@ -212,21 +225,16 @@ class Connection(asyncio.BufferedProtocol):
         elif len(self._waiting) >= _MOST_PIPELINED:
             self._refuse(HTTPStatus.BAD_REQUEST, Refusal.REQUEST)
         else:
-            self._waiting.append(request)
+            self._unanswered += size
+            self._waiting.append(_Asked(request, size))
             self._work()
 
     def _request(self, parser: httptools.HttpRequestParser) -> Request | HTTPStatus:
         version = parser.get_http_version()
         if version not in _VERSIONS:
             return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
-        names = [name for name, _ in self._headers]
-        hosts = names.count(b"host")
-        if hosts > 1 or (hosts == 0 and version == "1.1"):
+        if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
             return HTTPStatus.BAD_REQUEST
-        headers: dict[str, str] = {}
-        for name, value in self._headers:
-            key, text = name.decode("latin-1"), value.decode("latin-1")
-            headers[key] = f"{headers[key]},{text}" if key in headers else text
         method = parser.get_method().decode("latin-1")
         try:
             path, query = ("", "") if method == "CONNECT" else _path_and_query(self._target)
@@ -234,7 +242,7 @@ class Connection(asyncio.BufferedProtocol):
             return HTTPStatus.BAD_REQUEST
         # HTTP/1.0 has other words for a connection that stays; those clients connect again.
         is_kept = version == "1.1" and parser.should_keep_alive()
-        return Request(method, path, query, self.client, headers, is_kept)
+        return Request(method, path, query, self.client, self._headers, is_kept)
 
     # -- answers ---------------------------------------------------------------------------------------------------
 
@@ -259,15 +267,16 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._await(self._limits.idle_seconds, self.abort)
 
-    async def _answer(self, asked: Request | HTTPStatus) -> None:
-        if isinstance(asked, Request):
-            request, answer = asked, await self._host.answer(asked)
+    async def _answer(self, asked: "_Asked") -> None:
+        if isinstance(asked.request, Request):
+            request, answer = asked.request, await self._host.answer(asked.request)
         else:
-            request, answer = Request("GET", "", is_kept=False), refusal(asked)
+            request, answer = Request("GET", "", is_kept=False), refusal(asked.request)
         if not request.is_kept:
             self.is_ending = True
             self._waiting.clear()
         await self._write(request, self._host.admit(self, request, answer))
+        self._unanswered -= asked.size
 
     async def _write(self, request: Request, answer: Answer) -> None:
         if self._closing or self._transport is None:
@@ -318,7 +327,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             with suppress(RuntimeError):  # reading is paused already
                 self._transport.pause_reading()
-        self._waiting.append(status)
+        self._waiting.append(_Asked(status))
         self._work()
 
     def _await_rest(self) -> None:

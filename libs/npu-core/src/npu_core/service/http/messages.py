@@ -19,7 +19,8 @@ class Request:
         path: of the target, without percent-encoding.
         query: of the target, after the question mark; not decoded.
         client: the client's address, without its port; empty if the client has gone.
-        headers: by name in lower case; the values of a name that comes twice are joined by commas.
+        headers: those that the pages read, by name in lower case; the values of a name that comes twice are joined by
+            commas.
         is_kept: whether the client wants to ask again on the same connection.
     """
 

@@ -12,7 +12,13 @@ Page = Callable[[], Answer]
 
 
 class Pages(Protocol):
-    """What a server serves."""
+    """What a server serves.
+
+    Attributes:
+        headers: names, in lower case, of the headers that the pages read. No other header of a request is kept.
+    """
+
+    headers: frozenset[str]
 
     async def answer(self, request: Request) -> Answer:
         """The answer to one request. Cancelled when the client goes away.
@@ -32,7 +38,13 @@ class Pages(Protocol):
 
 
 class FixedPages:
-    """Pages without parameters, of which each is made when it is asked for."""
+    """Pages without parameters, of which each is made when it is asked for.
+
+    Attributes:
+        headers: none.
+    """
+
+    headers: frozenset[str] = frozenset()
 
     def __init__(self, pages: Mapping[str, Page]) -> None:
         """These pages, by path; a query after the path is ignored."""

@@ -66,6 +66,7 @@ class Server:
     Attributes:
         limits: what clients may take.
         buffer: what clients send is read into it.
+        headers: names of the headers that the pages read.
         addresses: where it listens; the port that was found, where 0 was asked for.
     """
 
@@ -80,6 +81,7 @@ class Server:
         """Serve from now on what comes to ``listeners``, which listen already and are closed with the server."""
         self.limits = limits
         self.buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self.headers = pages.headers
         self._pages = pages
         self._traffic = traffic
         self._tls = tls
