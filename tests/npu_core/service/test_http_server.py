@@ -5,6 +5,7 @@ import resource
 import socket
 import struct
 import tracemalloc
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -198,6 +199,38 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     connection = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+@pytest.mark.parametrize(("page", "most"), [("/healthz", 3), ("/metrics", 1)])
+async def test_clients_that_ask_for_many_pages_at_once_leave_the_loop_to_others(page: str, most: int) -> None:
+    turns = _Turns()
+    async with await _serve({page: turns.page}) as server:
+        clients = [await _connect(server, "127.0.0.2") for _ in range(3)]
+        await _until(lambda: server.connections == len(clients))
+        turns.count()
+        for _, writer in clients:
+            writer.write(b"GET %b HTTP/1.1\r\nHost: here\r\n\r\n" % page.encode() * 10)
+        await _until(lambda: turns.pages.total() == 30)
+        # A probe costs nothing: there, each client has an answer in each turn.
+        assert max(turns.pages.values()) <= most
+        for _, writer in clients:
+            writer.transport.abort()
+
+
+class _Turns:
+    """Counts the pages that are made in each turn of the event loop."""
+
+    def __init__(self) -> None:
+        self.pages: Counter[int] = Counter()
+        self._turn = 0
+
+    def count(self) -> None:
+        self._turn += 1
+        asyncio.get_running_loop().call_soon(self.count)
+
+    def page(self) -> Answer:
+        self.pages[self._turn] += 1
+        return Answer("x\n")
 
 
 class _Held:

@@ -256,6 +256,9 @@ class Connection(asyncio.BufferedProtocol):
         try:
             while self._waiting and not self._closing:
                 await self._answer(self._waiting.popleft())
+                if self._waiting:
+                    # Now the others, however many requests this client has sent at once.
+                    await asyncio.sleep(0)
         finally:
             self._worker = None
         if self._closing:

@@ -92,6 +92,7 @@ class Server:
         self._arriving: dict[Connection, asyncio.Task[None]] = {}
         self._shaking: set[Connection] = set()
         self._left = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._faults: set[tuple[str, str]] = set()
         self._date = (0, b"")
         self._lack = 0
@@ -269,11 +270,22 @@ class Server:
 
     async def answer(self, request: Request) -> Answer:
         """See :class:`~.connection.Host`."""
+        if request.path not in PROBES:
+            await self._take_turn()
         try:
             return await self._pages.answer(request)
         except Exception as error:  # noqa: BLE001  # a page that cannot be made must not leave its reader without a word
             self._report_fault(request.path, error)
             return Answer("this page could not be made; see the log\n", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    async def _take_turn(self) -> None:
+        """Wait until no other page is made in this turn of the loop, first come, first served.
+
+        A page takes milliseconds. If each client had its page in the same turn, whatever else needs the loop, such as
+        probes and the kubelet's calls, would wait for as many pages as there are connections.
+        """
+        await self._turn.acquire()
+        self._loop.call_soon(self._turn.release)
 
     def admit(self, connection: Connection, request: Request, answer: Answer) -> Answer:
         """See :class:`~.connection.Host`."""
