@@ -27,8 +27,8 @@ UNUSUAL = "/dev/hugepages-1G"
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory that kubectl sees on the node too: the node has a /dev of its own, and tmp_path may be in /dev/shm."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as path:  # noqa: S108  # a new directory below
+    """A directory that the node sees too. The node has a /dev of its own, and tmp_path may be in /dev/shm."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as path:
         yield Path(path)
 
 
