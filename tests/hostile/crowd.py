@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 
 _MOST_CONNECTING = 64
 """Connections that are being made at once. More would be lost in the listener's queue and come again a second later."""
@@ -144,6 +145,7 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("number", type=int)
     parser.add_argument("--says", default="", help="what each says when it is connected, in hexadecimal")
+    parser.add_argument("--script", type=Path, help="a file with what each says, if that is too long for an option")
     parser.add_argument("--drips", default="", help="what each says once a second, in hexadecimal")
     parser.add_argument(
         "--reads", type=int, default=0, help="bytes that each reads once a second; 0 for all there are, at once"
@@ -158,7 +160,7 @@ def main() -> None:
     crowd = _Crowd(
         port=given.port,
         number=given.number,
-        says=bytes.fromhex(given.says),
+        says=given.script.read_bytes() if given.script else bytes.fromhex(given.says),
         drips=bytes.fromhex(given.drips),
         reads=given.reads,
         addresses=given.addresses,

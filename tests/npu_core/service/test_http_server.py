@@ -445,7 +445,7 @@ async def test_it_is_said_once_that_clients_are_cut_off(caplog: pytest.LogCaptur
 def test_clients_get_no_more_descriptors_than_the_work_leaves() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        for soft, connections in ((20_000, 256), (256, 128), (140, 16), (32, 16)):
+        for soft, connections in ((20_000, 128), (200, 72), (140, 16), (32, 16)):
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
             assert bounded_by_descriptors(Limits()).connections == connections
     finally:

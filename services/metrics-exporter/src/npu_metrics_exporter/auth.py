@@ -29,7 +29,7 @@ from typing import NamedTuple
 from npu_core.service.http.room import origin
 from npu_metrics_exporter.fair_queue import FairQueue
 
-MAX_WAITING = 256
+MAX_WAITING = 128
 """Largest number of passwords that wait to be checked: one for each connection that the server takes."""
 PATIENCE = 9.0
 """Seconds for which a client waits for a check. Prometheus' default ``scrape_timeout`` is 10 s."""

@@ -26,7 +26,7 @@ class Limits:
     """What clients may take. Seconds and bytes.
 
     Attributes:
-        connections: open at once; for one more, one makes room.
+        connections: open at once; for one more, one makes room. An unfinished TLS handshake may hold 600 kB.
         answers: that are being taken at once; probes do not count.
         head_seconds: for a request to arrive, from its first byte, or from the connection on.
         taking_seconds: for an answer to be taken.
@@ -34,7 +34,7 @@ class Limits:
         request_bytes: of a request, body included, and of those before it that wait for their answers.
     """
 
-    connections: int = 256
+    connections: int = 128
     answers: int = 16
     head_seconds: float = 5.0
     taking_seconds: float = 10.0
@@ -42,8 +42,8 @@ class Limits:
     request_bytes: int = 16384
 
 
-FEW = Limits(connections=128, answers=8)
-"""For a service whose clients are the kubelet and a Prometheus or two: 128 connections keep its memory small."""
+FEW = Limits(answers=8)
+"""For a service whose clients are the kubelet and a Prometheus or two."""
 
 
 class Host(Protocol):
