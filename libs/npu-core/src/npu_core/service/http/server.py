@@ -143,13 +143,16 @@ class Server:
     # -- clients come ----------------------------------------------------------------------------------------------
 
     def _accept(self, listener: socket.socket) -> None:
-        for _ in range(max(1, self.limits.connections // _TURNS)):
+        for turn in range(max(1, self.limits.connections // _TURNS)):
             try:
                 client, address = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
-                self._rest(listener, error)
+                # The kernel needs a free descriptor before it looks for a client. A client is sure to wait only in the
+                # first turn, which the event loop asked for: nobody makes room for a client that is not there.
+                if turn == 0 or error.errno not in _LACKS:
+                    self._rest(listener, error)
                 return
             if self._lack:
                 self._lack = 0
