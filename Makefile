@@ -27,7 +27,7 @@ $(VENV)/.ready: requirements/dev.txt $(PACKAGES:%=%/pyproject.toml)
 	@touch $@
 
 demo: setup ## the services at work on a simulated node (KEEP=1 stays up)
-	@PYTHONPATH=tests:scripts $(BIN)/python -m demo $(if $(KEEP),--keep)
+	@$(BIN)/python -m tools.demo $(if $(KEEP),--keep)
 
 test: setup ## the default test suite, about two minutes
 	$(BIN)/python -m pytest -m "not slow" --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
@@ -53,29 +53,29 @@ test-schemas: setup ## the manifests against the schemas of old Kubernetes relea
 bench: setup ## measure the installed services and comparable programs: table, bench.json; about 6 minutes (Debian)
 	scripts/prometheus-setup
 	scripts/bench-setup
-	PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m tools.benchmarks $(ARGS)
 
 bench-compare: setup ## compare the figures of bench.json (NEW=) with the figures of another run: OLD=file
 	@test -n "$(OLD)" || { echo "which one? make bench-compare OLD=bench.old.json [NEW=bench.json]" >&2; exit 2; }
-	@PYTHONPATH=tests $(BIN)/python -m benchmarks --compare "$(OLD)" --json "$(or $(NEW),bench.json)"
+	@$(BIN)/python -m tools.benchmarks --compare "$(OLD)" --json "$(or $(NEW),bench.json)"
 
 test-faults: setup ## the long fault schedule: 200 seeds of 30 steps each, about 20 minutes
-	PYTHONPATH=tests $(BIN)/python -m faults --seeds 200 --steps 30 --jobs 2 $(ARGS)
+	$(BIN)/python -m tools.faults --seeds 200 --steps 30 --jobs 2 $(ARGS)
 
 test-hostile: setup ## attack the services' processes: connections, TLS, HTTP, passwords, files, gRPC, signals; minutes
 	$(BIN)/python -m pytest -m hostile tests/hostile --numprocesses=$(if $(filter 0,$(WORKERS)),0,2) --dist=worksteal $(ARGS)
 
 explore: setup ## every order of events on a small node, up to DEPTH=9 steps; some minutes
-	PYTHONPATH=tests $(BIN)/python -m explore $(if $(DEPTH),--depth $(DEPTH)) $(ARGS)
+	$(BIN)/python -m tools.explore $(if $(DEPTH),--depth $(DEPTH)) $(ARGS)
 
 soak: setup ## all three services for MINUTES (5) under faults: does their memory grow? (ARGS='--seed 1 --json FILE')
-	@PYTHONPATH=tests $(BIN)/python -m soak --minutes $(or $(MINUTES),5) $(ARGS)
+	@$(BIN)/python -m tools.soak --minutes $(or $(MINUTES),5) $(ARGS)
 
 test-soak: setup ## 100000 collections of the exporter: do memory and open files grow? about 20 minutes
 	NPU_SOAK=100000 $(BIN)/python -m pytest tests/contract/test_exporter_soak.py $(ARGS)
 
 mutation: setup ## break the pure modules on purpose, and list what no test notices; half an hour (ARGS='cores parse.text')
-	PYTHONPATH=tests nice $(BIN)/python -m mutation $(ARGS)
+	nice $(BIN)/python -m tools.mutation $(ARGS)
 
 images: ## the three images by docker buildx, for this machine
 	REVISION="$$(git rev-parse HEAD)" docker buildx bake local $(ARGS)
@@ -96,7 +96,7 @@ cluster: setup ## a real one-node Kubernetes on a simulated host, until Ctrl-C (
 	scripts/cluster-setup
 	scripts/images-setup
 	$(MAKE) --no-print-directory images-buildah
-	@PYTHONPATH=tests $(BIN)/python -m cluster $(ARGS)
+	@$(BIN)/python -m tools.cluster $(ARGS)
 
 test-cluster: setup ## test the services on a real Kubernetes (KUBERNETES=1.34|1.36|1.37 CONTAINERD=1.6|2; docs/cluster.md)
 	scripts/cluster-setup prometheus
@@ -108,7 +108,7 @@ cluster-life: setup ## random events on a one-node Kubernetes for SECONDS=420, b
 	scripts/cluster-setup
 	scripts/images-setup
 	$(if $(IMAGES_BUILT),,$(MAKE) --no-print-directory images-buildah)
-	@PYTHONPATH=tests $(BIN)/python -m cluster.life --seconds $(or $(SECONDS),420) --seed $(or $(SEED),0) $(ARGS)
+	@$(BIN)/python -m tools.cluster.life --seconds $(or $(SECONDS),420) --seed $(or $(SEED),0) $(ARGS)
 
 release-check: ## check that version, tag (TAG=), bake file, manifests and changelog of SERVICE agree
 	@$(PYTHON) scripts/release_check.py $(SERVICE) $(if $(TAG),--tag $(TAG)) $(ARGS)
@@ -117,14 +117,14 @@ manifests: ## renew the overlays' copies of the manifests, and the rendered mani
 	scripts/manifests
 
 e2e: setup ## the tests of test-cluster on a node that kind makes in Docker (KIND_IMAGE=); fails without Docker
-	@PYTHONPATH=tests $(BIN)/python -m cluster.kind
+	@$(BIN)/python -m tools.cluster.kind
 	scripts/cluster-setup prometheus
 	scripts/images-setup
 	$(MAKE) --no-print-directory images-buildah
 	NPU_CLUSTER=required NPU_CLUSTER_NODE=kind $(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
 
 scale: setup ## the load of 5000 nodes: measured, simulated, and compared with docs/scale.md; a minute
-	PYTHONPATH=tests $(BIN)/python -m scale $(ARGS)
+	$(BIN)/python -m tools.scale $(ARGS)
 
 cover: setup ## the default suite with coverage
 	$(BIN)/coverage erase

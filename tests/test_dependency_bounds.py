@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from documents import ROOT
+from testkit.documents import ROOT
 
 GENERATED = {
     "libs/npu-core": "libs/npu-core/src/npu_core/kubelet/_podresources/podresources_pb2",

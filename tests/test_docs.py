@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import npu_core
-from documents import PAGES, ROOT, anchors, blocks, links, prose, text_of
+from testkit.documents import PAGES, ROOT, anchors, blocks, links, prose, text_of
 
 LANGUAGES = {"", "sh", "console", "yaml", "python", "pycon", "promql", "json", "mermaid"}
 KOREAN = sorted(page for page in PAGES if page.startswith("docs/ko/"))

@@ -29,8 +29,8 @@ from typing import Any
 import pytest
 import yaml
 
-from documents import PAGES, ROOT, Block, blocks
 from npu_core.testing import FakeHost, warboy
+from testkit.documents import PAGES, ROOT, Block, blocks
 
 MARKS = {"", "serve", "cluster", "node", "make", "install"}
 DEADLINE = 120.0

@@ -4,7 +4,7 @@ import sys
 import threading
 from pathlib import Path
 
-from footprint import footprint
+from testkit.footprint import footprint
 
 _MIB = 1024
 _GROWING = f"""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.configured import free_port
 from npu_core.testing import FakeHost, warboy
+from testkit.services.configured import free_port
 
 PATIENCE = 60.0
 GRACE = 20.0

@@ -14,9 +14,9 @@ import pytest
 import npu_device_plugin.settings as plugin_settings
 import npu_feature_discovery.settings as discovery_settings
 import npu_metrics_exporter.settings as exporter_settings
-from contract.configured import free_port
 from npu_core.service.plain_options import parse
 from npu_core.testing import FakeHost, warboy
+from testkit.services.configured import free_port
 
 PATIENCE = 30
 OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}

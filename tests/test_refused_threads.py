@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from npu_core.testing import FakeHost, warboy
-from refused_threads import without_clone3
+from testkit.refused_threads import without_clone3
 
 PATIENCE = 60.0
 OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.configured import free_port, get
 from npu_core.testing import FakeHost, warboy
+from testkit.services.configured import free_port, get
 
 PATIENCE = 60.0
 OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}

@@ -2,8 +2,8 @@
 
 from itertools import islice
 
-from cluster.acts import Act, Delete, Draw, RestartKubelet, Start
-from cluster.held import Held, cores_of, overlaps
+from tools.cluster.acts import Act, Delete, Draw, RestartKubelet, Start
+from tools.cluster.held import Held, cores_of, overlaps
 
 
 def _acts(seed: int, count: int) -> list[tuple[float, Act]]:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.node import DAEMONS, DEPLOYMENTS, MANIFESTS, Node
-from cluster.services import NAMESPACE
-from cluster.waiting import until
-from documents import ROOT, blocks
+from testkit.documents import ROOT, blocks
+from tools.cluster.node import DAEMONS, DEPLOYMENTS, MANIFESTS, Node
+from tools.cluster.services import NAMESPACE
+from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

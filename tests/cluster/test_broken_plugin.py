@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.node import DAEMONS, MANIFESTS, Node
-from cluster.waiting import until
-from cluster.watch import Watch
+from tools.cluster.node import DAEMONS, MANIFESTS, Node
+from tools.cluster.waiting import until
+from tools.cluster.watch import Watch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cluster.node import Node
-from cluster.pods import RESOURCE, Container, manifest
-from cluster.watch import Watch
+from tools.cluster.node import Node
+from tools.cluster.pods import RESOURCE, Container, manifest
+from tools.cluster.watch import Watch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

@@ -3,10 +3,10 @@
 import pytest
 import yaml
 
-from cluster.held import overlaps
-from cluster.node import DAEMONS, Node
-from cluster.waiting import until
-from documents import blocks
+from testkit.documents import blocks
+from tools.cluster.held import overlaps
+from tools.cluster.node import DAEMONS, Node
+from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.held import overlaps
-from cluster.node import DEPLOYMENTS, Node
-from cluster.pods import RESOURCE, Container, manifest
-from documents import PAGES, blocks
+from testkit.documents import PAGES, blocks
+from tools.cluster.held import overlaps
+from tools.cluster.node import DEPLOYMENTS, Node
+from tools.cluster.pods import RESOURCE, Container, manifest
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.programs import ROOT
+from tools.cluster.programs import ROOT
 
 NOT_RUN = 77
 
@@ -18,8 +18,8 @@ def _run(*programs: str, place: Path) -> "subprocess.CompletedProcess[str]":
         (place / program).write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
         (place / program).chmod(0o755)
     (place / "sh").symlink_to(shutil.which("sh") or "sh")
-    environment = {"PATH": str(place), "PYTHONPATH": str(ROOT / "tests")}
-    command = [sys.executable, "-m", "cluster.kind"]
+    environment = {"PATH": str(place), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tools.cluster.kind"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from cluster import settings
-from cluster.keeper import sweep
-from cluster.machine import left_of, look, naming, processes_in
-from cluster.namespaces import NamespaceNode
-from cluster.node import DAEMONS, MANIFESTS, Node
-from cluster.pods import RESOURCE
-from cluster.programs import ROOT
-from cluster.waiting import until
+from tools.cluster import settings
+from tools.cluster.keeper import sweep
+from tools.cluster.machine import left_of, look, naming, processes_in
+from tools.cluster.namespaces import NamespaceNode
+from tools.cluster.node import DAEMONS, MANIFESTS, Node
+from tools.cluster.pods import RESOURCE
+from tools.cluster.programs import ROOT
+from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 _SECOND = """\
 import os, sys
-from cluster.namespaces import NamespaceNode
+from tools.cluster.namespaces import NamespaceNode
 with NamespaceNode(warboys=1) as node:
     node.run_pod("runs")
     print(node.folder, node.first, node._keeper.pid, flush=True)
@@ -60,7 +60,7 @@ def test_a_second_node_leaves_nothing_however_its_test_run_ends(
     before = look()
     process = subprocess.Popen(
         [sys.executable, "-c", _SECOND],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from cluster.node import DAEMONS, Node
-from cluster.programs import MissingError
-from cluster.prometheus import BY_ANNOTATIONS, Prometheus
-from cluster.skipping import demand
-from cluster.waiting import until
-from deployments.monitoring import rules
+from testkit.deployments.monitoring import rules
+from tools.cluster.node import DAEMONS, Node
+from tools.cluster.programs import MissingError
+from tools.cluster.prometheus import BY_ANNOTATIONS, Prometheus
+from tools.cluster.skipping import demand
+from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from cluster.keeper import hierarchies
-from cluster.node import DAEMONS, Node
-from cluster.services import services
-from cluster.usage import usage
+from tools.cluster.keeper import hierarchies
+from tools.cluster.node import DAEMONS, Node
+from tools.cluster.services import services
+from tools.cluster.usage import usage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

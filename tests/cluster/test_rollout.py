@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from cluster.node import Node
-from cluster.pods import Container, manifest
-from cluster.waiting import until
-from cluster.watch import Watch
+from tools.cluster.node import Node
+from tools.cluster.pods import Container, manifest
+from tools.cluster.waiting import until
+from tools.cluster.watch import Watch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

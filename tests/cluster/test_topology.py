@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster.held import cores_of
-from cluster.node import Node
-from cluster.pods import Container, manifest
+from tools.cluster.held import cores_of
+from tools.cluster.node import Node
+from tools.cluster.pods import Container, manifest
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.usefixtures("aligning")]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster import settings, trust
-from cluster.programs import program
+from tools.cluster import settings, trust
+from tools.cluster.programs import program
 
 
 @pytest.mark.parametrize(("check", "accepted"), [([], True), (["-x509_strict"], False)])

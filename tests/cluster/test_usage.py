@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.usage import Usage, usage
+from tools.cluster.usage import Usage, usage
 
 EXPECTED = Usage(memory=20_000_000, limit=134_217_728, processor=1.5, throttled=2, killed=1)
 VERSIONS = {

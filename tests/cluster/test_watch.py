@@ -7,10 +7,10 @@ from typing import cast
 
 import pytest
 
-from cluster.held import groups_of_containers
-from cluster.node import Node
-from cluster.waiting import until
-from cluster.watch import Watch
+from tools.cluster.held import groups_of_containers
+from tools.cluster.node import Node
+from tools.cluster.waiting import until
+from tools.cluster.watch import Watch
 
 
 def test_control_groups_that_go_while_they_are_listed_are_left_out(tmp_path: Path) -> None:

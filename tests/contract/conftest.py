@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from contract.node import MakeNode, Node
+from testkit.services.node import MakeNode, Node
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 
-from footprint import footprint
 from npu_core.config.reload import Following
 from npu_metrics_exporter.app import Exporter
 from npu_metrics_exporter.settings import LIVE, load
 from npu_metrics_exporter.telemetry import Telemetry
 from npu_metrics_exporter.web_reload import WebKeeper
+from testkit.footprint import footprint
 
 TIMES = 20
 """How often it says what it weighs."""

@@ -9,11 +9,11 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
-from contract.direct import PluginCalls, calls_to
-from contract.node import OFTEN, PATIENCE, RESOURCE, Node
 from npu_core.arch import Arch
 from npu_core.testing import warboy
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from testkit.services.direct import PluginCalls, calls_to
+from testkit.services.node import OFTEN, PATIENCE, RESOURCE, Node
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from contract.discovery import FILE_NAME, FOLLOWED, PATIENCE, PREFIX, LabelledNode
-from contract.process import STOPPED
 from npu_core.testing import warboy
-from standins.apiserver import Authority, Fault, StandInApiServer
+from testkit.services.discovery import FILE_NAME, FOLLOWED, PATIENCE, PREFIX, LabelledNode
+from testkit.services.process import STOPPED
+from testkit.standins.apiserver import Authority, Fault, StandInApiServer
 
 NODE = "node-1"
 SINKS = ("node-labels", "node-feature")

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from contract.discovery import PATIENCE, LabelledNode
-from contract.process import STOPPED
 from npu_core.arch import Arch
 from npu_core.testing import warboy
+from testkit.services.discovery import PATIENCE, LabelledNode
+from testkit.services.process import STOPPED
 
 can_become_nobody = os.geteuid() == 0 and shutil.which("setpriv") is not None
 needs_root = pytest.mark.skipif(not can_become_nobody, reason="only root can become somebody else")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from contract.configured import free_port
-from contract.discovery import PATIENCE, LabelledNode
 from npu_core.testing import warboy
+from testkit.services.configured import free_port
+from testkit.services.discovery import PATIENCE, LabelledNode
 
 
 def get(port: int, page: str) -> tuple[int, str]:

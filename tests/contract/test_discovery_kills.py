@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from contract.discovery import FILE_NAME, PATIENCE, LabelledNode
 from npu_core.testing import warboy
 from npu_feature_discovery.feature_text import render
 from npu_feature_discovery.sinks.feature_file import FeatureFileSink
+from testkit.services.discovery import FILE_NAME, PATIENCE, LabelledNode
 
 KILLS = 500
 ROUNDS_OF_THE_SERVICE = 3

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from contract.discovery import FOLLOWED, PATIENCE, PREFIX, LabelledNode
 from npu_core.arch import Arch
 from npu_core.testing import rngd, warboy
-from standins.nfd import RULES, Worker
+from testkit.services.discovery import FOLLOWED, PATIENCE, PREFIX, LabelledNode
+from testkit.standins.nfd import RULES, Worker
 
 TEN = {
     "beta.furiosa.ai/npu.count": "2",

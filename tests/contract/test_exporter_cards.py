@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from contract.exporter import PATIENCE, Scrape, ScrapedNode
 from npu_core.arch import Arch
 from npu_core.testing import rngd, warboy
+from testkit.services.exporter import PATIENCE, Scrape, ScrapedNode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from contract.exporter import PATIENCE, Scrape, ScrapedNode
 from npu_core.arch import Arch
 from npu_core.testing import warboy
-from standins.kubelet import PodResourcesBehaviour, PodResourcesMode
-from standins.pod_teller import pod
+from testkit.services.exporter import PATIENCE, Scrape, ScrapedNode
+from testkit.standins.kubelet import PodResourcesBehaviour, PodResourcesMode
+from testkit.standins.pod_teller import pod
 
 ROWS = "furiosa_npu_pod_info"
 UP = "furiosa_npu_exporter_podresources_up"

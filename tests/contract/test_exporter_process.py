@@ -13,9 +13,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from contract.attribute_files import blocking, sensor_file
-from contract.exporter import PATIENCE, ScrapedNode
-from contract.process import STOPPED, environment_of
 from npu_core.arch import Arch
 from npu_core.config.reload import Following
 from npu_core.testing import rngd, warboy
@@ -23,6 +20,9 @@ from npu_metrics_exporter.app import Exporter
 from npu_metrics_exporter.settings import LIVE, load
 from npu_metrics_exporter.telemetry import Telemetry
 from npu_metrics_exporter.web_reload import WebKeeper
+from testkit.services.attribute_files import blocking, sensor_file
+from testkit.services.exporter import PATIENCE, ScrapedNode
+from testkit.services.process import STOPPED, environment_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

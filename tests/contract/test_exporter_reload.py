@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from contract.exporter import PATIENCE, ScrapedNode
 from npu_core.arch import Arch
 from npu_core.testing import warboy
+from testkit.services.exporter import PATIENCE, ScrapedNode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -15,11 +15,11 @@ from itertools import cycle
 import pytest
 import pytest_asyncio
 
-from contract.attribute_files import gone, sensor_file, text
-from contract.exporter import ScrapedNode
-from contract.process import environment_of
 from npu_core.arch import Arch
 from npu_core.testing import rngd, warboy
+from testkit.services.attribute_files import gone, sensor_file, text
+from testkit.services.exporter import ScrapedNode
+from testkit.services.process import environment_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(3600)]
 
@@ -57,7 +57,7 @@ async def unrest(node: ScrapedNode) -> None:
 async def test_memory_and_open_files_stay_what_they_were(node: ScrapedNode) -> None:
     options = {"listen-address": f"127.0.0.1:{node.port}", "pod-labels": "off"}
     options |= {"sysfs": node.host.sysfs, "devfs": node.host.devfs}
-    arguments = ("-m", "contract.soaked", str(COLLECTIONS), json.dumps(options))
+    arguments = ("-m", "tests.contract.soaked", str(COLLECTIONS), json.dumps(options))
     process = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, stdout=asyncio.subprocess.PIPE, env=environment_of(node.host) | path_to_tests()
     )

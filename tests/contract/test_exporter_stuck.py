@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from contract.attribute_files import blocking, mgmt_file, sensor_file, text, unblock
-from contract.exporter import PATIENCE, Scrape, ScrapedNode
 from npu_core.arch import Arch
 from npu_core.testing import FakeCard, warboy
+from testkit.services.attribute_files import blocking, mgmt_file, sensor_file, text, unblock
+from testkit.services.exporter import PATIENCE, Scrape, ScrapedNode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator, Iterable
 import pytest
 import pytest_asyncio
 
-from contract.attribute_files import (
+from npu_core.arch import Arch
+from npu_core.sensors import Quantity
+from npu_core.testing import FakeCard, SensorPlan, warboy
+from testkit.services.attribute_files import (
     Breakage,
     contents,
     gone,
@@ -18,10 +21,7 @@ from contract.attribute_files import (
     text,
     vanished,
 )
-from contract.exporter import Scrape, ScrapedNode
-from npu_core.arch import Arch
-from npu_core.sensors import Quantity
-from npu_core.testing import FakeCard, SensorPlan, warboy
+from testkit.services.exporter import Scrape, ScrapedNode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -15,11 +15,11 @@ import bcrypt
 import pytest
 import pytest_asyncio
 
-from contract.configured import free_port
-from contract.exporter import PATIENCE, Scrape, ScrapedNode
-from contract.process import STOPPED
-from metrics_exporter.serving import Certificates, read_all
 from npu_core.testing import rngd, warboy
+from testkit.services.configured import free_port
+from testkit.services.exporter import PATIENCE, Scrape, ScrapedNode
+from testkit.services.process import STOPPED
+from tests.metrics_exporter.serving import Certificates, read_all
 
 if shutil.which("openssl") is None:
     pytest.skip("needs the openssl command, to make certificates", allow_module_level=True)

@@ -11,16 +11,16 @@ from itertools import count
 
 import pytest
 
-from contract.configured import ConfiguredNode, free_port
-from contract.discovery import LabelledNode
-from contract.exporter import PATIENCE, Scrape, ScrapedNode, fetch
-from contract.node import Node
-from deployments.exported import exported
-from deployments.monitoring import expressions
-from deployments.promql import Selector, names
 from npu_core.cores import CoreRange
 from npu_core.testing import rngd, warboy
-from standins.pod_teller import pod
+from testkit.deployments.exported import exported
+from testkit.deployments.monitoring import expressions
+from testkit.deployments.promql import Selector, names
+from testkit.services.configured import ConfiguredNode, free_port
+from testkit.services.discovery import LabelledNode
+from testkit.services.exporter import PATIENCE, Scrape, ScrapedNode, fetch
+from testkit.services.node import Node
+from testkit.standins.pod_teller import pod
 
 running = pytest.mark.asyncio(loop_scope="module")
 

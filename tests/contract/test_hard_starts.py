@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from contract.configured import free_port
-from contract.node import OFTEN, PATIENCE, RESOURCE, MakeNode, Node
-from contract.plugin import STOPPED
 from npu_core.arch import Arch
 from npu_core.service.lifetime import HELD_SIGNALS
 from npu_core.testing import warboy
+from testkit.services.configured import free_port
+from testkit.services.node import OFTEN, PATIENCE, RESOURCE, MakeNode, Node
+from testkit.services.plugin import STOPPED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from contract.node import DEATH_KNOWN, OFTEN, PATIENCE, RENEGADE, RESOURCE, SOON, MakeNode, Node
 from npu_core.arch import Arch
 from npu_core.testing import FakeCard, rngd, warboy
-from standins.kubelet import EventKind, UnexpectedAdmissionError
+from testkit.services.node import DEATH_KNOWN, OFTEN, PATIENCE, RENEGADE, RESOURCE, SOON, MakeNode, Node
+from testkit.standins.kubelet import EventKind, UnexpectedAdmissionError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from contract.configured import ConfiguredNode
-from contract.node import PATIENCE, RESOURCE, MakeNode
 from npu_core.arch import Arch
 from npu_core.testing import CardPlan, second_entry, warboy
+from testkit.services.configured import ConfiguredNode
+from testkit.services.node import PATIENCE, RESOURCE, MakeNode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from contract.node import PATIENCE, RESOURCE, Node, in_every_generation, side_by_side
 from npu_core.testing import warboy
 from npu_device_plugin.registration import Registration, RegistrationError, register
-from standins.kubelet import Cut, EventKind, Generation, StreamPlan, WipeRule, Wire
+from testkit.services.node import PATIENCE, RESOURCE, Node, in_every_generation, side_by_side
+from testkit.standins.kubelet import Cut, EventKind, Generation, StreamPlan, WipeRule, Wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from contract.exporter import Scrape, ScrapedNode
-from contract.node import PATIENCE, RESOURCE, MakeNode, Node
-from contract.plugin import PluginProcess
-from contract.process import ServiceProcess
 from npu_core.arch import Arch
 from npu_core.testing import warboy
-from standins.pod_teller import pod
+from testkit.services.exporter import Scrape, ScrapedNode
+from testkit.services.node import PATIENCE, RESOURCE, MakeNode, Node
+from testkit.services.plugin import PluginProcess
+from testkit.services.process import ServiceProcess
+from testkit.standins.pod_teller import pod
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Iterable
 import pytest
 import pytest_asyncio
 
-from contract.node import PATIENCE, RENEGADE, RESOURCE, Node, side_by_side
 from npu_core.testing import CardPlan, rngd, warboy
-from standins.kubelet import Admitted, DeviceNode, PluginDevice
+from testkit.services.node import PATIENCE, RENEGADE, RESOURCE, Node, side_by_side
+from testkit.standins.kubelet import Admitted, DeviceNode, PluginDevice
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

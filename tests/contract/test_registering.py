@@ -7,11 +7,21 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from contract.direct import Listener, calls_to, listening
-from contract.node import BACK, OFTEN, PATIENCE, RENEGADE, RESOURCE, SOON, Node, in_every_generation, side_by_side
 from npu_core.testing import rngd, warboy
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from standins.kubelet import EventKind, Generation
+from testkit.services.direct import Listener, calls_to, listening
+from testkit.services.node import (
+    BACK,
+    OFTEN,
+    PATIENCE,
+    RENEGADE,
+    RESOURCE,
+    SOON,
+    Node,
+    in_every_generation,
+    side_by_side,
+)
+from testkit.standins.kubelet import EventKind, Generation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

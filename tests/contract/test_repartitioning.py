@@ -10,15 +10,15 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
-from contract.configured import ConfiguredNode
-from contract.node import DEATH_KNOWN, PATIENCE, RESOURCE, MakeNode, Node
 from npu_core.arch import Arch
 from npu_core.checkpoint import CHECKPOINT
 from npu_core.partition import UnitId
 from npu_core.testing import rngd, warboy
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub
-from standins.kubelet import (
+from testkit.services.configured import ConfiguredNode
+from testkit.services.node import DEATH_KNOWN, PATIENCE, RESOURCE, MakeNode, Node
+from testkit.standins.kubelet import (
     ContainerSpec,
     Event,
     EventKind,
@@ -28,7 +28,7 @@ from standins.kubelet import (
     TopologyPolicy,
     UnexpectedAdmissionError,
 )
-from standins.scripted_plugin import CHANNEL_OPTIONS, ScriptedPlugin, answer, devices
+from testkit.standins.scripted_plugin import CHANNEL_OPTIONS, ScriptedPlugin, answer, devices
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

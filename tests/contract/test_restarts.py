@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from contract.direct import calls_to
-from contract.node import PATIENCE, RESOURCE, MakeNode
 from npu_core.testing import rngd, warboy
-from standins.kubelet import EventKind
+from testkit.services.direct import calls_to
+from testkit.services.node import PATIENCE, RESOURCE, MakeNode
+from testkit.standins.kubelet import EventKind
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from contract.node import PATIENCE, RESOURCE, MakeNode
-from contract.plugin import PluginProcess
 from npu_core.testing import warboy
+from testkit.services.node import PATIENCE, RESOURCE, MakeNode
+from testkit.services.plugin import PluginProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

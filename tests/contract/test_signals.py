@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from contract.configured import free_port
-from contract.exporter import ScrapedNode
-from contract.node import PATIENCE, RESOURCE, MakeNode
-from contract.process import ServiceProcess, environment_of
 from npu_core.service.lifetime import HELD_SIGNALS
 from npu_core.testing import FakeHost, warboy
+from testkit.services.configured import free_port
+from testkit.services.exporter import ScrapedNode
+from testkit.services.node import PATIENCE, RESOURCE, MakeNode
+from testkit.services.process import ServiceProcess, environment_of
 
 ALIVE = "furiosa_npu_alive"
 SERVICES = ("npu_device_plugin", "npu_feature_discovery", "npu_metrics_exporter")

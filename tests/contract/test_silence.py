@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from contract.node import OFTEN, RENEGADE, RESOURCE, MakeNode, Node
 from npu_core.testing import Simulation, rngd, warboy
-from standins.kubelet import NodeView
+from testkit.services.node import OFTEN, RENEGADE, RESOURCE, MakeNode, Node
+from testkit.standins.kubelet import NodeView
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

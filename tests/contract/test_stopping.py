@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from contract.direct import listening
-from contract.node import OFTEN, PATIENCE, RESOURCE, Node, side_by_side
-from contract.plugin import STOPPED
 from npu_core.arch import Arch
 from npu_core.testing import warboy
-from standins.kubelet import EventKind
+from testkit.services.direct import listening
+from testkit.services.node import OFTEN, PATIENCE, RESOURCE, Node, side_by_side
+from testkit.services.plugin import STOPPED
+from testkit.standins.kubelet import EventKind
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

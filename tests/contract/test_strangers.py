@@ -9,11 +9,11 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from contract.node import BACK, OFTEN, RESOURCE, SOON, MakeNode
 from npu_core.testing import warboy
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub
-from standins.kubelet import EventKind
+from testkit.services.node import BACK, OFTEN, RESOURCE, SOON, MakeNode
+from testkit.standins.kubelet import EventKind
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

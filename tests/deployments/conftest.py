@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from deployments.containers import missing
+from testkit.deployments.containers import missing
 
 SWITCH = "NPU_IMAGES"
 

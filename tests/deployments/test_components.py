@@ -8,11 +8,11 @@ import kubernetes_validate  # type: ignore[import-untyped]  # it has none
 import pytest
 import yaml
 
-from deployments.kustomize import needs_kubectl, rendered
-from deployments.manifests import ADMISSION, COMPONENTS, OVERLAYS, PLACE, POLICIES, deployed
-from deployments.monitoring import Json, document, documents
 from npu_feature_discovery.labels import PREFIX
 from npu_feature_discovery.publish.node_feature import NODE_NAME_LABEL, object_name
+from testkit.deployments.kustomize import needs_kubectl, rendered
+from testkit.deployments.manifests import ADMISSION, COMPONENTS, OVERLAYS, PLACE, POLICIES, deployed
+from testkit.deployments.monitoring import Json, document, documents
 
 CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding"}
 ADMISSION_KINDS = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}

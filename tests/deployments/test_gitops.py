@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deployments.kustomize import needs_kubectl, rendered
-from deployments.manifests import OVERLAYS, PLACE
-from deployments.monitoring import Json
+from testkit.deployments.kustomize import needs_kubectl, rendered
+from testkit.deployments.manifests import OVERLAYS, PLACE
+from testkit.deployments.monitoring import Json
 
 pytestmark = needs_kubectl
 ELSEWHERE = "npu-system"

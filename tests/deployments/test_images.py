@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from contract.configured import free_port
-from contract.discovery import LabelledNode
-from contract.exporter import PATIENCE, Scrape, fetch
-from contract.node import RESOURCE, Node
-from deployments.containers import NAMES, Container, Image, run, version
 from npu_core.testing import FakeHost, warboy
-from standins.pod_teller import PodTeller, pod
+from testkit.deployments.containers import NAMES, Container, Image, run, version
+from testkit.services.configured import free_port
+from testkit.services.discovery import LabelledNode
+from testkit.services.exporter import PATIENCE, Scrape, fetch
+from testkit.services.node import RESOURCE, Node
+from testkit.standins.pod_teller import PodTeller, pod
 
 pytestmark = pytest.mark.images
 

@@ -7,8 +7,8 @@ import kubernetes_validate  # type: ignore[import-untyped]  # it has none
 import pytest
 from kubernetes_validate.utils import all_versions, major_minor  # type: ignore[import-untyped]  # it has none
 
-from deployments.kustomize import needs_kubectl, rendered_text
-from deployments.manifests import (
+from testkit.deployments.kustomize import needs_kubectl, rendered_text
+from testkit.deployments.manifests import (
     ADMISSION,
     ADMISSION_SINCE,
     ALL,
@@ -21,7 +21,7 @@ from deployments.manifests import (
     Deployed,
     deployed,
 )
-from deployments.monitoring import Json, document, documents
+from testkit.deployments.monitoring import Json, document, documents
 
 RELEASES = sorted({major_minor(version) for version in all_versions()}, key=lambda text: int(text.partition(".")[2]))
 SELECTOR = {"feature.node.kubernetes.io/pci-1ed2.present": "true"}

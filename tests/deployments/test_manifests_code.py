@@ -8,8 +8,6 @@ import pytest
 import npu_device_plugin.settings as plugin_settings
 import npu_feature_discovery.settings as discovery_settings
 import npu_metrics_exporter.settings as exporter_settings
-from deployments.manifests import GOLDEN, MANIFESTS, Deployed, deployed, the
-from deployments.monitoring import Json, documents
 from npu_core.errors import SettingsError
 from npu_device_plugin.injection import DeviceInjection
 from npu_feature_discovery.app import longest_end
@@ -18,7 +16,9 @@ from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.api_sink import ApiSink
 from npu_feature_discovery.sinks.child import ApiAccess, Target
 from npu_metrics_exporter.policy import PodLabels
-from standins.apiserver import Authority, StandInApiServer
+from testkit.deployments.manifests import GOLDEN, MANIFESTS, Deployed, deployed, the
+from testkit.deployments.monitoring import Json, documents
+from testkit.standins.apiserver import Authority, StandInApiServer
 
 PLUGIN = "furiosa-device-plugin"
 DISCOVERY = "furiosa-npu-feature-discovery"

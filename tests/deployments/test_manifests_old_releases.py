@@ -14,8 +14,8 @@ import pytest
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from deployments.manifests import ALL
-from deployments.monitoring import ROOT, Json, documents
+from testkit.deployments.manifests import ALL
+from testkit.deployments.monitoring import ROOT, Json, documents
 
 PLACE = ROOT / ".venv-schemas"
 SCHEMAS = PLACE / "kubernetes_validate" / "kubernetes-json-schema"

@@ -17,16 +17,16 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from contract.configured import free_port
-from contract.exporter import PATIENCE, Scrape, fetch
-from contract.node import Node
-from contract.process import ServiceProcess, environment_of
-from deployments.manifests import Deployed, deployed
 from npu_core.testing import warboy
 from npu_device_plugin.settings import Settings as PluginSettings
 from npu_feature_discovery.settings import DEFAULT_FILE
-from standins.apiserver import Authority, StandInApiServer
-from standins.pod_teller import PodTeller, pod
+from testkit.deployments.manifests import Deployed, deployed
+from testkit.services.configured import free_port
+from testkit.services.exporter import PATIENCE, Scrape, fetch
+from testkit.services.node import Node
+from testkit.services.process import ServiceProcess, environment_of
+from testkit.standins.apiserver import Authority, StandInApiServer
+from testkit.standins.pod_teller import PodTeller, pod
 
 MODULES = {
     "/usr/bin/k8s-device-plugin": "npu_device_plugin",

@@ -2,8 +2,8 @@
 
 from itertools import combinations
 
-from deployments.monitoring import PLACE, Json, dashboard, document, panels, variables
-from deployments.promql import Matcher, names
+from testkit.deployments.monitoring import PLACE, Json, dashboard, document, panels, variables
+from testkit.deployments.promql import Matcher, names
 
 UNITS = {"celsius", "watt", "volt", "amp", "hertz", "percentunit", "s", "short"}
 """Grafana's names for base units; ``short`` is a number."""

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from deployments.exported import TARGET, exported, in_other_units
-from deployments.monitoring import Expression, expressions, rules
-from deployments.promql import Grouping, Matcher, Selector, names
+from testkit.deployments.exported import TARGET, exported, in_other_units
+from testkit.deployments.monitoring import Expression, expressions, rules
+from testkit.deployments.promql import Grouping, Matcher, Selector, names
 
 EXPRESSIONS = tuple(expressions())
 PROMETHEUS = {"up": frozenset[str](), "ALERTS": frozenset({"alertname", "alertstate"})}

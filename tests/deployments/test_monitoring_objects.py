@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deployments.monitoring import PLACE, ROOT, RULES, Json, deployed, document, rules, services
+from testkit.deployments.monitoring import PLACE, ROOT, RULES, Json, deployed, document, rules, services
 
 EXPORTER = "furiosa-npu-metrics-exporter"
 PLUGIN = "furiosa-device-plugin"

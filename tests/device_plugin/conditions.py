@@ -1,7 +1,5 @@
 """The plugin at one moment, made up."""
 
-from device_plugin.cards import warboy_card
-from device_plugin.holders import holding
 from npu_core.allocations import NOTHING_HELD
 from npu_core.arch import Arch
 from npu_core.health import HEALTHY, HealthReport, HealthStatus
@@ -9,6 +7,8 @@ from npu_core.partition import FUSION, SINGLE
 from npu_device_plugin.condition import Condition
 from npu_device_plugin.inventory import Fleet
 from npu_device_plugin.offer import offers
+from tests.device_plugin.cards import warboy_card
+from tests.device_plugin.holders import holding
 
 RESOURCE = "beta.furiosa.ai/npu"
 DEAD = HealthReport(HealthStatus.UNHEALTHY, ("the driver reports the card as dead",))

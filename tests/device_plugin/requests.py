@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from device_plugin.cards import card
 from npu_core.arch import Arch
 from npu_core.device import Device, PciAddress
 from npu_core.partition import Partitioning, Unit, units_of
 from npu_device_plugin.preference import preferred
-from strategies import partitionings
+from testkit.strategies import partitionings
+from tests.device_plugin.cards import card
 
 INT32 = st.integers(-(1 << 31), (1 << 31) - 1)
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from device_plugin.cards import warboy_card
-from device_plugin.clock import Clock
 from npu_core.allocations import Allocations, Sources
 from npu_core.arch import Arch
 from npu_core.checkpoint import CHECKPOINT
@@ -19,7 +17,7 @@ from npu_core.cores import CoreRange
 from npu_core.partition import FUSION, SINGLE, units_of
 from npu_device_plugin.allocation_tracker import REFRESH_INTERVAL, AllocationTracker
 from npu_device_plugin.telemetry import Telemetry
-from standins.kubelet import (
+from testkit.standins.kubelet import (
     ContainerSpec,
     DraDevice,
     KubeletSettings,
@@ -27,7 +25,9 @@ from standins.kubelet import (
     PodResourcesMode,
     StandInKubelet,
 )
-from standins.scripted_plugin import RESOURCE, ScriptedPlugin, devices
+from testkit.standins.scripted_plugin import RESOURCE, ScriptedPlugin, devices
+from tests.device_plugin.cards import warboy_card
+from tests.device_plugin.clock import Clock
 
 PATIENCE = 60.0
 CARD = warboy_card(0)

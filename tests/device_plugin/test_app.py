@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from device_plugin.clock import Clock
 from npu_core.arch import Arch
 from npu_core.checkpoint import CHECKPOINT
 from npu_core.testing import FakeHost, warboy
@@ -20,6 +19,7 @@ from npu_device_plugin.app import START_PATIENCE, DevicePlugin
 from npu_device_plugin.offer import Offer
 from npu_device_plugin.reload import Reloader
 from npu_device_plugin.telemetry import Telemetry
+from tests.device_plugin.clock import Clock
 
 PATIENCE = 60.0
 

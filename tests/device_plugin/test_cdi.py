@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from device_plugin.cards import rngd_card, warboy_card
 from npu_core.arch import Arch
 from npu_core.device import Device
 from npu_core.health import HEALTHY
@@ -16,6 +15,7 @@ from npu_device_plugin.cdi import SpecDirectory, device_name, file_name, spec_te
 from npu_device_plugin.grants import grant
 from npu_device_plugin.inventory import Fleet
 from npu_device_plugin.offer import Offer, offers
+from tests.device_plugin.cards import rngd_card, warboy_card
 
 WARBOY_FILE = "furiosa-npu-device-plugin-warboy.json"
 RNGD_FILE = "furiosa-npu-device-plugin-renegade.json"

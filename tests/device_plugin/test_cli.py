@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from device_plugin.configs import write
 from npu_core.arch import Arch
 from npu_core.checkpoint import CHECKPOINT
 from npu_core.testing import EIO, FakeHost, Fault, FaultyFS, rngd, warboy
 from npu_device_plugin import __version__, check
 from npu_device_plugin.scanner import Scanner
 from npu_device_plugin.settings import OPTIONS
+from tests.device_plugin.configs import write
 
 PATIENCE = 30
 ANSWER_OF_CHECK = 6.0

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from contract.configured import free_port
 from npu_core.testing import FakeHost, warboy
 from npu_device_plugin.daemon import run
+from testkit.services.configured import free_port
 
 PATIENCE = 20.0
 TIME_TO_STOP = 2.0

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_plugin.cards import rngd_card, warboy_card
 from npu_core.allocations import NOTHING_HELD
 from npu_core.device import Device
 from npu_core.errors import ReadFailedError, Unreadable
@@ -18,7 +17,8 @@ from npu_core.testing import EIO, FakeHost, Fault, FaultyFS, garbage, warboy
 from npu_device_plugin.disabled import DisabledDevice, is_device_name
 from npu_device_plugin.inventory import Fleet
 from npu_device_plugin.offer import offers
-from strategies import attribute_texts, devices, partitionings, pci_addresses, unit_ids
+from testkit.strategies import attribute_texts, devices, partitionings, pci_addresses, unit_ids
+from tests.device_plugin.cards import rngd_card, warboy_card
 
 UUID = "A76AAD68-6855-40B1-9E86-D080852D1C84"
 CARD = warboy_card(1, uuid=UUID, pci="0000:6d:00.0")

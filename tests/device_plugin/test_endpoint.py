@@ -6,11 +6,11 @@ from http import HTTPStatus
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from device_plugin.conditions import NOTHING_YET, RESOURCE, condition
 from npu_core.service.http.messages import Answer
 from npu_device_plugin.condition import HEARTBEAT_PATIENCE, Condition
 from npu_device_plugin.endpoint import pages
 from npu_device_plugin.telemetry import Telemetry
+from tests.device_plugin.conditions import NOTHING_YET, RESOURCE, condition
 
 NO_ROUND = Answer("the cards were not looked at for too long\n", HTTPStatus.SERVICE_UNAVAILABLE)
 ALIVE = Answer("alive\n")

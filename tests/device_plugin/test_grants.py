@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_plugin.cards import card, rngd_card, warboy_card
-from device_plugin.requests import units
 from npu_core.arch import Arch
 from npu_core.device import Device
 from npu_core.partition import FUSION, SINGLE, Partitioning, Unit, units_of
 from npu_device_plugin.grants import CARD_NAMES, DEVICE_NAMES, DEVICES, PE_NAMES, grant
+from tests.device_plugin.cards import card, rngd_card, warboy_card
+from tests.device_plugin.requests import units
 
 RNGD_CARD_FILES = (
     "mgmt",

@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_plugin.cards import rngd_card, warboy_card
-from device_plugin.holders import UNKNOWN
 from npu_core.allocations import NOTHING_HELD, Allocations
 from npu_core.arch import Arch
 from npu_core.device import ComponentVersion, Device
@@ -16,7 +14,9 @@ from npu_core.health import HEALTHY, HealthReport, HealthState, HealthStatus
 from npu_core.partition import FUSION, SINGLE
 from npu_device_plugin.cutting import Cut
 from npu_device_plugin.inventory import FORGET_AFTER, SETTLE_FILES, Fleet, HealthChange, health_changes
-from strategies import devices, health_reports
+from testkit.strategies import devices, health_reports
+from tests.device_plugin.cards import rngd_card, warboy_card
+from tests.device_plugin.holders import UNKNOWN
 
 LOST = HealthReport(HealthStatus.UNHEALTHY, ("the card is gone from /sys",))
 UNSURE = HealthReport(HealthStatus.UNKNOWN, ("it does not say",))

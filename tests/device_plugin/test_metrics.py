@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from device_plugin.conditions import NOTHING_YET, RESOURCE, condition
 from npu_core.arch import Arch
 from npu_core.config.reload import ConfigState
 from npu_core.service.grpc_codes import GRPC_CODES
@@ -18,6 +17,7 @@ from npu_device_plugin.condition import Condition
 from npu_device_plugin.metrics import CONTENT_TYPE, exposition
 from npu_device_plugin.supervisor import Loss
 from npu_device_plugin.telemetry import LATENCY_BOUNDS, Latency, Telemetry
+from tests.device_plugin.conditions import NOTHING_YET, RESOURCE, condition
 
 PREFIX = "npu_device_plugin_"
 NOW = 1_000_000.0

@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_plugin.cards import card, rngd_card, warboy_card
-from device_plugin.holders import holding
 from npu_core.allocations import join
 from npu_core.arch import Arch
 from npu_core.claims import Claim
@@ -18,7 +16,9 @@ from npu_core.partition import FUSION, SINGLE, Partitioning, UnitId, units_of
 from npu_device_plugin.disabled import DisabledDevice
 from npu_device_plugin.inventory import SETTLE_FILES, Fleet
 from npu_device_plugin.offer import ListedUnit, Offer, OfferedUnit, offers
-from strategies import devices
+from testkit.strategies import devices
+from tests.device_plugin.cards import card, rngd_card, warboy_card
+from tests.device_plugin.holders import holding
 
 DEAD = HealthReport(HealthStatus.UNHEALTHY, ("the driver reports the card as dead",))
 UNSURE = HealthReport(HealthStatus.UNKNOWN, ("it does not say",))

@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_plugin.cards import rngd_card, warboy_card
-from device_plugin.holders import UNKNOWN, holding
 from npu_core.allocations import NOTHING_HELD, Allocations, NamedDevice
 from npu_core.arch import Arch
 from npu_core.device import Device
@@ -16,7 +14,9 @@ from npu_core.partition import FUSION, SINGLE, Partitioning, UnitId, units_of
 from npu_device_plugin.disabled import DisabledDevice
 from npu_device_plugin.inventory import FORGET_AFTER, Fleet
 from npu_device_plugin.offer import Offer, offers
-from strategies import devices, health_reports, unit_ids
+from testkit.strategies import devices, health_reports, unit_ids
+from tests.device_plugin.cards import rngd_card, warboy_card
+from tests.device_plugin.holders import UNKNOWN, holding
 
 LOST = HealthReport(HealthStatus.UNHEALTHY, ("the card is gone from /sys",))
 STILL_HELD = ("disabled, but still held",)

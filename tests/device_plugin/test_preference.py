@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_plugin.cards import card, rngd_card, warboy_card
-from device_plugin.requests import Request, any_requests, right_requests, units
 from npu_core.arch import Arch
 from npu_core.device import Device
 from npu_core.partition import FUSION, SINGLE, Partitioning, Unit, UnitId, units_of
 from npu_device_plugin.preference import preferred
+from tests.device_plugin.cards import card, rngd_card, warboy_card
+from tests.device_plugin.requests import Request, any_requests, right_requests, units
 
 TIME_LIMIT = 0.2
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from npu_core.arch import Arch
 from npu_core.claims import Claim
 from npu_device_plugin.resource_name import ResourceNames, objection
-from strategies import unit_ids
+from testkit.strategies import unit_ids
 
 NO_DOMAIN = "a name with a domain, such as beta.furiosa.ai/npu"
 DOMAIN = "a lower-case DNS domain of at most 244 characters before the slash"

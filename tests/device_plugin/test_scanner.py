@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from device_plugin.cards import warboy_card
-from device_plugin.clock import Clock
 from npu_core.arch import Arch
 from npu_core.health import HEALTHY
 from npu_core.host import Host
@@ -25,7 +23,9 @@ from npu_core.testing.faults import failing
 from npu_device_plugin.inventory import Fleet, health_changes
 from npu_device_plugin.offer import OfferedUnit, offers
 from npu_device_plugin.scanner import READ_DEADLINE, ROUND_PATIENCE, Scanner
-from refused_threads import no_more_threads
+from testkit.refused_threads import no_more_threads
+from tests.device_plugin.cards import warboy_card
+from tests.device_plugin.clock import Clock
 
 PATIENCE = 15.0
 BETWEEN_LOOKS = 0.005

@@ -12,7 +12,6 @@ import grpc
 import grpc.aio
 import pytest
 
-from device_plugin.cards import rngd_card, warboy_card
 from npu_core.arch import Arch
 from npu_core.device import Device
 from npu_core.health import HEALTHY, HealthReport, HealthStatus
@@ -23,6 +22,7 @@ from npu_device_plugin.inventory import SETTLE_FILES, Fleet
 from npu_device_plugin.listeners import Listeners, Streams
 from npu_device_plugin.offer import KEPT, KeptId, Offer, offers
 from npu_device_plugin.servicer import MAX_CONTAINERS, MAX_STREAMS, OfferServicer
+from tests.device_plugin.cards import rngd_card, warboy_card
 
 RESOURCE = "beta.furiosa.ai/npu"
 PATIENCE = 10.0

@@ -11,12 +11,12 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from device_plugin.configs import SAMPLE
 from npu_core.config.file import parse_config
 from npu_core.errors import SettingsError
 from npu_core.partition import Partitioning
 from npu_core.service.settings import environment_name
 from npu_device_plugin.settings import OPTIONS, Settings, load
+from tests.device_plugin.configs import SAMPLE
 
 FILE_KEYS = ("interval", "defaultPe", "disabledDevices", "pluginDir", "socketName", "resourceName")
 LONGEST_PATH = 107

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from device_plugin.configs import messages, write
 from npu_core.service.given_files import MAX_SIZE
 from npu_device_plugin.settings import load
+from tests.device_plugin.configs import messages, write
 
 NOBODY = 65534
 SECONDS = "a number of seconds from 0.1 to 86400"

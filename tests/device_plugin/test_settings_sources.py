@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from device_plugin.configs import CONFIGMAP_SAMPLE, SAMPLE, messages, write
 from npu_core.arch import Arch
 from npu_core.partition import FUSION, SINGLE, Partitioning
 from npu_core.service.logs import LogFormat, LogLevel
@@ -14,6 +13,7 @@ from npu_device_plugin.disabled import DisabledDevice
 from npu_device_plugin.injection import DeviceInjection
 from npu_device_plugin.resource_name import ResourceNames
 from npu_device_plugin.settings import OPTIONS, SURROUNDINGS, Settings, load
+from tests.device_plugin.configs import CONFIGMAP_SAMPLE, SAMPLE, messages, write
 
 
 @dataclass(frozen=True, slots=True)

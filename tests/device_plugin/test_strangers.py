@@ -9,7 +9,6 @@ import grpc
 import grpc.aio
 import pytest
 
-from device_plugin.cards import warboy_card
 from npu_core.health import HEALTHY
 from npu_core.kubelet.channel import CHANNEL_OPTIONS
 from npu_core.partition import FUSION
@@ -25,7 +24,8 @@ from npu_device_plugin.offer import offers
 from npu_device_plugin.registration import Registration
 from npu_device_plugin.servicer import OfferServicer
 from npu_device_plugin.supervisor import Supervisor
-from standins.kubelet import KubeletSettings, StandInKubelet, Wire
+from testkit.standins.kubelet import KubeletSettings, StandInKubelet, Wire
+from tests.device_plugin.cards import warboy_card
 
 RESOURCE = "beta.furiosa.ai/npu"
 UNIT = "npu0pe0-1"

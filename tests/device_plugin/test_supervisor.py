@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from contract.direct import calls_to
 from npu_core.arch import Arch
 from npu_device_plugin.offer import Offer
 from npu_device_plugin.registration import Registration
 from npu_device_plugin.servicer import OfferServicer
 from npu_device_plugin.supervisor import Supervisor
-from refused_threads import no_more_threads
-from standins.kubelet import KubeletSettings, StandInKubelet, Wire
+from testkit.refused_threads import no_more_threads
+from testkit.services.direct import calls_to
+from testkit.standins.kubelet import KubeletSettings, StandInKubelet, Wire
 
 RESOURCE = "beta.furiosa.ai/npu"
 PATIENCE = 15.0

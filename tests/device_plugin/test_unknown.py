@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from device_plugin.cards import warboy_card
 from npu_core.claims import KnownCard
 from npu_core.errors import ReadFailedError, Unreadable
 from npu_device_plugin.disabled import DisabledDevice
 from npu_device_plugin.settings import Settings
 from npu_device_plugin.unknown import UnknownDevice, unknown_devices
+from tests.device_plugin.cards import warboy_card
 
 UUID = "A76AAD68-6855-40B1-9E86-D080852D1C84"
 DEVICE = warboy_card(1, uuid=UUID, pci="0000:6d:00.0")

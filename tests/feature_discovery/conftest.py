@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from standins.apiserver import Authority, StandInApiServer
+from testkit.standins.apiserver import Authority, StandInApiServer
 
 
 @pytest.fixture(scope="session")

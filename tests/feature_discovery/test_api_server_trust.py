@@ -20,8 +20,8 @@ from npu_feature_discovery.publish.api import Api
 from npu_feature_discovery.publish.credentials import configuration, tls_context
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.child import Action, ApiAccess, Request, Target
-from standins.apiserver import Authority, StandInApiServer
-from standins.apiserver.certificates import OF_AUTHORITY, OF_SERVER
+from testkit.standins.apiserver import Authority, StandInApiServer
+from testkit.standins.apiserver.certificates import OF_AUTHORITY, OF_SERVER
 
 IN_USE = {
     "an authority without keyUsage": (OF_AUTHORITY[:1], OF_SERVER),

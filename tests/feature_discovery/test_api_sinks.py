@@ -18,8 +18,8 @@ from npu_feature_discovery.sinks.api_sink import TRUSTED_FOR, ApiSink, trusted_f
 from npu_feature_discovery.sinks.child import ApiAccess, Target
 from npu_feature_discovery.sinks.node_feature import NodeFeatureSink
 from npu_feature_discovery.sinks.node_labels import NodeLabelsSink
-from standins.apiserver import Fault, StandInApiServer
-from standins.apiserver.store import NODE_FEATURES, NODES, Key
+from testkit.standins.apiserver import Fault, StandInApiServer
+from testkit.standins.apiserver.store import NODE_FEATURES, NODES, Key
 
 FEATURE = "furiosa-npu-features-for-node-1"
 COUNT, PRODUCT = "beta.furiosa.ai/npu.count", "beta.furiosa.ai/npu.product"

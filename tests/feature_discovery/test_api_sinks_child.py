@@ -31,7 +31,7 @@ from npu_feature_discovery.sinks.child import (
     encode_request,
 )
 from npu_feature_discovery.sinks.node_labels import NodeLabelsSink
-from standins.apiserver import Fault, StandInApiServer
+from testkit.standins.apiserver import Fault, StandInApiServer
 
 LABELS: Labels = {"beta.furiosa.ai/npu.count": "1"}
 PATIENCE = 20.0

@@ -17,8 +17,8 @@ from npu_feature_discovery.sinks.api_sink import ApiSink
 from npu_feature_discovery.sinks.child import ApiAccess
 from npu_feature_discovery.sinks.node_feature import NodeFeatureSink
 from npu_feature_discovery.sinks.node_labels import NodeLabelsSink
-from standins.apiserver import Authority, Fault, StandInApiServer
-from standins.apiserver.store import NODE_FEATURES, Key
+from testkit.standins.apiserver import Authority, Fault, StandInApiServer
+from testkit.standins.apiserver.store import NODE_FEATURES, Key
 
 LABELS: Labels = {"beta.furiosa.ai/npu.count": "1"}
 OTHER_LABELS: Labels = {"beta.furiosa.ai/npu.count": "2"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from standins.apiserver import Authority, Fault, StandInApiServer
+from testkit.standins.apiserver import Authority, Fault, StandInApiServer
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_discovery.facts import MACHINE, node, rngd, version, warboy
 from npu_core.arch import Arch
 from npu_core.device import CardKey, Device, PciAddress
 from npu_core.errors import AccessDeniedError, HostError, Reason, StuckError, Unreadable
@@ -14,7 +13,8 @@ from npu_core.machine import Machine
 from npu_core.parse.mgmt import EVERY_ATTRIBUTE
 from npu_feature_discovery.decision import Memory, counted
 from npu_feature_discovery.labels import Facts
-from strategies import devices, host_errors
+from testkit.strategies import devices, host_errors
+from tests.feature_discovery.facts import MACHINE, node, rngd, version, warboy
 
 REFUSED = AccessDeniedError("EACCES (Permission denied)", path="/sys/class/npu_mgmt")
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from feature_discovery.facts import node, short, warboy
 from npu_feature_discovery.labels import PREFIX, TABLE, Extra, LabelSpec, labels_of
+from tests.feature_discovery.facts import node, short, warboy
 
 TEXT = Path(__file__).parents[2].joinpath("docs/labels.md").read_text()
 

@@ -8,7 +8,7 @@ import pytest
 
 from npu_feature_discovery.sinks import Outcome, SinkError
 from npu_feature_discovery.sinks.feature_file import SCRATCH_DIR, FeatureFileSink
-from standins.directory_watch import watch
+from testkit.standins.directory_watch import watch
 
 ONE = {"beta.furiosa.ai/npu.count": "1"}
 TWO = {"beta.furiosa.ai/npu.count": "2"}

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_discovery.facts import node, rngd, warboy
 from npu_feature_discovery.feature_text import MAX_BYTES, FeatureText, parse, render
 from npu_feature_discovery.labels import Extra, labels_of
-from standins.nfd import RULES, Worker
+from testkit.standins.nfd import RULES, Worker
+from tests.feature_discovery.facts import node, rngd, warboy
 
 LABELS = labels_of(node(warboy()))
 NOON = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from feature_discovery.facts import node, rngd, short, warboy
 from npu_core.device import Device
 from npu_core.errors import Reason, Unreadable
 from npu_core.machine import Machine
 from npu_core.parse.mgmt import EVERY_ATTRIBUTE
 from npu_feature_discovery.heritage import with_heritage
 from npu_feature_discovery.labels import Extra, Facts, Labels, labels_of
+from tests.feature_discovery.facts import node, rngd, short, warboy
 
 SILENT = warboy(product=None, driver=None, firmware=None)
 FIRMWARE = [Extra.FIRMWARE, Extra.PRODUCT_COUNT]

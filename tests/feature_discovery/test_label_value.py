@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from npu_feature_discovery.label_value import MAX_LENGTH, UNKNOWN, is_label_value, sanitise
-from standins.nfd import is_value
+from testkit.standins.nfd import is_value
 
 VALUES = st.from_regex(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", fullmatch=True)
 TEXTS = st.one_of(st.text(max_size=200), st.text("aZ09-_. /é\n", max_size=200), VALUES)

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feature_discovery.facts import MACHINE, MACHINE_LABELS, node, rngd, short, version, warboy
 from npu_core.arch import Arch
 from npu_core.device import ComponentVersion, Device
 from npu_core.machine import Machine
 from npu_feature_discovery.labels import TABLE, Extra, Facts, Mixed, describe, labels_of, spec_of
-from standins.nfd import is_qualified_name, is_value
-from strategies import attribute_texts, devices
+from testkit.standins.nfd import is_qualified_name, is_value
+from testkit.strategies import attribute_texts, devices
+from tests.feature_discovery.facts import MACHINE, MACHINE_LABELS, node, rngd, short, version, warboy
 
 # The specification
 

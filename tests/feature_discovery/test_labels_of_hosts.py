@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from feature_discovery.facts import short
 from npu_core.host import Host
 from npu_core.parse.mgmt import IDENTITY_ATTRIBUTES
 from npu_core.testing import EACCES, EIO, ENODEV, FakeHost, Fault, FaultyFS, garbage, rngd, warboy
 from npu_feature_discovery.decision import Memory
 from npu_feature_discovery.labels import Extra, Facts, Labels, labels_of
+from tests.feature_discovery.facts import short
 
 FAULTS = {"EIO": EIO, "EACCES": EACCES, "ENODEV": ENODEV, "garbage": garbage()}
 

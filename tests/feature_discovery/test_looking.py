@@ -11,7 +11,7 @@ from npu_core.arch import Arch
 from npu_core.errors import ExhaustedError, HostError, Reason, StuckError
 from npu_core.testing import EIO, Blocked, FakeHost, FaultyFS, rngd, warboy
 from npu_feature_discovery.looking import Looker
-from refused_threads import no_more_threads
+from testkit.refused_threads import no_more_threads
 
 DEADLINE = 0.3
 A_WHILE = 10.0

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from feature_discovery.rigs import INTERVAL, PATIENCE, Rig, unreachable
 from npu_core.arch import Arch
 from npu_core.testing import EACCES, EIO, Blocked, FakeHost, second_entry, warboy
 from npu_feature_discovery import loop
 from npu_feature_discovery.labels import Facts, labels_of
 from npu_feature_discovery.looking import Looker
+from tests.feature_discovery.rigs import INTERVAL, PATIENCE, Rig, unreachable
 
 A_WHILE = 60.0
 

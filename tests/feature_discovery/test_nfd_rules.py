@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from feature_discovery.facts import node, rngd, warboy
 from npu_core.errors import FormatError
 from npu_feature_discovery.feature_text import render
 from npu_feature_discovery.labels import Extra, labels_of
 from npu_feature_discovery.nfd_rules import OLDEST, Dropped, NfdVersion, dropped
-from standins.nfd import RULES, Worker
+from testkit.standins.nfd import RULES, Worker
+from tests.feature_discovery.facts import node, rngd, warboy
 
 LABELS = labels_of(node(warboy(), rngd()), extras=Extra)
 LATER = datetime.now(UTC) + timedelta(days=1)

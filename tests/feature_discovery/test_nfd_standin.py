@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from standins.nfd import RULES, Worker, is_qualified_name, is_value
+from testkit.standins.nfd import RULES, Worker, is_qualified_name, is_value
 
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
 ALL = ("v0.11", "v0.14", "v0.15", "v0.19")

@@ -4,11 +4,11 @@ import logging
 
 import pytest
 
-from feature_discovery.rigs import Clock, ObedientSink, unreachable
 from npu_core.service.logs import _FIELDS
 from npu_feature_discovery.publisher import LONGEST_ASKED_FOR, Publisher
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.telemetry import Telemetry
+from tests.feature_discovery.rigs import Clock, ObedientSink, unreachable
 
 A = {"beta.furiosa.ai/npu.count": "1", "beta.furiosa.ai/npu.family": "warboy"}
 B = {"beta.furiosa.ai/npu.count": "0"}

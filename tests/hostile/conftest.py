@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from hostile.node import AttackedNode, StartNode
+from tests.hostile.node import AttackedNode, StartNode
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

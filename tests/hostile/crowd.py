@@ -1,4 +1,4 @@
-"""A crowd of clients that want no good: ``python -m hostile.crowd PORT COUNT``, a process of its own.
+"""A crowd of clients that want no good: ``python -m tests.hostile.crowd PORT COUNT``, a process of its own.
 
 A process, because thousands of clients need descriptors and processor time that the test itself needs for its checks.
 """

@@ -21,14 +21,14 @@ from typing import Any, Self
 import bcrypt
 import yaml
 
-from contract.configured import free_port
-from contract.discovery import DiscoveryProcess
-from contract.exporter import ExporterProcess
-from contract.node import RESOURCE, Node
-from contract.plugin import PluginProcess
-from contract.process import ServiceProcess
-from footprint import footprint
 from npu_core.testing import CardPlan
+from testkit.footprint import footprint
+from testkit.services.configured import free_port
+from testkit.services.discovery import DiscoveryProcess
+from testkit.services.exporter import ExporterProcess
+from testkit.services.node import RESOURCE, Node
+from testkit.services.plugin import PluginProcess
+from testkit.services.process import ServiceProcess
 
 PATIENCE = 60.0
 """Seconds after which something awaited counts as not happening. Long, because test machines are busy."""
@@ -48,8 +48,8 @@ _LOG_OF_AN_ATTACK = 50_000
 _LOG_OF_A_POD = 400
 """Bytes that the plugin may log for each pod that gets a card."""
 _THREADS = 32
-_TESTS = Path(__file__).parents[1]
-_MANIFESTS = _TESTS.parent / "deployments"
+_ROOT = Path(__file__).parents[2]
+_MANIFESTS = _ROOT.parent / "deployments"
 _UNITS = {"Mi": 1 << 20}
 
 
@@ -389,8 +389,8 @@ async def crowd(target: Target, number: int, **behavior: object) -> AsyncIterato
         for part in _parts(number):
             processes += [
                 await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "hostile.crowd", str(target.port), str(part), *options),
-                    cwd=_TESTS,
+                    *(sys.executable, "-m", "tests.hostile.crowd", str(target.port), str(part), *options),
+                    cwd=_ROOT,
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
                 )

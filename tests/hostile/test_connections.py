@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from hostile.node import FAILED_BY_MANY, StartNode, crowd
 from npu_core.arch import Arch
 from npu_core.testing import rngd, warboy
+from tests.hostile.node import FAILED_BY_MANY, StartNode, crowd
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
 

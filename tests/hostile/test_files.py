@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from contract.node import RESOURCE
-from hostile.node import PATIENCE, AttackedNode, StartNode, Target, replace
 from npu_core.testing import warboy
-from standins.kubelet import EventKind
+from testkit.services.node import RESOURCE
+from testkit.standins.kubelet import EventKind
+from tests.hostile.node import PATIENCE, AttackedNode, StartNode, Target, replace
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
 

@@ -9,12 +9,12 @@ import grpc
 import grpc.aio
 import pytest
 
-from contract.node import RESOURCE
-from hostile.node import PATIENCE, AttackedNode, StartNode
 from npu_core.arch import Arch
 from npu_core.testing import warboy
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub
+from testkit.services.node import RESOURCE
+from tests.hostile.node import PATIENCE, AttackedNode, StartNode
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
 

@@ -8,8 +8,8 @@ from http import HTTPStatus
 
 import pytest
 
-from hostile.node import PATIENCE, StartNode, Target
 from npu_core.testing import warboy
+from tests.hostile.node import PATIENCE, StartNode, Target
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
 

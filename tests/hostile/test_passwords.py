@@ -5,8 +5,8 @@ from http import HTTPStatus
 import bcrypt
 import pytest
 
-from hostile.node import HASH, ROUNDS, USER, StartNode, authorization, crowd
 from npu_core.testing import warboy
+from tests.hostile.node import HASH, ROUNDS, USER, StartNode, authorization, crowd
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from contract.configured import free_port
-from contract.process import environment_of
-from hostile.node import PATIENCE, AttackedNode, StartNode
 from npu_core.testing import FakeHost, warboy
+from testkit.services.configured import free_port
+from testkit.services.process import environment_of
+from tests.hostile.node import PATIENCE, AttackedNode, StartNode
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
 

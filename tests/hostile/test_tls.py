@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hostile.node import FAILED_BY_MANY, StartNode, crowd
-from metrics_exporter.serving import Certificates
 from npu_core.testing import rngd, warboy
+from tests.hostile.node import FAILED_BY_MANY, StartNode, crowd
+from tests.metrics_exporter.serving import Certificates
 
 if shutil.which("openssl") is None:
     pytest.skip("needs the openssl command, to make certificates", allow_module_level=True)

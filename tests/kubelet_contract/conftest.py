@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from cluster.namespaces import NamespaceNode
-from cluster.skipping import check
-from kubelet_contract.plugin import Advertise, tells_units
-from kubelet_contract.real import Real
-from kubelet_contract.seen import until_written, written
-from kubelet_contract.standin import GENERATIONS, StandIn
-from kubelet_contract.subject import Kubelet
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from standins.scripted_plugin import ScriptedPlugin
+from testkit.standins.scripted_plugin import ScriptedPlugin
+from tests.kubelet_contract.plugin import Advertise, tells_units
+from tests.kubelet_contract.real import Real
+from tests.kubelet_contract.seen import until_written, written
+from tests.kubelet_contract.standin import GENERATIONS, StandIn
+from tests.kubelet_contract.subject import Kubelet
+from tools.cluster.namespaces import NamespaceNode
+from tools.cluster.skipping import check
 
 _numbers = itertools.count(1)
 _REAL = pytest.param(None, id="real", marks=[pytest.mark.cluster(services=False), pytest.mark.timeout(600)])

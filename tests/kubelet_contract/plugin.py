@@ -4,7 +4,7 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from standins.scripted_plugin import ScriptedPlugin, answer
+from testkit.standins.scripted_plugin import ScriptedPlugin, answer
 
 
 class Advertise(Protocol):

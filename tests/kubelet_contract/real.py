@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cluster.namespaces import NamespaceNode
-from cluster.pods import Container, manifest
-from cluster.settings import NODE
-from cluster.waiting import until
-from kubelet_contract.subject import PodState, Units
+from tests.kubelet_contract.subject import PodState, Units
+from tools.cluster.namespaces import NamespaceNode
+from tools.cluster.pods import Container, manifest
+from tools.cluster.settings import NODE
+from tools.cluster.waiting import until
 
 
 class Real:

@@ -5,10 +5,10 @@ from typing import Any
 
 import grpc.aio
 
-from kubelet_contract.subject import Kubelet, until
 from npu_core.kubelet._podresources import podresources_pb2 as api
 from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
-from standins.scripted_plugin import CHANNEL_OPTIONS
+from testkit.standins.scripted_plugin import CHANNEL_OPTIONS
+from tests.kubelet_contract.subject import Kubelet, until
 
 Recorded = dict[tuple[str, str], dict[str, list[str]]]
 """Sorted unit ids by NUMA node, by the pod's uid and the container's name."""

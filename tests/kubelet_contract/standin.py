@@ -5,8 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from kubelet_contract.subject import PodState, Units
-from standins.kubelet import (
+from testkit.standins.kubelet import (
     ContainerSpec,
     EventKind,
     Generation,
@@ -17,6 +16,7 @@ from standins.kubelet import (
     StandInKubelet,
     TopologyPolicy,
 )
+from tests.kubelet_contract.subject import PodState, Units
 
 GENERATIONS = {36: Generation.B, 37: Generation.C}
 """By the last release that behaves so."""

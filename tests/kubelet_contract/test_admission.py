@@ -5,11 +5,11 @@ import asyncio
 import grpc
 import pytest
 
-from kubelet_contract.plugin import Advertise, given, tells_units
-from kubelet_contract.seen import pods_listed
-from kubelet_contract.subject import Kubelet, until_units
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from standins.scripted_plugin import PREFERS, Failure, device, devices
+from testkit.standins.scripted_plugin import PREFERS, Failure, device, devices
+from tests.kubelet_contract.plugin import Advertise, given, tells_units
+from tests.kubelet_contract.seen import pods_listed
+from tests.kubelet_contract.subject import Kubelet, until_units
 
 FOUR = ("u0", "u1", "u2", "u3")
 _REFUSED = "UnexpectedAdmissionError"

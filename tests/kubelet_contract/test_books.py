@@ -1,9 +1,9 @@
 """Who holds what: PodResources, the checkpoint, and when each of them forgets a pod."""
 
-from kubelet_contract.plugin import Advertise, given
-from kubelet_contract.seen import pods_listed, recorded, until_written, written
-from kubelet_contract.subject import Kubelet
-from standins.scripted_plugin import device, devices
+from testkit.standins.scripted_plugin import device, devices
+from tests.kubelet_contract.plugin import Advertise, given
+from tests.kubelet_contract.seen import pods_listed, recorded, until_written, written
+from tests.kubelet_contract.subject import Kubelet
 
 
 async def test_podresources_lists_main_and_sidecars_and_no_ordinary_init_container(

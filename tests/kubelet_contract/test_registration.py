@@ -6,10 +6,10 @@ import grpc
 import grpc.aio
 import pytest
 
-from kubelet_contract.plugin import Advertise, given
-from kubelet_contract.seen import registered
-from kubelet_contract.subject import Kubelet, until_units
-from standins.scripted_plugin import Failure, ScriptedPlugin, devices
+from testkit.standins.scripted_plugin import Failure, ScriptedPlugin, devices
+from tests.kubelet_contract.plugin import Advertise, given
+from tests.kubelet_contract.seen import registered
+from tests.kubelet_contract.subject import Kubelet, until_units
 
 
 async def _refusal(plugin: ScriptedPlugin, **request: str) -> tuple[grpc.StatusCode, str]:

@@ -5,10 +5,10 @@ import socket
 
 import pytest
 
-from kubelet_contract.plugin import Advertise, given
-from kubelet_contract.seen import pods_listed, recorded, until_written, written
-from kubelet_contract.subject import Kubelet, until, until_units
-from standins.scripted_plugin import ScriptedPlugin, device, devices
+from testkit.standins.scripted_plugin import ScriptedPlugin, device, devices
+from tests.kubelet_contract.plugin import Advertise, given
+from tests.kubelet_contract.seen import pods_listed, recorded, until_written, written
+from tests.kubelet_contract.subject import Kubelet, until, until_units
 
 
 async def _back(kubelet: Kubelet, plugin: ScriptedPlugin) -> None:

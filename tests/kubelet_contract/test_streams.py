@@ -1,9 +1,9 @@
 """What the kubelet makes of list messages, and of the end of a stream."""
 
-from kubelet_contract.plugin import Advertise
-from kubelet_contract.seen import registered, until_written, written
-from kubelet_contract.subject import Kubelet, until, until_units
-from standins.scripted_plugin import ScriptedPlugin, device, devices
+from testkit.standins.scripted_plugin import ScriptedPlugin, device, devices
+from tests.kubelet_contract.plugin import Advertise
+from tests.kubelet_contract.seen import registered, until_written, written
+from tests.kubelet_contract.subject import Kubelet, until, until_units
 
 
 async def test_an_unhealthy_unit_leaves_what_is_allocatable_and_stays_in_the_capacity(

@@ -22,7 +22,7 @@ from npu_core.service.http.traffic import Traffic
 from npu_metrics_exporter.render import Exposition, render
 from npu_metrics_exporter.web import Web
 from npu_metrics_exporter.web_reload import WebKeeper
-from standins.apiserver.certificates import _request
+from testkit.standins.apiserver.certificates import _request
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,

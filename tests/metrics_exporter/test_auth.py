@@ -14,8 +14,8 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from metrics_exporter.serving import Reply, Serving, serving, wait_until
 from npu_metrics_exporter.auth import Credentials, Passwords, Verdict, credentials, is_password
+from tests.metrics_exporter.serving import Reply, Serving, serving, wait_until
 
 PASSWORD = "correct horse"  # noqa: S105  # of a test's user
 OTHER = PASSWORD[::-1]

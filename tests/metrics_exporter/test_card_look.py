@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from metrics_exporter.cards import known_host, work
 from npu_core.arch import Arch
 from npu_metrics_exporter.card_look import CounterLook, look_at_card
 from npu_metrics_exporter.snapshot import CardReport
+from tests.metrics_exporter.cards import known_host, work
 
 
 def look(root: Path, *, exchanged: bool) -> CardReport:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from metrics_exporter.cards import text
 from npu_core.arch import Arch
 from npu_core.cores import CoreRange
 from npu_core.testing import CardPlan, FakeHost, rngd, warboy
@@ -20,7 +19,8 @@ from npu_metrics_exporter.policy import ExportPolicy
 from npu_metrics_exporter.series import Budget, families
 from npu_metrics_exporter.snapshot import CardState, CardStatus
 from npu_metrics_exporter.telemetry import Telemetry
-from refused_threads import no_more_threads
+from testkit.refused_threads import no_more_threads
+from tests.metrics_exporter.cards import text
 
 FIRST, SECOND = (Arch.WARBOY, 0), (Arch.WARBOY, 1)
 MAX_AGE, GRACE = 30.0, 300.0

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from metrics_exporter.cards import RNGD, WARBOY, exposition, known_host, look_twice
-from metrics_exporter.test_series import Held, pods
 from npu_metrics_exporter.policy import ExportPolicy
 from npu_metrics_exporter.render import Exposition
+from tests.metrics_exporter.cards import RNGD, WARBOY, exposition, known_host, look_twice
+from tests.metrics_exporter.test_series import Held, pods
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics_exporter.cards import (
+from npu_core.arch import Arch
+from npu_core.claims import Container
+from npu_core.cores import CoreRange
+from npu_core.device import ComponentVersion
+from npu_core.errors import ReadFailedError
+from npu_core.health import Vitals
+from npu_core.sensors import Quantity, Reading, Readings, Sensor
+from npu_metrics_exporter.landing import Card, Page, page
+from npu_metrics_exporter.landing import Reading as Shown
+from npu_metrics_exporter.overview import cards_of
+from npu_metrics_exporter.podmap import Owner, PodMap
+from npu_metrics_exporter.snapshot import CardReport, Snapshot
+from tests.metrics_exporter.cards import (
     DEAD,
     LIVING,
     RNGD,
@@ -22,18 +34,6 @@ from metrics_exporter.cards import (
     snapshot,
     temperature,
 )
-from npu_core.arch import Arch
-from npu_core.claims import Container
-from npu_core.cores import CoreRange
-from npu_core.device import ComponentVersion
-from npu_core.errors import ReadFailedError
-from npu_core.health import Vitals
-from npu_core.sensors import Quantity, Reading, Readings, Sensor
-from npu_metrics_exporter.landing import Card, Page, page
-from npu_metrics_exporter.landing import Reading as Shown
-from npu_metrics_exporter.overview import cards_of
-from npu_metrics_exporter.podmap import Owner, PodMap
-from npu_metrics_exporter.snapshot import CardReport, Snapshot
 
 HOSTILE = "<script src=//evil.example/x.js></script>\"' onload=alert(1) &amp; <img src=x onerror=y>"
 MARK = "@@"

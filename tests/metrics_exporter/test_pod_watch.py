@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from device_plugin.clock import Clock
 from npu_core.arch import Arch
 from npu_core.claims import Container, KnownCard
 from npu_core.device import CardKey, Device
 from npu_metrics_exporter.pod_watch import Kubelet, PodTimes, PodWatch
 from npu_metrics_exporter.telemetry import NO_SOCKET
-from standins.kubelet import PodResourcesBehaviour, PodResourcesMode
-from standins.pod_teller import RESOURCE, PodTeller, pod
+from testkit.standins.kubelet import PodResourcesBehaviour, PodResourcesMode
+from testkit.standins.pod_teller import RESOURCE, PodTeller, pod
+from tests.device_plugin.clock import Clock
 
 PATIENCE = 10.0
 NPU0 = (Arch.WARBOY, 0)

@@ -12,21 +12,6 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from metrics_exporter.cards import (
-    DEAD,
-    LIVING,
-    RNGD,
-    SILENT,
-    WALL,
-    WARBOY,
-    exposition,
-    found,
-    lines,
-    of_card,
-    report,
-    snapshot,
-    temperature,
-)
 from npu_core.arch import Arch
 from npu_core.claims import Claim, Container, KnownCard
 from npu_core.cores import CoreRange
@@ -41,7 +26,22 @@ from npu_metrics_exporter.policy import ExportPolicy, PodLabels, SensorLabels, U
 from npu_metrics_exporter.series import Budget, families
 from npu_metrics_exporter.snapshot import CardReport, Snapshot
 from npu_metrics_exporter.values import Named, Value, info
-from strategies import pci_addresses
+from testkit.strategies import pci_addresses
+from tests.metrics_exporter.cards import (
+    DEAD,
+    LIVING,
+    RNGD,
+    SILENT,
+    WALL,
+    WARBOY,
+    exposition,
+    found,
+    lines,
+    of_card,
+    report,
+    snapshot,
+    temperature,
+)
 
 IDENTIFIED = replace(
     report().device,

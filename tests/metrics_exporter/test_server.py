@@ -14,12 +14,22 @@ from typing import NoReturn
 
 import pytest
 
-from metrics_exporter.serving import LOOPS, QUICK, FakeSource, Serving, exposition, huge, read_all, serving, wait_until
 from npu_core.service.http.connection import Limits
 from npu_core.service.http.server import serve
 from npu_core.service.http.traffic import Traffic
 from npu_metrics_exporter.web import Web
 from npu_metrics_exporter.web_reload import WebKeeper
+from tests.metrics_exporter.serving import (
+    LOOPS,
+    QUICK,
+    FakeSource,
+    Serving,
+    exposition,
+    huge,
+    read_all,
+    serving,
+    wait_until,
+)
 
 REQUEST = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 

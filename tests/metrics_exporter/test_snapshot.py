@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics_exporter.cards import (
+from npu_core.arch import Arch
+from npu_core.device import PciAddress
+from npu_core.errors import BusyError, HostError, ReadFailedError
+from npu_core.health import Vitals
+from npu_core.sensors import Quantity, Reading, Sensor
+from npu_metrics_exporter.snapshot import CardReport, CardState, CardStatus, Snapshot
+from tests.metrics_exporter.cards import (
     DEAD,
     RNGD,
     SILENT,
@@ -19,12 +25,6 @@ from metrics_exporter.cards import (
     snapshot,
     temperature,
 )
-from npu_core.arch import Arch
-from npu_core.device import PciAddress
-from npu_core.errors import BusyError, HostError, ReadFailedError
-from npu_core.health import Vitals
-from npu_core.sensors import Quantity, Reading, Sensor
-from npu_metrics_exporter.snapshot import CardReport, CardState, CardStatus, Snapshot
 
 SECOND = (Arch.WARBOY, 1)
 

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from metrics_exporter.serving import (
+from npu_core.service.http.connection import Limits
+from npu_core.service.http.traffic import Refusal
+from npu_metrics_exporter.tls import is_allowed
+from tests.metrics_exporter.serving import (
     LOOPS,
     PATIENCE,
     QUICK,
@@ -23,9 +26,6 @@ from metrics_exporter.serving import (
     serving,
     wait_until,
 )
-from npu_core.service.http.connection import Limits
-from npu_core.service.http.traffic import Refusal
-from npu_metrics_exporter.tls import is_allowed
 
 Pair = tuple[Path, Path]
 

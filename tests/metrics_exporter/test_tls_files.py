@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from metrics_exporter.serving import Certificates, serving
 from npu_core.errors import SettingsError
 from npu_core.service.settings import Given
 from npu_metrics_exporter.tls import context
 from npu_metrics_exporter.web_config import Pem, Tls
+from tests.metrics_exporter.serving import Certificates, serving
 
 if shutil.which("openssl") is None:
     pytest.skip("needs the openssl command, to make certificates", allow_module_level=True)

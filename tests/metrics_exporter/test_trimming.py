@@ -4,9 +4,9 @@ from collections import defaultdict
 
 import pytest
 
-from deployments.exported import exported
 from npu_metrics_exporter.families import TABLE
 from npu_metrics_exporter.policy import Units
+from testkit.deployments.exported import exported
 
 UNITS = ("seconds", "celsius", "watts", "volts", "amperes", "hertz", "ratio", "bytes", "percent", "joules", "meters")
 """Suffixes that name a unit. Source: Prometheus' base units."""

@@ -14,10 +14,10 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from metrics_exporter.serving import FakeSource, exposition, huge, read_all, serving, wait_until
 from npu_core.service.given_files import GivenFiles
 from npu_core.service.http.traffic import Refusal
 from npu_metrics_exporter.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
+from tests.metrics_exporter.serving import FakeSource, exposition, huge, read_all, serving, wait_until
 
 HASH = "$2y$04$" + "a" * 53
 """A hash that no password has."""

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics_exporter.serving import Certificates
 from npu_core.config.file import parse_config
 from npu_core.errors import SettingsError
 from npu_core.service.given_files import MAX_SIZE
@@ -18,6 +17,7 @@ from npu_metrics_exporter.rate import RateLimit
 from npu_metrics_exporter.tls import context
 from npu_metrics_exporter.web_config import ClientAuth, Curve, TlsVersion, WebConfig, load, parse
 from npu_metrics_exporter.web_reload import WebKeeper
+from tests.metrics_exporter.serving import Certificates
 
 HASH = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
 

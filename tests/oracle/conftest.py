@@ -14,9 +14,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from oracle.compare import Card, RngdCard, WarboyCard
-from oracle.families import RNGD, WARBOY, Family
-from oracle.namespace import missing_requirement
+from tests.oracle.compare import Card, RngdCard, WarboyCard
+from tests.oracle.families import RNGD, WARBOY, Family
+from tests.oracle.namespace import missing_requirement
 
 SWITCH = "NPU_ORACLE"
 MEMORY = Path("/dev/shm")  # noqa: S108  below it, a directory of a name nobody can guess is made

@@ -11,10 +11,10 @@ from npu_core.arch import Arch, arch_spec
 from npu_core.device import Device
 from npu_core.host import Host
 from npu_core.testing import CardPlan, FakeCard, FakeHost, rngd, warboy
-from oracle.compare import Card, RngdCard, WarboyCard, differing_fields
-from oracle.library_records import rngds_of_library, warboys_of_library
-from oracle.namespace import run_reader
-from oracle.our_records import our_rngds, our_warboys
+from tests.oracle.compare import Card, RngdCard, WarboyCard, differing_fields
+from tests.oracle.library_records import rngds_of_library, warboys_of_library
+from tests.oracle.namespace import run_reader
+from tests.oracle.our_records import our_rngds, our_warboys
 
 C_co = TypeVar("C_co", bound=Card, covariant=True)
 

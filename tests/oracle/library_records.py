@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 
 from npu_core.counters import Clock, PeCounters
 from npu_core.partition import UnitId
-from oracle.compare import RngdCard, Sensors, Version, WarboyCard, WarboyFile, given
+from tests.oracle.compare import RngdCard, Sensors, Version, WarboyCard, WarboyFile, given
 
 T = TypeVar("T")
 Json = dict[str, Any]

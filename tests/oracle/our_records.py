@@ -12,7 +12,7 @@ from npu_core.device import ComponentVersion, Device, DeviceFile
 from npu_core.errors import HostError
 from npu_core.host import Host
 from npu_core.sensors import Quantity, Readings
-from oracle.compare import RngdCard, Sensors, Version, WarboyCard, WarboyFile, given
+from tests.oracle.compare import RngdCard, Sensors, Version, WarboyCard, WarboyFile, given
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ import pytest
 from npu_core.sensors import Quantity
 from npu_core.testing import CardPlan, FakeCard, FakeHost, SensorPlan, Simulation, rngd, warboy
 from npu_core.testing.layout import ERROR_KINDS
-from oracle.compare import Card, RngdCard, WarboyCard, disagreements, missing_fields
-from oracle.families import Family
+from tests.oracle.compare import Card, RngdCard, WarboyCard, disagreements, missing_fields
+from tests.oracle.families import Family
 
 pytestmark = pytest.mark.oracle
 

@@ -13,8 +13,8 @@ import pytest
 from npu_core.cores import CoreRange
 from npu_core.sensors import Quantity
 from npu_core.testing import FakeHost, SensorPlan, rngd
-from oracle.compare import RngdCard, Version, missing_fields
-from oracle.families import Family
+from tests.oracle.compare import RngdCard, Version, missing_fields
+from tests.oracle.families import Family
 
 pytestmark = pytest.mark.oracle
 

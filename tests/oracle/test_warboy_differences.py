@@ -12,9 +12,9 @@ import pytest
 from npu_core.cores import CoreRange
 from npu_core.sensors import Quantity
 from npu_core.testing import FakeHost, SensorPlan, warboy
-from oracle.compare import WarboyCard, missing_fields
-from oracle.families import Family
-from oracle.namespace import OracleError
+from tests.oracle.compare import WarboyCard, missing_fields
+from tests.oracle.families import Family
+from tests.oracle.namespace import OracleError
 
 pytestmark = pytest.mark.oracle
 

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from prometheus.tools import missing
+from tests.prometheus.tools import missing
 
 SWITCH = "NPU_PROMETHEUS"
 

@@ -13,14 +13,14 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from contract.configured import ConfiguredNode
-from contract.exporter import ScrapedNode
-from contract.node import RESOURCE, Node
-from deployments.monitoring import RULES, document, rules, services
 from npu_core.arch import Arch
 from npu_core.testing import CardPlan, FakeCard, rngd, warboy
-from prometheus.tools import Prometheus
-from standins.pod_teller import pod
+from testkit.deployments.monitoring import RULES, document, rules, services
+from testkit.services.configured import ConfiguredNode
+from testkit.services.exporter import ScrapedNode
+from testkit.services.node import RESOURCE, Node
+from testkit.standins.pod_teller import pod
+from tests.prometheus.tools import Prometheus
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.asyncio(loop_scope="module")]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deployments.monitoring import RULE_TESTS, RULES, Json, document
-from prometheus.tools import promtool
+from testkit.deployments.monitoring import RULE_TESTS, RULES, Json, document
+from tests.prometheus.tools import promtool
 
 pytestmark = pytest.mark.prometheus
 CLUSTERS = ("a", "b")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deployments.monitoring import PLACE, RULE_TESTS, RULES, document, expressions, rules
-from prometheus.tools import promtool
+from testkit.deployments.monitoring import PLACE, RULE_TESTS, RULES, document, expressions, rules
+from tests.prometheus.tools import promtool
 
 pytestmark = pytest.mark.prometheus
 FILES = sorted(RULE_TESTS.glob("*.yaml"))

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
-from contract.exporter import ScrapedNode
 from npu_core.arch import Arch
 from npu_core.sensors import Quantity
 from npu_core.testing import SensorPlan, rngd, warboy
-from prometheus.relay import TEXT, Relay, field
-from prometheus.tools import Prometheus, promtool
-from standins.pod_teller import pod
+from testkit.services.exporter import ScrapedNode
+from testkit.standins.pod_teller import pod
+from tests.prometheus.relay import TEXT, Relay, field
+from tests.prometheus.tools import Prometheus, promtool
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.asyncio(loop_scope="module")]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from contract.configured import free_port
+from testkit.services.configured import free_port
 
 PLACE = Path(__file__).resolve().parents[2] / ".venv-prometheus"
 PROGRAMS = PLACE / "usr" / "bin"

@@ -13,8 +13,8 @@ import pytest
 
 from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from standins.kubelet import KubeletSettings, StandInKubelet
-from standins.scripted_plugin import (
+from testkit.standins.kubelet import KubeletSettings, StandInKubelet
+from testkit.standins.scripted_plugin import (
     CHANNEL_OPTIONS,
     PATIENCE,
     RESOURCE,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from standins.kubelet import (
+from testkit.standins.kubelet import (
     ConditionUnmetError,
     Cut,
     EventKind,
@@ -22,7 +22,7 @@ from standins.kubelet import (
     WipeRule,
     Wire,
 )
-from standins.scripted_plugin import (
+from testkit.standins.scripted_plugin import (
     PATIENCE,
     RESOURCE,
     StartKubelet,

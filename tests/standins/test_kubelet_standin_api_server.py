@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from npu_core.kubelet import list_holdings
-from standins.kubelet import Admitted, CreateContainerError, EventKind, Phase, StandInKubelet, UnexpectedAdmissionError
-from standins.scripted_plugin import (
+from testkit.standins.kubelet import (
+    Admitted,
+    CreateContainerError,
+    EventKind,
+    Phase,
+    StandInKubelet,
+    UnexpectedAdmissionError,
+)
+from testkit.standins.scripted_plugin import (
     PATIENCE,
     RESOURCE,
     ScriptedPlugin,

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from npu_core.kubelet._podresources import podresources_pb2 as api
-from standins.kubelet import (
+from testkit.standins.kubelet import (
     ContainerSpec,
     PodResourcesBehaviour,
     StandInKubelet,
     TopologyPolicy,
     UnexpectedAdmissionError,
 )
-from standins.scripted_plugin import (
+from testkit.standins.scripted_plugin import (
     FOUR,
     PATIENCE,
     RESOURCE,

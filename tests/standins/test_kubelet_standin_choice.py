@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standins.kubelet.checkpoint import Checkpoint, from_json, to_json
-from standins.kubelet.choice import Demand, Question, Rules, Stock, choose
-from standins.kubelet.device_manager import DeviceManager, Endpoint
-from standins.kubelet.errors import CheckpointError, RefusedError
-from standins.kubelet.holdings import Held, Holding, Holdings, by_numa
-from standins.kubelet.topology import Affinity
-from standins.kubelet.values import PluginDevice
+from testkit.standins.kubelet.checkpoint import Checkpoint, from_json, to_json
+from testkit.standins.kubelet.choice import Demand, Question, Rules, Stock, choose
+from testkit.standins.kubelet.device_manager import DeviceManager, Endpoint
+from testkit.standins.kubelet.errors import CheckpointError, RefusedError
+from testkit.standins.kubelet.holdings import Held, Holding, Holdings, by_numa
+from testkit.standins.kubelet.topology import Affinity
+from testkit.standins.kubelet.values import PluginDevice
 
 R = "example.com/npu"
 TWO_NODES = (0, 1)

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from standins.kubelet import (
+from testkit.standins.kubelet import (
     ContainerSpec,
     EventKind,
     Generation,
@@ -18,7 +18,7 @@ from standins.kubelet import (
     TopologyPolicy,
     Wire,
 )
-from standins.scripted_plugin import (
+from testkit.standins.scripted_plugin import (
     OTHER,
     PATIENCE,
     RESOURCE,

@@ -7,14 +7,14 @@ import asyncio
 import pytest
 
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from standins.kubelet import (
+from testkit.standins.kubelet import (
     BindMount,
     ContainerSpec,
     DeviceNode,
     EventKind,
     UnexpectedAdmissionError,
 )
-from standins.scripted_plugin import (
+from testkit.standins.scripted_plugin import (
     FOUR,
     OTHER,
     PATIENCE,

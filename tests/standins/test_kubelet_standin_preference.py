@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from standins.scripted_plugin import (
+from testkit.standins.scripted_plugin import (
     FOUR,
     PREFERS,
     RESOURCE,

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from standins.kubelet import (
+from testkit.standins.kubelet import (
     Cut,
     KubeletSettings,
     StandInKubelet,
 )
-from standins.scripted_plugin import (
+from testkit.standins.scripted_plugin import (
     PATIENCE,
     RESOURCE,
     ScriptedPlugin,
@@ -49,9 +49,9 @@ def test_it_runs_on_uvloop_too(plugin_dir: Path, how: Cut) -> None:
 
 async def test_as_a_program_it_prints_events_and_ends_when_told(plugin_dir: Path, start_plugin: StartPlugin) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "standins.kubelet", "--plugin-dir", str(plugin_dir), "--generation", "C"),
+        *(sys.executable, "-m", "testkit.standins.kubelet", "--plugin-dir", str(plugin_dir), "--generation", "C"),
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert process.stdout is not None
 

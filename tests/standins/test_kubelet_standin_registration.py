@@ -10,13 +10,13 @@ import grpc.aio
 import pytest
 
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from standins.kubelet import (
+from testkit.standins.kubelet import (
     EventKind,
     Generation,
     OldStreamEnd,
     UnexpectedAdmissionError,
 )
-from standins.scripted_plugin import (
+from testkit.standins.scripted_plugin import (
     PATIENCE,
     RESOURCE,
     ScriptedPlugin,

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from standins.kubelet import (
+from testkit.standins.kubelet import (
     Admitted,
     ContainerSpec,
     CreateContainerConfigError,
@@ -19,7 +19,7 @@ from standins.kubelet import (
     TopologyPolicy,
     UnexpectedAdmissionError,
 )
-from standins.scripted_plugin import (
+from testkit.standins.scripted_plugin import (
     PATIENCE,
     PRE_STARTS,
     RESOURCE,

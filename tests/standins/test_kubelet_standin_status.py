@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from standins.kubelet import EventKind
-from standins.scripted_plugin import PATIENCE, RESOURCE, StartKubelet, StartPlugin, allocatable, device, devices
+from testkit.standins.kubelet import EventKind
+from testkit.standins.scripted_plugin import PATIENCE, RESOURCE, StartKubelet, StartPlugin, allocatable, device, devices
 
 TURN = 0.3
 

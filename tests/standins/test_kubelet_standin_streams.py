@@ -8,7 +8,7 @@ import json
 import pytest
 
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from standins.kubelet import (
+from testkit.standins.kubelet import (
     Cut,
     EventKind,
     FakeClock,
@@ -17,7 +17,7 @@ from standins.kubelet import (
     StreamPlan,
     Wire,
 )
-from standins.scripted_plugin import (
+from testkit.standins.scripted_plugin import (
     OTHER,
     PATIENCE,
     RESOURCE,

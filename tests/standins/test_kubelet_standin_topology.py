@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from standins.kubelet import (
+from testkit.standins.kubelet import (
     Admitted,
     TopologyAffinityError,
     TopologyPolicy,
 )
-from standins.scripted_plugin import (
+from testkit.standins.scripted_plugin import (
     FOUR,
     PREFERS,
     RESOURCE,

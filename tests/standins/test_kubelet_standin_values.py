@@ -5,10 +5,10 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from standins.kubelet import gotext
-from standins.kubelet.choice import Rules
-from standins.kubelet.names import is_extended_resource_name
-from standins.kubelet.topology import Affinity, Hint, Numa, TopologyPolicy, decide, hints, split
+from testkit.standins.kubelet import gotext
+from testkit.standins.kubelet.choice import Rules
+from testkit.standins.kubelet.names import is_extended_resource_name
+from testkit.standins.kubelet.topology import Affinity, Hint, Numa, TopologyPolicy, decide, hints, split
 
 R = "example.com/npu"
 TWO_NODES = (0, 1)

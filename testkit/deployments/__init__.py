@@ -1,0 +1,1 @@
+"""What deployments/ holds, read for tests: manifests, overlays, images, monitoring."""

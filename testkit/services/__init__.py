@@ -1,0 +1,1 @@
+"""The three services as real processes on a simulated node, and what asks them."""

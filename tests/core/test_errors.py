@@ -1,0 +1,172 @@
+"""The tree of errors: whose fault it is, which file, and why."""
+
+import errno
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+
+from npu_core.errors import (
+    MOST_TOLD,
+    AccessDeniedError,
+    BusyError,
+    ExhaustedError,
+    FormatError,
+    GoneError,
+    HostError,
+    ImpossibleError,
+    MissingError,
+    NpuError,
+    Problem,
+    ReadFailedError,
+    Reason,
+    SettingsError,
+    StuckError,
+    Unreadable,
+    UnsupportedDeviceError,
+    UsageError,
+    host_error,
+)
+from testkit.strategies import host_errors, unreadables
+
+ALIVE = "/sys/class/npu_mgmt/npu0_mgmt/alive"
+
+
+@pytest.mark.parametrize(
+    ("code", "leaf", "reason"),
+    [
+        (errno.EACCES, AccessDeniedError, Reason.ACCESS),
+        (errno.EPERM, AccessDeniedError, Reason.ACCESS),
+        (errno.ENOENT, MissingError, Reason.MISSING),
+        (errno.ENOTDIR, MissingError, Reason.MISSING),
+        (errno.ENODEV, GoneError, Reason.GONE),
+        (errno.ENXIO, GoneError, Reason.GONE),
+        (errno.EBUSY, BusyError, Reason.BUSY),
+        (errno.EAGAIN, BusyError, Reason.BUSY),
+        (errno.EIO, ReadFailedError, Reason.IO),
+        (errno.ESRCH, ReadFailedError, Reason.IO),
+        (errno.EINVAL, ReadFailedError, Reason.IO),
+        (errno.EMFILE, ExhaustedError, Reason.EXHAUSTED),
+        (errno.ENFILE, ExhaustedError, Reason.EXHAUSTED),
+        (errno.ENOMEM, ExhaustedError, Reason.EXHAUSTED),
+        (errno.ENOBUFS, ExhaustedError, Reason.EXHAUSTED),
+    ],
+    ids=lambda value: errno.errorcode[value] if isinstance(value, int) else None,
+)
+def test_an_errno_is_one_leaf_that_names_the_path(code: int, leaf: type[HostError], reason: Reason) -> None:
+    error = host_error(OSError(code, os.strerror(code)), ALIVE)
+    assert type(error) is leaf
+    assert (error.path, error.reason) == (ALIVE, reason)
+    assert str(error) == f"{ALIVE}: {errno.errorcode[code]} ({os.strerror(code)})"
+
+
+def test_an_error_without_errno_is_still_an_error_of_the_host() -> None:
+    error = host_error(OSError("odd"), ALIVE)
+    assert type(error) is ReadFailedError
+    assert str(error) == f"{ALIVE}: unknown error (odd)"
+
+
+def kinds(of: type[HostError]) -> Iterator[type[HostError]]:
+    for kind in of.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+def test_every_reason_belongs_to_exactly_one_kind_of_error() -> None:
+    assert sorted(kind.reason for kind in kinds(HostError)) == sorted(Reason)
+
+
+def test_a_number_that_cannot_be_is_a_text_that_does_not_say_what_it_should() -> None:
+    """Who catches the one has the other as well."""
+    error: FormatError = ImpossibleError("511000", "a temperature from -55 to 150 °C").at(ALIVE)
+    assert (type(error), error.path, error.reason) == (ImpossibleError, ALIVE, Reason.IMPOSSIBLE)
+
+
+def test_callers_can_catch_by_whose_fault_it_is() -> None:
+    assert issubclass(UnsupportedDeviceError, UsageError)
+    assert issubclass(UsageError, ValueError)
+    assert {kind.__mro__[1] for kind in (UsageError, SettingsError, HostError)} == {NpuError}
+    assert not issubclass(HostError, OSError)
+
+
+def test_a_format_error_shows_what_it_found_and_what_it_expected() -> None:
+    error = FormatError("maybe\n", "0 or 1")
+    assert (error.text, error.expected, error.path) == ("maybe\n", "0 or 1", None)
+    assert str(error) == error.detail == "'maybe\\n' is not 0 or 1"
+
+
+def test_a_format_error_can_be_given_the_path_it_came_from() -> None:
+    error = FormatError("maybe", "0 or 1").at(ALIVE)
+    assert (type(error), error.text, error.expected, error.path) == (FormatError, "maybe", "0 or 1", ALIVE)
+    assert str(error) == f"{ALIVE}: 'maybe' is not 0 or 1"
+
+
+def test_a_long_text_is_shortened_once() -> None:
+    error = FormatError("x" * 100, "short")
+    assert error.text == "x" * 80 + "…"
+    assert error.at(ALIVE).text == error.text
+    assert FormatError("x" * 80, "short").text == "x" * 80
+
+
+def test_an_unsupported_device_says_what_would_be_supported() -> None:
+    error = UnsupportedDeviceError("U250", ["warboy", "rngd"])
+    assert (error.device_type, error.supported) == ("U250", ("warboy", "rngd"))
+    assert str(error) == "unsupported device type 'U250', expected one of warboy, rngd"
+
+
+def test_a_stuck_read_is_told_apart() -> None:
+    error = StuckError("no answer after 2 s", path=ALIVE)
+    assert (error.reason, str(error)) == (Reason.STUCK, f"{ALIVE}: no answer after 2 s")
+
+
+@given(host_errors())
+def test_an_error_as_a_value_says_the_same_without_the_path(error: HostError) -> None:
+    value = Unreadable.of("npu0", "alive", error)
+    assert (value.card, value.subject, value.reason, value.detail) == ("npu0", "alive", error.reason, error.detail)
+    assert str(value) == f"npu0 alive: {error.detail}"
+
+
+def test_equal_failures_are_equal_values_wherever_the_host_is_mounted() -> None:
+    one, other = (
+        Unreadable.of("npu0", "alive", host_error(OSError(errno.EIO, "Input/output error"), path))
+        for path in (ALIVE, f"/host{ALIVE}")
+    )
+    assert one == other
+    assert hash(one) == hash(other)
+
+
+@given(unreadables(), unreadables())
+def test_failures_differ_in_any_of_their_parts(one: Unreadable, other: Unreadable) -> None:
+    parts = [(each.card, each.subject, each.reason, each.detail) for each in (one, other)]
+    assert (one == other) == (parts[0] == parts[1])
+
+
+@pytest.mark.parametrize(
+    ("problem", "shown"),
+    [
+        (Problem("interval", "0", "1 or more", "--interval"), "--interval: interval is '0': expected 1 or more"),
+        (
+            Problem("defaultPe", "Duo", "Fusion or Single", "/etc/config.yaml", 3),
+            "/etc/config.yaml:3: defaultPe is 'Duo': expected Fusion or Single",
+        ),
+        (Problem("NODE_NAME", None, "a name", "environment"), "environment: NODE_NAME is missing: expected a name"),
+        (Problem("a", "", "more", "f"), "f: a is '': expected more"),
+    ],
+)
+def test_a_problem_with_the_settings_says_where_what_and_what_instead(problem: Problem, shown: str) -> None:
+    assert str(problem) == shown
+
+
+def test_a_settings_error_lists_every_problem() -> None:
+    problems = [Problem("a", "1", "2", "file", 1), Problem("b", None, "3", "file"), Problem("a", "1", "2", "file", 1)]
+    error = SettingsError(iter(problems))
+    assert error.problems == tuple(problems)
+    assert str(error).splitlines() == [str(problem) for problem in problems]
+
+
+def test_a_settings_error_tells_a_few_problems_and_counts_the_others() -> None:
+    problems = [Problem(f"a{number}", "1", "2", "file", number) for number in range(MOST_TOLD + 3)]
+    error = SettingsError(problems)
+    assert error.problems == tuple(problems)
+    assert error.told == (*(str(problem) for problem in problems[:MOST_TOLD]), "and 3 more problems")

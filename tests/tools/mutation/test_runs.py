@@ -1,0 +1,112 @@
+"""Whole runs over a small module of their own: what is noticed, what is not, and what is left behind."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.mutation.mutants import Mutant
+from tools.mutation.report import Score, scores, survivor, table
+from tools.mutation.run import Fate, Verdict
+from tools.mutation.source import Source
+
+MODULE = """
+LEAST = 1
+
+def at_least(number: int) -> int:
+    while True:
+        break
+    return max(number, LEAST)
+
+def unasked(number: int) -> int:
+    return number + 1
+"""
+
+TESTS = """
+from toy import at_least
+
+def test_numbers_stay_as_they_are() -> None:
+    assert at_least(5) == 5
+"""
+
+# In a process of its own: this one may have threads, and what is forked from it would be as it is.
+PROGRAM = """
+import sys
+from pathlib import Path
+
+from tools.mutation.child import Suite
+from tools.mutation.run import UnfitTestsError, subject_of, verdicts
+from tools.mutation.source import Source
+
+root = Path(sys.argv[1])
+path = root / "toy.py"
+suite = Suite(root, Source("toy", path, path.read_text()), ("test_toy.py",))
+try:
+    for verdict in verdicts([subject_of(suite)], 2):
+        print(verdict.fate, verdict.called, verdict.mutant.line, verdict.mutant.after, sep="|")
+except UnfitTestsError as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    (tmp_path / "toy.py").write_text(MODULE, encoding="utf-8")
+    (tmp_path / "test_toy.py").write_text(TESTS, encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n", encoding="utf-8")
+    return tmp_path
+
+
+def _run(root: Path) -> list[str]:
+    command = [sys.executable, "-B", "-c", PROGRAM, str(root)]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONHASHSEED": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout.splitlines()
+
+
+def test_what_a_test_notices_is_told_from_what_none_does(toy: Path) -> None:
+    before = {path: path.read_bytes() for path in toy.iterdir()}
+    assert set(_run(toy)) == {
+        "survived|True|2|LEAST = 2",
+        "survived|True|2|LEAST = 0",
+        "survived|True|5|while False:",
+        "endless|True|6|pass",
+        "noticed|True|7|return None",
+        "noticed|True|7|return min(number, LEAST)",
+        "survived|False|10|return number - 1",
+        "survived|False|10|return number + 2",
+        "survived|False|10|return number + 0",
+        "survived|False|10|return None",
+    }
+    assert {path: path.read_bytes() for path in toy.iterdir()} == before
+
+
+def test_tests_that_fail_by_themselves_are_not_taken_for_good_ones(toy: Path) -> None:
+    (toy / "test_toy.py").write_text("def test_nothing() -> None:\n    assert False\n", encoding="utf-8")
+    said = _run(toy)
+    assert said[0] == "toy: its tests fail by themselves"
+    assert any(line.startswith("FAILED test_toy.py::test_nothing") for line in said)
+
+
+def _verdict(name: str, fate: Fate, *, called: bool = True) -> Verdict:
+    source = Source(name, Path(f"{name}.py"), "x = 1\n")
+    return Verdict(Mutant(source, (4, 5), "2", "constant", 1, None), fate, called)
+
+
+def test_scores_are_the_share_of_those_noticed_by_module_and_in_all() -> None:
+    fates = [("b", Fate.NOTICED), ("a", Fate.SURVIVED), ("b", Fate.ENDLESS), ("b", Fate.NOTICED)]
+    rows = scores([_verdict(name, fate) for name, fate in fates])
+    assert rows == (Score("a", 0, 1, 0), Score("b", 3, 0, 1), Score("all", 3, 1, 1))
+    assert [row.percent for row in rows] == [0.0, 100.0, 75.0]
+    assert Score("nothing", 0, 0, 0).percent == 100.0
+    assert [line.split() for line in table(rows)][1:] == [
+        ["a", "1", "0", "0", "0.0", "%"],
+        ["b", "3", "3", "1", "100.0", "%"],
+        ["all", "4", "3", "1", "75.0", "%"],
+    ]
+
+
+def test_a_survivor_is_shown_with_its_place_and_its_change() -> None:
+    assert list(survivor(_verdict("a", Fate.SURVIVED))) == ["a.py:1: constant", "    -x = 1", "    +x = 2"]
+    assert next(survivor(_verdict("a", Fate.SURVIVED, called=False))) == "a.py:1: constant, and no test comes here"

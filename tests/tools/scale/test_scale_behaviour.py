@@ -1,0 +1,123 @@
+"""When a node asks: the model beside the real loop, publisher and sink, on a clock of the test's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npu_core.testing import FakeHost, warboy
+from npu_feature_discovery.labels import labels_of
+from npu_feature_discovery.looking import Looker
+from npu_feature_discovery.loop import PULSE, SECOND_LOOK, Discovery, Pace
+from npu_feature_discovery.publisher import Publisher
+from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
+from npu_feature_discovery.sinks.api_sink import TRUSTED_FOR, ApiSink
+from npu_feature_discovery.sinks.child import Action, ApiAccess, Target
+from npu_feature_discovery.telemetry import Telemetry
+from tests.feature_discovery.rigs import INTERVAL, PATIENCE, Clock
+from tools.scale.behaviour import IN_STEP, Times, look_from, pause, turn_from
+
+ASKED_FOR = 7.0
+
+
+def test_turns_come_every_pulse_from_the_start() -> None:
+    assert [turn_from(0.25, at) for at in (0.0, 0.25, 0.3, 1.25, 1.26)] == [0.25, 0.25, 1.25, 1.25, 2.25]
+
+
+def test_looks_come_two_seconds_after_the_first_and_then_every_interval() -> None:
+    first = 10.0 + SECOND_LOOK
+    assert [look_from(10.0, at) for at in (10.0, first, first + 0.1)] == [first, first, first + INTERVAL]
+
+
+@given(st.floats(0, 1e5), st.floats(0, 1e4))
+def test_a_turn_is_never_too_early_and_at_most_a_pulse_late(started: float, later: float) -> None:
+    assert -1e-6 <= turn_from(started, started + later) - (started + later) <= PULSE
+
+
+@given(st.integers(1, 20), st.floats(0, 1e6), st.floats(0, 1))
+def test_a_pause_is_never_longer_than_ten_minutes(failures: int, asked_for: float, chance: float) -> None:
+    assert 0.5 <= pause(failures, asked_for, chance) <= 600.0
+
+
+# -- as the product does ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Asked:
+    """When the API server was asked, and how often it still refuses."""
+
+    clock: Clock
+    refusals: int = 0
+    at: list[float] = field(default_factory=list)
+
+
+class RefusedSink(ApiSink):
+    """The real sink, whose child is a list."""
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(ApiAccess(None, "", 10.0), Target("node-feature", "node-1", "npu"), asked.clock)
+        self._asked = asked
+
+    def _run(self, action: Action, labels: object) -> Outcome:
+        assert action is Action.PUBLISH
+        assert labels
+        self._asked.at.append(self._asked.clock.now)
+        if self._asked.refusals:
+            self._asked.refusals -= 1
+            raise SinkError(FailureReason.THROTTLED, "too many requests", retry_after=ASKED_FOR)
+        return Outcome.UNCHANGED
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Callable[[Asked, float, int], None]:
+    """Lets a discovery live for so many turns of a second, whose first publication has to wait for so long."""
+
+    def run(asked: Asked, jitter: float, turns: int) -> None:
+        clock = asked.clock
+        looker = Looker(FakeHost(tmp_path, warboy(0)).open())
+        publisher = Publisher(RefusedSink(asked), Telemetry(), clock, not_before=clock.now + jitter)
+        discovery = Discovery(
+            looker, publisher, lambda facts, _: labels_of(facts), Telemetry(), Pace(INTERVAL, PATIENCE), clock
+        )
+        for _ in range(turns):
+            discovery.turn()
+            clock.pass_(PULSE)
+
+    return run
+
+
+def test_the_first_publication_begins_when_the_model_says(live: Callable[[Asked, float, int], None]) -> None:
+    asked = Asked(Clock())
+    started = asked.clock.now
+    live(asked, 12.4, 60)
+    assert asked.at == [turn_from(started, started + 12.4)]
+
+
+def test_refused_it_comes_back_when_the_model_says(live: Callable[[Asked, float, int], None]) -> None:
+    asked = Asked(Clock(), refusals=6)
+    started = asked.clock.now
+    live(asked, 0.0, 240)
+    assert len(asked.at) == 7
+    for failures, (one, other) in enumerate(zip(asked.at, asked.at[1:], strict=False), 1):
+        earliest, latest = (turn_from(started, one + pause(failures, ASKED_FOR, chance)) for chance in (0.0, 1.0))
+        assert earliest <= other <= latest
+
+
+def test_it_looks_for_its_labels_when_the_model_says(live: Callable[[Asked, float, int], None]) -> None:
+    asked = Asked(Clock())
+    started, times = asked.clock.now, Times()
+    live(asked, 5.0, 2500)
+    assert 4 <= len(asked.at) <= 9
+    for one, other in zip(asked.at, asked.at[1:], strict=False):
+        earliest, latest = (times.recheck(started, one + times.trusted(chance)) for chance in (0.0, 1.0))
+        assert earliest <= other <= latest
+
+
+def test_in_step_all_nodes_would_look_at_one_time() -> None:
+    firsts = {IN_STEP.recheck(0.0, jitter + IN_STEP.trusted(chance)) for jitter in (3.0, 29.0) for chance in (0.0, 1.0)}
+    assert firsts == {SECOND_LOOK + 11 * INTERVAL}
+    assert IN_STEP.trusted(0.3) == TRUSTED_FOR
+    assert IN_STEP.pause(1, 30.0, 0.7) == 30.0

@@ -1,0 +1,138 @@
+"""Which modules are mutated, and which tests are to notice."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.mutation.child import Suite
+from tools.mutation.source import Source
+
+_SOURCES = {
+    "npu_core": "libs/npu-core/src",
+    "npu_device_plugin": "services/device-plugin/src",
+    "npu_feature_discovery": "services/feature-discovery/src",
+    "npu_metrics_exporter": "services/metrics-exporter/src",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A module and its tests.
+
+    Attributes:
+        module: as it is imported.
+        path: its file, below the repository.
+        tests: the files whose tests speak of what it does, its own first.
+    """
+
+    module: str
+    path: str
+    tests: tuple[str, ...]
+
+
+def _targets(directory: str, package: str, table: dict[str, str]) -> tuple[Target, ...]:
+    source = _SOURCES[package.partition(".")[0]]
+    return tuple(
+        Target(
+            f"{package}.{module}",
+            f"{source}/{package}.{module}".replace(".", "/") + ".py",
+            tuple(f"tests/{directory}/test_{name}.py" for name in names.split()),
+        )
+        for module, names in table.items()
+    )
+
+
+TARGETS: tuple[Target, ...] = (
+    *_targets(
+        "core",
+        "npu_core",
+        {
+            "allocations": "allocations",
+            "arch": "arch inventory readings fake_plans",
+            "claims": "claims allocations",
+            "cores": "cores",
+            "counters": "counters attributes",
+            "device": "device inventory identity_faults",
+            "health": "health vitals",
+            "identity": "identity",
+            "limits": "limits attributes",
+            "partition": "partition",
+            "sensors": "sensors readings",
+        },
+    ),
+    *_targets(
+        "core",
+        "npu_core.parse",
+        {
+            "clocks": "parse_counters parse_fuzz attributes",
+            "devfs": "parse_names parse_fuzz inventory",
+            "dmi": "parse_attributes parse_fuzz",
+            "hwmon": "parse_hwmon parse_fuzz readings limits",
+            "mgmt": "parse_attributes parse_fuzz attributes inventory limits",
+            "perf_regs": "parse_counters parse_fuzz attributes limits",
+            "text": "parse_attributes parse_fuzz parse_hwmon limits",
+        },
+    ),
+    *_targets(
+        "device_plugin",
+        "npu_device_plugin",
+        {
+            "cdi": "cdi cdi_keeper",
+            "cutting": "cutting offers_held",
+            "disabled": "disabled settings_problems settings_sources",
+            "grants": "grants cdi servicer",
+            "inventory": "inventory offers offers_held disabled cutting",
+            "offer": "offers offers_held disabled",
+            "preference": "preference servicer",
+            "unknown": "unknown",
+        },
+    ),
+    *_targets(
+        "feature_discovery",
+        "npu_feature_discovery",
+        {
+            "decision": "decision labels_of_hosts",
+            "feature_text": "feature_text feature_file",
+            "heritage": "heritage",
+            "label_value": "label_value labels",
+            "labels": "labels labels_of_hosts heritage docs",
+            "nfd_rules": "nfd_rules settings",
+        },
+    ),
+    *_targets(
+        "metrics_exporter",
+        "npu_metrics_exporter",
+        {
+            "negotiation": "negotiation",
+            "pod_names": "pod_names",
+            "podmap": "podmap",
+            "policy": "policy series settings",
+            "rate": "rate",
+            "series": "series golden",
+            "snapshot": "snapshot series collector",
+            "values": "series golden",
+        },
+    ),
+)
+"""The pure modules."""
+
+
+def chosen(names: list[str]) -> tuple[Target, ...]:
+    """The targets that end with one of these names, such as ``cores`` or ``parse.text``; all of them for none.
+
+    Raises:
+        LookupError: if one of them means no target.
+    """
+    for name in names:
+        if not any(_means(name, target) for target in TARGETS):
+            raise LookupError(f"{name}: there is no such module among {', '.join(each.module for each in TARGETS)}")
+    return tuple(target for target in TARGETS if not names or any(_means(name, target) for name in names))
+
+
+def suite_of(root: Path, target: Target) -> Suite:
+    """A target's text and tests, below a directory."""
+    path = root / target.path
+    return Suite(root, Source(target.module, path, path.read_text(encoding="utf-8")), target.tests)
+
+
+def _means(name: str, target: Target) -> bool:
+    return f".{target.module}.".endswith(f".{name}.") or target.module.startswith(f"{name}.")
