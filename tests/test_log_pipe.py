@@ -17,8 +17,8 @@ import pytest
 
 from npu_core.testing import FakeHost, warboy
 from testkit.services.configured import free_port
+from testkit.waiting import PATIENCE
 
-PATIENCE = 60.0
 GRACE = 20.0
 """Seconds that a service has to end: fewer than the 30 that a pod has."""
 OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}

@@ -17,8 +17,8 @@ import npu_metrics_exporter.settings as exporter_settings
 from npu_core.service.plain_options import parse
 from npu_core.testing import FakeHost, warboy
 from testkit.services.configured import free_port
+from testkit.waiting import PATIENCE
 
-PATIENCE = 30
 OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}
 
 

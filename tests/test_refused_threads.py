@@ -9,8 +9,8 @@ import pytest
 
 from npu_core.testing import FakeHost, warboy
 from testkit.refused_threads import without_clone3
+from testkit.waiting import PATIENCE
 
-PATIENCE = 60.0
 OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}
 
 

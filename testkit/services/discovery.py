@@ -13,11 +13,10 @@ from typing import Self
 
 from npu_core.testing import CardPlan, FakeHost
 from testkit.services.process import ServiceProcess, environment_of
+from testkit.waiting import PATIENCE
 
 PREFIX = "beta.furiosa.ai/"
 FILE_NAME = "furiosa-npu-feature-discovery"
-PATIENCE = 60.0
-"""Seconds after which something awaited counts as not happening. Long, because test machines are busy."""
 FOLLOWED = 1.5
 """Seconds from a card that comes or goes until the labels say so: a pulse and some."""
 _BETWEEN_LOOKS = 0.02

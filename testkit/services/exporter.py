@@ -19,9 +19,8 @@ from npu_core.testing import CardPlan, FakeHost
 from testkit.services.configured import free_port
 from testkit.services.process import ServiceProcess, environment_of
 from testkit.standins.pod_teller import PodTeller
+from testkit.waiting import PATIENCE
 
-PATIENCE = 60.0
-"""Seconds after which something awaited counts as not happening. Long, because test machines are busy."""
 OFTEN = ("--interval", "0.2", "--pod-interval", "0.1")
 """Options of an exporter that looks so often that tests are short."""
 _BETWEEN_LOOKS = 0.05

@@ -21,14 +21,13 @@ from testkit.standins.kubelet import (
     StandInKubelet,
     Wire,
 )
+from testkit.waiting import PATIENCE
 
 RESOURCE = "beta.furiosa.ai/npu"
 """What a node's only family of cards is offered as."""
 RENEGADE = "beta.furiosa.ai/npu-renegade"
 """What RNGD cards are offered as beside Warboy cards."""
 
-PATIENCE = 60.0
-"""Seconds after which something awaited counts as not happening. Long, because test machines are busy."""
 SOON = 2.0
 """Seconds from kubelet.sock, or the first card, to the registration."""
 BACK = 3.0

@@ -17,14 +17,13 @@ from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import (
     add_DevicePluginServicer_to_server,
 )
 from testkit.standins.kubelet import EventKind, StandInKubelet
+from testkit.waiting import PATIENCE
 
 RESOURCE = "example.com/npu"
 OTHER = "example.com/other"
 FOUR = ("npu0", "npu1", "npu2", "npu3")
 PREFERS = api.DevicePluginOptions(get_preferred_allocation_available=True)
 PRE_STARTS = api.DevicePluginOptions(pre_start_required=True)
-PATIENCE = 60.0
-"""Seconds after which something awaited counts as not happening."""
 
 StartKubelet = Callable[..., Awaitable[StandInKubelet]]
 """The fixture `start_kubelet`: takes fields of KubeletSettings."""

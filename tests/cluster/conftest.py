@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from testkit.waiting import until
 from tools.cluster.kind import KindNode, missing_for_kind
 from tools.cluster.namespaces import NamespaceNode
 from tools.cluster.node import Node
 from tools.cluster.skipping import check
-from tools.cluster.waiting import until
 
 BY_KIND = os.environ.get("NPU_CLUSTER_NODE") == "kind"
 WARBOYS = 4

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from testkit.documents import ROOT, blocks
+from testkit.waiting import until
 from tools.cluster.node import DAEMONS, DEPLOYMENTS, MANIFESTS, Node
 from tools.cluster.services import NAMESPACE
-from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from testkit.waiting import until
 from tools.cluster.node import DAEMONS, MANIFESTS, Node
-from tools.cluster.waiting import until
 from tools.cluster.watch import Watch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]

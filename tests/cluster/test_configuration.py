@@ -4,9 +4,9 @@ import pytest
 import yaml
 
 from testkit.documents import blocks
+from testkit.waiting import until
 from tools.cluster.held import overlaps
 from tools.cluster.node import DAEMONS, Node
-from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from testkit.waiting import until
 from tools.cluster.node import DAEMONS, MANIFESTS, Node
 from tools.cluster.services import NAMESPACE, page, services
-from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

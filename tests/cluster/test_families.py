@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from testkit.waiting import until
 from tools.cluster.held import cores_of
 from tools.cluster.namespaces import NamespaceNode
 from tools.cluster.node import Node
 from tools.cluster.pods import RESOURCE, Container, manifest
-from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -4,10 +4,10 @@ import logging
 
 import pytest
 
+from testkit.waiting import until
 from tools.cluster.held import Held, overlaps
 from tools.cluster.node import Node
 from tools.cluster.pods import Container, manifest
-from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

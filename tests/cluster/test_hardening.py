@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from testkit.waiting import until
 from tools.cluster.node import DAEMONS, DEPLOYMENTS, MANIFESTS, Node
 from tools.cluster.services import NAMESPACE, page, processes, renew, service, services
-from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from testkit.waiting import until
 from tools.cluster.held import overlaps
 from tools.cluster.node import Node
-from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

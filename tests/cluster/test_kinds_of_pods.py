@@ -5,10 +5,10 @@ import time
 
 import pytest
 
+from testkit.waiting import until
 from tools.cluster.held import overlaps
 from tools.cluster.node import Node
 from tools.cluster.pods import Container, manifest
-from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

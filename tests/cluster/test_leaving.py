@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from testkit.waiting import until
 from tools.cluster import settings
 from tools.cluster.keeper import sweep
 from tools.cluster.machine import left_of, look, naming, processes_in
@@ -16,7 +17,6 @@ from tools.cluster.namespaces import NamespaceNode
 from tools.cluster.node import DAEMONS, MANIFESTS, Node
 from tools.cluster.pods import RESOURCE
 from tools.cluster.programs import ROOT
-from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from testkit.waiting import until
 from tools.cluster.node import DEPLOYMENTS, NFD_INTERVAL, SELECTOR, Node
-from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from testkit.waiting import until
 from tools.cluster.node import DEPLOYMENTS, MANIFESTS, Node
-from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -7,9 +7,9 @@ from datetime import datetime
 
 import pytest
 
+from testkit.waiting import until
 from tools.cluster.node import DAEMONS, Node
 from tools.cluster.services import NAMESPACE, Service, events, processes, renew, service, services
-from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

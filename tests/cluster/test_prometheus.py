@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from testkit.deployments.monitoring import rules
+from testkit.waiting import until
 from tools.cluster.node import DAEMONS, Node
 from tools.cluster.programs import MissingError
 from tools.cluster.prometheus import BY_ANNOTATIONS, Prometheus
 from tools.cluster.skipping import demand
-from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

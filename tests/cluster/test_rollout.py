@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from testkit.waiting import until
 from tools.cluster.node import Node
 from tools.cluster.pods import Container, manifest
-from tools.cluster.waiting import until
 from tools.cluster.watch import Watch
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]

@@ -2,8 +2,8 @@
 
 import pytest
 
+from testkit.waiting import until
 from tools.cluster.node import DAEMONS, SELECTOR, Node
-from tools.cluster.waiting import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

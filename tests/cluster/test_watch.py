@@ -7,9 +7,9 @@ from typing import cast
 
 import pytest
 
+from testkit.waiting import until
 from tools.cluster.held import groups_of_containers
 from tools.cluster.node import Node
-from tools.cluster.waiting import until
 from tools.cluster.watch import Watch
 
 

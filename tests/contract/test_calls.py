@@ -13,7 +13,8 @@ from npu_core.arch import Arch
 from npu_core.testing import warboy
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from testkit.services.direct import PluginCalls, calls_to
-from testkit.services.node import OFTEN, PATIENCE, RESOURCE, Node
+from testkit.services.node import OFTEN, RESOURCE, Node
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,9 +10,10 @@ import pytest
 import pytest_asyncio
 
 from npu_core.testing import warboy
-from testkit.services.discovery import FILE_NAME, FOLLOWED, PATIENCE, PREFIX, LabelledNode
+from testkit.services.discovery import FILE_NAME, FOLLOWED, PREFIX, LabelledNode
 from testkit.services.process import STOPPED
 from testkit.standins.apiserver import Authority, Fault, StandInApiServer
+from testkit.waiting import PATIENCE
 
 NODE = "node-1"
 SINKS = ("node-labels", "node-feature")

@@ -14,8 +14,9 @@ import pytest_asyncio
 
 from npu_core.arch import Arch
 from npu_core.testing import warboy
-from testkit.services.discovery import PATIENCE, LabelledNode
+from testkit.services.discovery import LabelledNode
 from testkit.services.process import STOPPED
+from testkit.waiting import PATIENCE
 
 can_become_nobody = os.geteuid() == 0 and shutil.which("setpriv") is not None
 needs_root = pytest.mark.skipif(not can_become_nobody, reason="only root can become somebody else")

@@ -10,7 +10,8 @@ import pytest
 
 from npu_core.testing import warboy
 from testkit.services.configured import free_port
-from testkit.services.discovery import PATIENCE, LabelledNode
+from testkit.services.discovery import LabelledNode
+from testkit.waiting import PATIENCE
 
 
 def get(port: int, page: str) -> tuple[int, str]:

@@ -17,7 +17,8 @@ from typing import Self
 from npu_core.testing import warboy
 from npu_feature_discovery.feature_text import render
 from npu_feature_discovery.sinks.feature_file import FeatureFileSink
-from testkit.services.discovery import FILE_NAME, PATIENCE, LabelledNode
+from testkit.services.discovery import FILE_NAME, LabelledNode
+from testkit.waiting import PATIENCE
 
 KILLS = 500
 ROUNDS_OF_THE_SERVICE = 3

@@ -8,8 +8,9 @@ import pytest_asyncio
 
 from npu_core.arch import Arch
 from npu_core.testing import rngd, warboy
-from testkit.services.discovery import FOLLOWED, PATIENCE, PREFIX, LabelledNode
+from testkit.services.discovery import FOLLOWED, PREFIX, LabelledNode
 from testkit.standins.nfd import RULES, Worker
+from testkit.waiting import PATIENCE
 
 TEN = {
     "beta.furiosa.ai/npu.count": "2",

@@ -10,9 +10,10 @@ import pytest_asyncio
 
 from npu_core.arch import Arch
 from npu_core.testing import warboy
-from testkit.services.exporter import PATIENCE, Scrape, ScrapedNode
+from testkit.services.exporter import Scrape, ScrapedNode
 from testkit.standins.kubelet import PodResourcesBehaviour, PodResourcesMode
 from testkit.standins.pod_teller import pod
+from testkit.waiting import PATIENCE
 
 ROWS = "furiosa_npu_pod_info"
 UP = "furiosa_npu_exporter_podresources_up"

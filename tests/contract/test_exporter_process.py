@@ -21,8 +21,9 @@ from npu_metrics_exporter.settings import LIVE, load
 from npu_metrics_exporter.telemetry import Telemetry
 from npu_metrics_exporter.web_reload import WebKeeper
 from testkit.services.attribute_files import blocking, sensor_file
-from testkit.services.exporter import PATIENCE, ScrapedNode
+from testkit.services.exporter import ScrapedNode
 from testkit.services.process import STOPPED, environment_of
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

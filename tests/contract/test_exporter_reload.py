@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from npu_core.arch import Arch
 from npu_core.testing import warboy
-from testkit.services.exporter import PATIENCE, ScrapedNode
+from testkit.services.exporter import ScrapedNode
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

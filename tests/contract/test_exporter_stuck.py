@@ -11,7 +11,8 @@ import pytest_asyncio
 from npu_core.arch import Arch
 from npu_core.testing import FakeCard, warboy
 from testkit.services.attribute_files import blocking, mgmt_file, sensor_file, text, unblock
-from testkit.services.exporter import PATIENCE, Scrape, ScrapedNode
+from testkit.services.exporter import Scrape, ScrapedNode
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -17,8 +17,9 @@ import pytest_asyncio
 
 from npu_core.testing import rngd, warboy
 from testkit.services.configured import free_port
-from testkit.services.exporter import PATIENCE, Scrape, ScrapedNode
+from testkit.services.exporter import Scrape, ScrapedNode
 from testkit.services.process import STOPPED
+from testkit.waiting import PATIENCE
 from tests.metrics_exporter.serving import Certificates, read_all
 
 if shutil.which("openssl") is None:

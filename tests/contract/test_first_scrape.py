@@ -18,9 +18,10 @@ from testkit.deployments.monitoring import expressions
 from testkit.deployments.promql import Selector, names
 from testkit.services.configured import ConfiguredNode, free_port
 from testkit.services.discovery import LabelledNode
-from testkit.services.exporter import PATIENCE, Scrape, ScrapedNode, fetch
+from testkit.services.exporter import Scrape, ScrapedNode, fetch
 from testkit.services.node import Node
 from testkit.standins.pod_teller import pod
+from testkit.waiting import PATIENCE
 
 running = pytest.mark.asyncio(loop_scope="module")
 

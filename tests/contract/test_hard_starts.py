@@ -16,8 +16,9 @@ from npu_core.arch import Arch
 from npu_core.service.lifetime import HELD_SIGNALS
 from npu_core.testing import warboy
 from testkit.services.configured import free_port
-from testkit.services.node import OFTEN, PATIENCE, RESOURCE, MakeNode, Node
+from testkit.services.node import OFTEN, RESOURCE, MakeNode, Node
 from testkit.services.plugin import STOPPED
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,8 +12,9 @@ import pytest_asyncio
 
 from npu_core.arch import Arch
 from npu_core.testing import FakeCard, rngd, warboy
-from testkit.services.node import DEATH_KNOWN, OFTEN, PATIENCE, RENEGADE, RESOURCE, SOON, MakeNode, Node
+from testkit.services.node import DEATH_KNOWN, OFTEN, RENEGADE, RESOURCE, SOON, MakeNode, Node
 from testkit.standins.kubelet import EventKind, UnexpectedAdmissionError
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -9,7 +9,8 @@ import pytest_asyncio
 from npu_core.arch import Arch
 from npu_core.testing import CardPlan, second_entry, warboy
 from testkit.services.configured import ConfiguredNode
-from testkit.services.node import PATIENCE, RESOURCE, MakeNode
+from testkit.services.node import RESOURCE, MakeNode
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

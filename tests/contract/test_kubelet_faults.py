@@ -13,8 +13,9 @@ import pytest_asyncio
 
 from npu_core.testing import warboy
 from npu_device_plugin.registration import Registration, RegistrationError, register
-from testkit.services.node import PATIENCE, RESOURCE, Node, in_every_generation, side_by_side
+from testkit.services.node import RESOURCE, Node, in_every_generation, side_by_side
 from testkit.standins.kubelet import Cut, EventKind, Generation, StreamPlan, WipeRule, Wire
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

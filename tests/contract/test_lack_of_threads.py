@@ -14,10 +14,11 @@ import pytest
 from npu_core.arch import Arch
 from npu_core.testing import warboy
 from testkit.services.exporter import Scrape, ScrapedNode
-from testkit.services.node import PATIENCE, RESOURCE, MakeNode, Node
+from testkit.services.node import RESOURCE, MakeNode, Node
 from testkit.services.plugin import PluginProcess
 from testkit.services.process import ServiceProcess
 from testkit.standins.pod_teller import pod
+from testkit.waiting import PATIENCE
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

@@ -6,8 +6,9 @@ import pytest
 import pytest_asyncio
 
 from npu_core.testing import CardPlan, rngd, warboy
-from testkit.services.node import PATIENCE, RENEGADE, RESOURCE, Node, side_by_side
+from testkit.services.node import RENEGADE, RESOURCE, Node, side_by_side
 from testkit.standins.kubelet import Admitted, DeviceNode, PluginDevice
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,18 +10,9 @@ import pytest_asyncio
 from npu_core.testing import rngd, warboy
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from testkit.services.direct import Listener, calls_to, listening
-from testkit.services.node import (
-    BACK,
-    OFTEN,
-    PATIENCE,
-    RENEGADE,
-    RESOURCE,
-    SOON,
-    Node,
-    in_every_generation,
-    side_by_side,
-)
+from testkit.services.node import BACK, OFTEN, RENEGADE, RESOURCE, SOON, Node, in_every_generation, side_by_side
 from testkit.standins.kubelet import EventKind, Generation
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

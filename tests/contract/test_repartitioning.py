@@ -17,7 +17,7 @@ from npu_core.testing import rngd, warboy
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub
 from testkit.services.configured import ConfiguredNode
-from testkit.services.node import DEATH_KNOWN, PATIENCE, RESOURCE, MakeNode, Node
+from testkit.services.node import DEATH_KNOWN, RESOURCE, MakeNode, Node
 from testkit.standins.kubelet import (
     ContainerSpec,
     Event,
@@ -29,6 +29,7 @@ from testkit.standins.kubelet import (
     UnexpectedAdmissionError,
 )
 from testkit.standins.scripted_plugin import CHANNEL_OPTIONS, ScriptedPlugin, answer, devices
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

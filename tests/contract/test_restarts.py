@@ -6,8 +6,9 @@ import pytest
 
 from npu_core.testing import rngd, warboy
 from testkit.services.direct import calls_to
-from testkit.services.node import PATIENCE, RESOURCE, MakeNode
+from testkit.services.node import RESOURCE, MakeNode
 from testkit.standins.kubelet import EventKind
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

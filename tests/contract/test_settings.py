@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from npu_core.testing import warboy
-from testkit.services.node import PATIENCE, RESOURCE, MakeNode
+from testkit.services.node import RESOURCE, MakeNode
 from testkit.services.plugin import PluginProcess
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,8 +12,9 @@ from npu_core.service.lifetime import HELD_SIGNALS
 from npu_core.testing import FakeHost, warboy
 from testkit.services.configured import free_port
 from testkit.services.exporter import ScrapedNode
-from testkit.services.node import PATIENCE, RESOURCE, MakeNode
+from testkit.services.node import RESOURCE, MakeNode
 from testkit.services.process import ServiceProcess, environment_of
+from testkit.waiting import PATIENCE
 
 ALIVE = "furiosa_npu_alive"
 SERVICES = ("npu_device_plugin", "npu_feature_discovery", "npu_metrics_exporter")

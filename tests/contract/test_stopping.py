@@ -11,9 +11,10 @@ import pytest_asyncio
 from npu_core.arch import Arch
 from npu_core.testing import warboy
 from testkit.services.direct import listening
-from testkit.services.node import OFTEN, PATIENCE, RESOURCE, Node, side_by_side
+from testkit.services.node import OFTEN, RESOURCE, Node, side_by_side
 from testkit.services.plugin import STOPPED
 from testkit.standins.kubelet import EventKind
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

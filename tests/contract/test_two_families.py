@@ -11,7 +11,8 @@ from npu_core.arch import Arch
 from npu_core.testing import rngd, warboy
 from npu_device_plugin.settings import MAX_SOCKET_PATH
 from testkit.services.configured import ConfiguredNode
-from testkit.services.node import OFTEN, PATIENCE, RENEGADE, RESOURCE, MakeNode, Node
+from testkit.services.node import OFTEN, RENEGADE, RESOURCE, MakeNode, Node
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -23,8 +23,7 @@ from testkit.standins.kubelet import (
     StandInKubelet,
 )
 from testkit.standins.scripted_plugin import OTHER, RESOURCE, ScriptedPlugin, devices
-
-PATIENCE = 10.0
+from testkit.waiting import PATIENCE
 
 
 @pytest.fixture

@@ -18,9 +18,10 @@ from npu_core.testing import FakeHost, warboy
 from testkit.deployments.containers import NAMES, Container, Image, run, version
 from testkit.services.configured import free_port
 from testkit.services.discovery import LabelledNode
-from testkit.services.exporter import PATIENCE, Scrape, fetch
+from testkit.services.exporter import Scrape, fetch
 from testkit.services.node import RESOURCE, Node
 from testkit.standins.pod_teller import PodTeller, pod
+from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.images
 

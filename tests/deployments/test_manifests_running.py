@@ -22,11 +22,12 @@ from npu_device_plugin.settings import Settings as PluginSettings
 from npu_feature_discovery.settings import DEFAULT_FILE
 from testkit.deployments.manifests import Deployed, deployed
 from testkit.services.configured import free_port
-from testkit.services.exporter import PATIENCE, Scrape, fetch
+from testkit.services.exporter import Scrape, fetch
 from testkit.services.node import Node
 from testkit.services.process import ServiceProcess, environment_of
 from testkit.standins.apiserver import Authority, StandInApiServer
 from testkit.standins.pod_teller import PodTeller, pod
+from testkit.waiting import PATIENCE
 
 MODULES = {
     "/usr/bin/k8s-device-plugin": "npu_device_plugin",

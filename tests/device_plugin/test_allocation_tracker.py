@@ -26,10 +26,10 @@ from testkit.standins.kubelet import (
     StandInKubelet,
 )
 from testkit.standins.scripted_plugin import RESOURCE, ScriptedPlugin, devices
+from testkit.waiting import PATIENCE
 from tests.device_plugin.cards import warboy_card
 from tests.device_plugin.clock import Clock
 
-PATIENCE = 60.0
 CARD = warboy_card(0)
 FUSED = frozenset({CoreRange(0, 1)})
 FREE: frozenset[CoreRange] = frozenset()

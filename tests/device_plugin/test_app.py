@@ -19,9 +19,8 @@ from npu_device_plugin.app import START_PATIENCE, DevicePlugin
 from npu_device_plugin.offer import Offer
 from npu_device_plugin.reload import Reloader
 from npu_device_plugin.telemetry import Telemetry
+from testkit.waiting import PATIENCE
 from tests.device_plugin.clock import Clock
-
-PATIENCE = 60.0
 
 
 class SupervisedToDeath(DevicePlugin):

@@ -17,9 +17,9 @@ from npu_core.testing import EIO, FakeHost, Fault, FaultyFS, rngd, warboy
 from npu_device_plugin import __version__, check
 from npu_device_plugin.scanner import Scanner
 from npu_device_plugin.settings import OPTIONS
+from testkit.waiting import PATIENCE
 from tests.device_plugin.configs import write
 
-PATIENCE = 30
 ANSWER_OF_CHECK = 6.0
 """Seconds: twice the deadline of a read, and the start of the program."""
 PROGRAM = Path(sys.executable).with_name("k8s-device-plugin")

@@ -17,8 +17,8 @@ import pytest
 from npu_core.testing import FakeHost, warboy
 from npu_device_plugin.daemon import run
 from testkit.services.configured import free_port
+from testkit.waiting import PATIENCE
 
-PATIENCE = 20.0
 TIME_TO_STOP = 2.0
 OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}
 TOO_HEAVY = {"typer", "pydantic", "rich", "click", "kubernetes", "prometheus_client", "uvloop", "ssl", "_ssl"}

@@ -24,10 +24,10 @@ from npu_device_plugin.inventory import Fleet, health_changes
 from npu_device_plugin.offer import OfferedUnit, offers
 from npu_device_plugin.scanner import READ_DEADLINE, ROUND_PATIENCE, Scanner
 from testkit.refused_threads import no_more_threads
+from testkit.waiting import PATIENCE
 from tests.device_plugin.cards import warboy_card
 from tests.device_plugin.clock import Clock
 
-PATIENCE = 15.0
 BETWEEN_LOOKS = 0.005
 GRACE = 30.0
 STUCK = "cannot tell whether the card is alive: "

@@ -22,10 +22,10 @@ from npu_device_plugin.inventory import SETTLE_FILES, Fleet
 from npu_device_plugin.listeners import Listeners, Streams
 from npu_device_plugin.offer import KEPT, KeptId, Offer, offers
 from npu_device_plugin.servicer import MAX_CONTAINERS, MAX_STREAMS, OfferServicer
+from testkit.waiting import PATIENCE
 from tests.device_plugin.cards import rngd_card, warboy_card
 
 RESOURCE = "beta.furiosa.ai/npu"
-PATIENCE = 10.0
 DEAD = HealthReport(HealthStatus.UNHEALTHY, ("the driver reports the card as dead",))
 
 if TYPE_CHECKING:

@@ -25,11 +25,11 @@ from npu_device_plugin.registration import Registration
 from npu_device_plugin.servicer import OfferServicer
 from npu_device_plugin.supervisor import Supervisor
 from testkit.standins.kubelet import KubeletSettings, StandInKubelet, Wire
+from testkit.waiting import PATIENCE
 from tests.device_plugin.cards import warboy_card
 
 RESOURCE = "beta.furiosa.ai/npu"
 UNIT = "npu0pe0-1"
-PATIENCE = 60.0
 QUIET = 2.0
 """Seconds in which a lost registration would be noticed."""
 

@@ -19,9 +19,9 @@ from npu_device_plugin.supervisor import Supervisor
 from testkit.refused_threads import no_more_threads
 from testkit.services.direct import calls_to
 from testkit.standins.kubelet import KubeletSettings, StandInKubelet, Wire
+from testkit.waiting import PATIENCE
 
 RESOURCE = "beta.furiosa.ai/npu"
-PATIENCE = 15.0
 A_WHILE = 1.5
 """Seconds of trouble: several attempts in vain."""
 

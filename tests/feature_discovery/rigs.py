@@ -12,9 +12,9 @@ from npu_feature_discovery.loop import Discovery, Pace
 from npu_feature_discovery.publisher import Publisher
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.telemetry import Telemetry
+from testkit.waiting import PATIENCE
 
 INTERVAL = 60.0
-PATIENCE = 30.0
 
 
 @dataclass

@@ -32,9 +32,9 @@ from npu_feature_discovery.sinks.child import (
 )
 from npu_feature_discovery.sinks.node_labels import NodeLabelsSink
 from testkit.standins.apiserver import Fault, StandInApiServer
+from testkit.waiting import PATIENCE
 
 LABELS: Labels = {"beta.furiosa.ai/npu.count": "1"}
-PATIENCE = 20.0
 
 
 @pytest.fixture

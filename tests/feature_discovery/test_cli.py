@@ -16,8 +16,8 @@ from npu_core.testing import FakeHost, rngd, second_entry, warboy
 from npu_feature_discovery import __version__
 from npu_feature_discovery.labels import Extra
 from npu_feature_discovery.settings import FLAGS, OPTIONS
+from testkit.waiting import PATIENCE
 
-PATIENCE = 30
 ANSWER_OF_CHECK = 6.0
 """Seconds: twice the deadline of a look, and the start of the program."""
 PROGRAM = Path(sys.executable).with_name("npu-feature-discovery")

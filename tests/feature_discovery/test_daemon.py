@@ -10,8 +10,8 @@ from npu_feature_discovery.app import sink_of
 from npu_feature_discovery.daemon import run
 from npu_feature_discovery.settings import load
 from npu_feature_discovery.sinks.feature_file import FeatureFileSink
+from testkit.waiting import PATIENCE
 
-PATIENCE = 30
 TOO_HEAVY = {"asyncio", "typer", "click", "pydantic", "kubernetes", "grpc", "prometheus_client", "yaml", "subprocess"}
 
 

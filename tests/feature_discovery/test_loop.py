@@ -12,7 +12,8 @@ from npu_core.testing import EACCES, EIO, Blocked, FakeHost, second_entry, warbo
 from npu_feature_discovery import loop
 from npu_feature_discovery.labels import Facts, labels_of
 from npu_feature_discovery.looking import Looker
-from tests.feature_discovery.rigs import INTERVAL, PATIENCE, Rig, unreachable
+from testkit.waiting import PATIENCE
+from tests.feature_discovery.rigs import INTERVAL, Rig, unreachable
 
 A_WHILE = 60.0
 

@@ -29,9 +29,8 @@ from testkit.services.exporter import ExporterProcess
 from testkit.services.node import RESOURCE, Node
 from testkit.services.plugin import PluginProcess
 from testkit.services.process import ServiceProcess
+from testkit.waiting import PATIENCE
 
-PATIENCE = 60.0
-"""Seconds after which something awaited counts as not happening. Long, because test machines are busy."""
 ROUNDS = 5
 """How often each check has to succeed during an attack."""
 FAILED_BY_MANY = 10

@@ -12,7 +12,8 @@ import pytest
 from npu_core.testing import warboy
 from testkit.services.node import RESOURCE
 from testkit.standins.kubelet import EventKind
-from tests.hostile.node import PATIENCE, AttackedNode, StartNode, Target, replace
+from testkit.waiting import PATIENCE
+from tests.hostile.node import AttackedNode, StartNode, Target, replace
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
 

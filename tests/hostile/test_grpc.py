@@ -14,7 +14,8 @@ from npu_core.testing import warboy
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub
 from testkit.services.node import RESOURCE
-from tests.hostile.node import PATIENCE, AttackedNode, StartNode
+from testkit.waiting import PATIENCE
+from tests.hostile.node import AttackedNode, StartNode
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
 

@@ -9,7 +9,8 @@ from http import HTTPStatus
 import pytest
 
 from npu_core.testing import warboy
-from tests.hostile.node import PATIENCE, StartNode, Target
+from testkit.waiting import PATIENCE
+from tests.hostile.node import StartNode, Target
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
 

@@ -14,7 +14,8 @@ import pytest
 from npu_core.testing import FakeHost, warboy
 from testkit.services.configured import free_port
 from testkit.services.process import environment_of
-from tests.hostile.node import PATIENCE, AttackedNode, StartNode
+from testkit.waiting import PATIENCE
+from tests.hostile.node import AttackedNode, StartNode
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
 

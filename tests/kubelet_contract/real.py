@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from testkit.waiting import until
 from tests.kubelet_contract.subject import PodState, Units
 from tools.cluster.namespaces import NamespaceNode
 from tools.cluster.pods import Container, manifest
 from tools.cluster.settings import NODE
-from tools.cluster.waiting import until
 
 
 class Real:

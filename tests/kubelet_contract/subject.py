@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-PATIENCE = 120.0
-"""Seconds after which something awaited counts as not happening."""
+from testkit.waiting import PATIENCE
+
 _Value = TypeVar("_Value")
 
 

@@ -23,6 +23,7 @@ from npu_metrics_exporter.render import Exposition, render
 from npu_metrics_exporter.web import Web
 from npu_metrics_exporter.web_reload import WebKeeper
 from testkit.standins.apiserver.certificates import _request
+from testkit.waiting import PATIENCE
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
@@ -30,8 +31,6 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 }
 QUICK = Limits(head_seconds=0.3, taking_seconds=0.3, idle_seconds=0.3)
 """Bounds that a test can wait for."""
-PATIENCE = 60.0
-"""Seconds a test waits for what ought to come at once."""
 
 
 def exposition(cards: int = 2, page: bytes = b"<p>cards</p>") -> Exposition:

@@ -15,8 +15,8 @@ from npu_core.arch import Arch
 from npu_core.testing import FakeHost, rngd, warboy
 from npu_metrics_exporter import __version__
 from npu_metrics_exporter.settings import OPTIONS
+from testkit.waiting import PATIENCE
 
-PATIENCE = 30
 ANY_TEXT = {"include", "exclude", "include-sensors", "exclude-sensors"}
 """Options that hardly any text is wrong for."""
 PROGRAM = Path(sys.executable).with_name("npu-metrics-exporter")

@@ -20,9 +20,9 @@ from npu_metrics_exporter.pod_watch import Kubelet, PodTimes, PodWatch
 from npu_metrics_exporter.telemetry import NO_SOCKET
 from testkit.standins.kubelet import PodResourcesBehaviour, PodResourcesMode
 from testkit.standins.pod_teller import RESOURCE, PodTeller, pod
+from testkit.waiting import PATIENCE
 from tests.device_plugin.clock import Clock
 
-PATIENCE = 10.0
 NPU0 = (Arch.WARBOY, 0)
 NPU1 = (Arch.WARBOY, 1)
 CARDS = [KnownCard(Device(0, Arch.WARBOY)), KnownCard(Device(1, Arch.WARBOY))]

@@ -13,9 +13,9 @@ import pytest
 from npu_core.service.http.connection import Limits
 from npu_core.service.http.traffic import Refusal
 from npu_metrics_exporter.tls import is_allowed
+from testkit.waiting import PATIENCE
 from tests.metrics_exporter.serving import (
     LOOPS,
-    PATIENCE,
     QUICK,
     Certificates,
     FakeSource,

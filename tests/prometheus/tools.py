@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from testkit.services.configured import free_port
+from testkit.waiting import PATIENCE
 
 PLACE = Path(__file__).resolve().parents[2] / ".venv-prometheus"
 PROGRAMS = PLACE / "usr" / "bin"
-PATIENCE = 20.0
-"""Seconds after which something awaited counts as not happening: some scrapes, on a busy machine."""
 _WORK = 120.0
 """Seconds after which promtool hangs: it reckons through hours of samples, which takes a slow machine its time."""
 _BETWEEN_LOOKS = 0.1

@@ -16,13 +16,13 @@ from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from testkit.standins.kubelet import KubeletSettings, StandInKubelet
 from testkit.standins.scripted_plugin import (
     CHANNEL_OPTIONS,
-    PATIENCE,
     RESOURCE,
     ScriptedPlugin,
     StartKubelet,
     StartPlugin,
     devices,
 )
+from testkit.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerAsyncStub

@@ -22,13 +22,8 @@ from testkit.standins.kubelet import (
     WipeRule,
     Wire,
 )
-from testkit.standins.scripted_plugin import (
-    PATIENCE,
-    RESOURCE,
-    StartKubelet,
-    StartPlugin,
-    devices,
-)
+from testkit.standins.scripted_plugin import RESOURCE, StartKubelet, StartPlugin, devices
+from testkit.waiting import PATIENCE
 
 
 def _is_socket(path: Path) -> bool:

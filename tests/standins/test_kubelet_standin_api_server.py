@@ -16,7 +16,6 @@ from testkit.standins.kubelet import (
     UnexpectedAdmissionError,
 )
 from testkit.standins.scripted_plugin import (
-    PATIENCE,
     RESOURCE,
     ScriptedPlugin,
     StartKubelet,
@@ -25,6 +24,7 @@ from testkit.standins.scripted_plugin import (
     back,
     devices,
 )
+from testkit.waiting import PATIENCE
 
 
 async def _listed(kubelet: StandInKubelet) -> list[str]:

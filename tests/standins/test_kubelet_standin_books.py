@@ -14,14 +14,8 @@ from testkit.standins.kubelet import (
     TopologyPolicy,
     UnexpectedAdmissionError,
 )
-from testkit.standins.scripted_plugin import (
-    FOUR,
-    PATIENCE,
-    RESOURCE,
-    StartKubelet,
-    StartPlugin,
-    devices,
-)
+from testkit.standins.scripted_plugin import FOUR, RESOURCE, StartKubelet, StartPlugin, devices
+from testkit.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerAsyncStub

@@ -20,7 +20,6 @@ from testkit.standins.kubelet import (
 )
 from testkit.standins.scripted_plugin import (
     OTHER,
-    PATIENCE,
     RESOURCE,
     ScriptedPlugin,
     StartKubelet,
@@ -30,6 +29,7 @@ from testkit.standins.scripted_plugin import (
     devices,
     env_of_ids,
 )
+from testkit.waiting import PATIENCE
 
 BOTH = [device("npu0", numa=[0]), device("npu1", numa=[1])]
 PANIC = (

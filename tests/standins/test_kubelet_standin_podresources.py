@@ -10,7 +10,8 @@ import pytest
 
 from npu_core.kubelet._podresources import podresources_pb2 as api
 from testkit.standins.kubelet import ContainerSpec, DraDevice, PodResourcesBehaviour, PodResourcesMode, StandInKubelet
-from testkit.standins.scripted_plugin import PATIENCE, RESOURCE, StartKubelet, StartPlugin, device, devices
+from testkit.standins.scripted_plugin import RESOURCE, StartKubelet, StartPlugin, device, devices
+from testkit.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerAsyncStub

@@ -14,17 +14,8 @@ from testkit.standins.kubelet import (
     EventKind,
     UnexpectedAdmissionError,
 )
-from testkit.standins.scripted_plugin import (
-    FOUR,
-    OTHER,
-    PATIENCE,
-    PREFERS,
-    RESOURCE,
-    StartKubelet,
-    StartPlugin,
-    answer,
-    devices,
-)
+from testkit.standins.scripted_plugin import FOUR, OTHER, PREFERS, RESOURCE, StartKubelet, StartPlugin, answer, devices
+from testkit.waiting import PATIENCE
 
 
 async def test_a_pod_gets_what_the_plugin_answered(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:

@@ -18,14 +18,8 @@ from testkit.standins.kubelet import (
     KubeletSettings,
     StandInKubelet,
 )
-from testkit.standins.scripted_plugin import (
-    PATIENCE,
-    RESOURCE,
-    ScriptedPlugin,
-    StartPlugin,
-    allocatable,
-    devices,
-)
+from testkit.standins.scripted_plugin import RESOURCE, ScriptedPlugin, StartPlugin, allocatable, devices
+from testkit.waiting import PATIENCE
 
 
 @pytest.mark.parametrize("how", [Cut.FREEZE, Cut.RESET, Cut.CLOSE])

@@ -17,7 +17,6 @@ from testkit.standins.kubelet import (
     UnexpectedAdmissionError,
 )
 from testkit.standins.scripted_plugin import (
-    PATIENCE,
     RESOURCE,
     ScriptedPlugin,
     StartKubelet,
@@ -26,6 +25,7 @@ from testkit.standins.scripted_plugin import (
     devices,
     ended,
 )
+from testkit.waiting import PATIENCE
 
 B_AND_C = pytest.mark.parametrize("generation", [Generation.B, Generation.C])
 ALL = pytest.mark.parametrize("generation", list(Generation))

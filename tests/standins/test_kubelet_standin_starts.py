@@ -20,7 +20,6 @@ from testkit.standins.kubelet import (
     UnexpectedAdmissionError,
 )
 from testkit.standins.scripted_plugin import (
-    PATIENCE,
     PRE_STARTS,
     RESOURCE,
     Failure,
@@ -30,6 +29,7 @@ from testkit.standins.scripted_plugin import (
     device,
     devices,
 )
+from testkit.waiting import PATIENCE
 
 # Starting once more
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from testkit.standins.kubelet import EventKind
-from testkit.standins.scripted_plugin import PATIENCE, RESOURCE, StartKubelet, StartPlugin, allocatable, device, devices
+from testkit.standins.scripted_plugin import RESOURCE, StartKubelet, StartPlugin, allocatable, device, devices
+from testkit.waiting import PATIENCE
 
 TURN = 0.3
 

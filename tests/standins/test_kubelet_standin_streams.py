@@ -19,7 +19,6 @@ from testkit.standins.kubelet import (
 )
 from testkit.standins.scripted_plugin import (
     OTHER,
-    PATIENCE,
     RESOURCE,
     StartKubelet,
     StartPlugin,
@@ -28,6 +27,7 @@ from testkit.standins.scripted_plugin import (
     devices,
     ended,
 )
+from testkit.waiting import PATIENCE
 
 ALL = pytest.mark.parametrize("generation", list(Generation))
 

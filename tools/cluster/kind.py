@@ -12,13 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from testkit.waiting import PATIENCE, until
 from tools.cluster import images
 from tools.cluster.cards import Cards
 from tools.cluster.init import host_mounts
 from tools.cluster.keeper import hierarchies
 from tools.cluster.node import Node
 from tools.cluster.programs import MissingError, Programs, found
-from tools.cluster.waiting import PATIENCE, until
 
 _CLUSTER = "furiosa-npu-e2e"
 _SIMULATED = "/simulated"

@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from testkit.waiting import until
 from tools.cluster.acts import (
     SLOTS,
     Act,
@@ -30,7 +31,6 @@ from tools.cluster.namespaces import NamespaceNode
 from tools.cluster.node import DAEMONS, Node
 from tools.cluster.pods import Container, manifest
 from tools.cluster.programs import MissingError, found
-from tools.cluster.waiting import until
 from tools.cluster.watch import Watch
 
 CARDS = 4

@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
+from testkit.waiting import PATIENCE
 from tools.cluster import images, settings, trust
 from tools.cluster.cards import Cards
 from tools.cluster.init import BOUND
 from tools.cluster.node import Node, NodeError
 from tools.cluster.programs import ROOT, Programs, found, program
 from tools.cluster.running import Running, inside
-from tools.cluster.waiting import PATIENCE
 
 _CONTROL = ("api-server", "scheduler", "controller-manager", "proxy")
 

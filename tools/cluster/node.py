@@ -13,12 +13,12 @@ from typing import Any, Self
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from testkit.waiting import PATIENCE, until
 from tools.cluster import held, images
 from tools.cluster.cards import Card, Cards
 from tools.cluster.held import Held
 from tools.cluster.pods import RESOURCE, Container, manifest
 from tools.cluster.programs import ROOT, Programs
-from tools.cluster.waiting import PATIENCE, until
 
 DEPLOYMENTS = ROOT / "deployments"
 MANIFESTS = [

@@ -12,11 +12,11 @@ from urllib.parse import urlencode
 import yaml
 
 from testkit.deployments.monitoring import PLACE, RULES, document
+from testkit.waiting import until
 from tools.cluster import programs
 from tools.cluster.keeper import children
 from tools.cluster.node import Node
 from tools.cluster.programs import program
-from tools.cluster.waiting import until
 
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where a pod has its token."""

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from testkit.waiting import until
 from tools.cluster import held
 from tools.cluster.node import DAEMONS, Node
-from tools.cluster.waiting import until
 
 NAMESPACE = "kube-system"
 _SELECTOR = "app.kubernetes.io/part-of=furiosa-npu"

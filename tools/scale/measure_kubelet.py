@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from testkit.services.node import PATIENCE, RESOURCE, Node
+from testkit.services.node import RESOURCE, Node
 from testkit.standins.kubelet import EventKind, PluginDevice
+from testkit.waiting import PATIENCE
 from tools.scale.hosts import plans
 from tools.scale.measured import HostKind, KubeletCost
 

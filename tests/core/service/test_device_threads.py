@@ -13,8 +13,7 @@ import pytest
 from npu_core.errors import ExhaustedError, ReadFailedError, StuckError
 from npu_core.service.device_threads import DeviceThreads, Sweep, unanswered
 from testkit.refused_threads import no_more_threads
-
-PATIENCE = 15.0
+from testkit.waiting import PATIENCE
 
 
 @dataclass(slots=True)

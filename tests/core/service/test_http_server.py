@@ -17,8 +17,7 @@ from npu_core.service.http.messages import Answer, Request
 from npu_core.service.http.pages import FixedPages, Page
 from npu_core.service.http.server import Server, bounded_by_descriptors, serve
 from npu_core.service.http.traffic import Refusal, Traffic
-
-PATIENCE = 60.0
+from testkit.waiting import PATIENCE
 
 ROUTES: dict[str, Page] = {
     "/healthz": lambda: Answer("alive\n"),

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-PATIENCE = 60.0
+from testkit.waiting import PATIENCE
+
 AT_WORK = """
 import atexit, sys, threading
 import bcrypt

@@ -19,8 +19,8 @@ from npu_core.service.http.server import serve
 from npu_core.service.http.traffic import Traffic
 from npu_core.service.listening import Addresses, listen
 from testkit.footprint import footprint
+from testkit.waiting import PATIENCE
 
-PATIENCE = 20.0
 LOOPBACK6 = ("::1", 0)
 
 

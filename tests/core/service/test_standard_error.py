@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from npu_core.service.standard_error import LineWriter
+from testkit.waiting import PATIENCE
 
-PATIENCE = 60.0
 PIPE_BYTES = 4096
 
 

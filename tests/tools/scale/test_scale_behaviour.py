@@ -17,7 +17,8 @@ from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.api_sink import TRUSTED_FOR, ApiSink
 from npu_feature_discovery.sinks.child import Action, ApiAccess, Target
 from npu_feature_discovery.telemetry import Telemetry
-from tests.feature_discovery.rigs import INTERVAL, PATIENCE, Clock
+from testkit.waiting import PATIENCE
+from tests.feature_discovery.rigs import INTERVAL, Clock
 from tools.scale.behaviour import IN_STEP, Times, look_from, pause, turn_from
 
 ASKED_FOR = 7.0
