@@ -12,7 +12,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah base-image test-images cluster test-cluster cluster-life release-check manifests e2e explore test test-slow test-lowest test-oracle test-prometheus test-schemas test-faults test-hostile soak test-soak mutation bench bench-compare scale cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah base-image test-images cluster test-cluster cluster-life release-check manifests e2e explore test test-slow test-lowest test-oracle test-prometheus test-schemas test-faults test-hostile soak test-soak mutation bench bench-compare scale golden cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -125,6 +125,9 @@ e2e: setup ## the tests of test-cluster on a node that kind makes in Docker (KIN
 
 scale: setup ## the load of 5000 nodes: measured, simulated, and compared with docs/scale.md; a minute
 	$(BIN)/python -m tools.scale $(ARGS)
+
+golden: setup ## rewrite the files that hold what the programs print, after a change that is meant
+	GOLDEN=write $(BIN)/python -m pytest -m "not slow" -q $$(grep -rlE "testkit.golden|GOLDEN" tests --include=test_*.py)
 
 cover: setup ## the default suite with coverage
 	$(BIN)/coverage erase

@@ -60,6 +60,19 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
 
 
+class ProblemCode(StrEnum):
+    """What kind of thing is wrong with the settings. Programs decide by the code; a person reads the sentence."""
+
+    VALUE = "value"
+    UNKNOWN_KEY = "unknown_key"
+    DUPLICATE_KEY = "duplicate_key"
+    MISSING = "missing"
+    CONFLICT = "conflict"
+    SYNTAX = "syntax"
+    TOO_LARGE = "too_large"
+    UNREADABLE = "unreadable"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong with the settings.
@@ -70,6 +83,7 @@ class Problem:
         expected: what would have been right, in words.
         source: where it came from: ``--option``, an environment variable, or a file.
         line: 1-based line of the file, if it came from one.
+        code: the kind of problem.
     """
 
     key: str
@@ -77,6 +91,7 @@ class Problem:
     expected: str
     source: str
     line: int | None = None
+    code: ProblemCode = ProblemCode.VALUE
 
     def __str__(self) -> str:
         where = self.source if self.line is None else f"{self.source}:{self.line}"

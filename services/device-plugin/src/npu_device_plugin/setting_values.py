@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from npu_core.arch import Arch
 from npu_core.checkpoint import CHECKPOINT
-from npu_core.errors import FormatError, Problem, SettingsError
+from npu_core.errors import FormatError, Problem, ProblemCode, SettingsError
 from npu_core.partition import Partitioning, describe_partitionings
 from npu_core.service.settings import Given, Kind, Reader, text_of
 from npu_device_plugin import resource_name
@@ -108,7 +108,9 @@ def _disabled_entry(given: Given) -> DisabledDevice:
     node = entry.take(f"{given.key}.nodeName", _node_name, "")
     problems = list(entry.finish())
     if "devName" not in dict(given.fields):
-        problems.append(Problem(f"{given.key}.devName", None, EXPECTED_DEVICE, given.source, given.line))
+        problems.append(
+            Problem(f"{given.key}.devName", None, EXPECTED_DEVICE, given.source, given.line, ProblemCode.MISSING)
+        )
     if problems:
         raise SettingsError(problems)
     return DisabledDevice(name, node or None)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 
-from npu_core.errors import FormatError, Problem, SettingsError
+from npu_core.errors import FormatError, Problem, ProblemCode, SettingsError
 from npu_core.partition import FUSION, Partitioning
 from npu_core.service.given_files import ReadFile, read_once
 from npu_core.service.logs import LogFormat, LogLevel
@@ -219,7 +219,7 @@ def _socket_path_problems(settings: Settings, wished: Reader, keys: "_Keys") -> 
 def _node_name_problems(settings: Settings, keys: "_Keys") -> Iterable[Problem]:
     if settings.node_name is None and any(device.node for device in settings.disabled_devices):
         expected = f"the name of this node, because {keys.disabled_devices} names nodes"
-        yield Problem(_NODE_NAME, None, expected, ENVIRONMENT)
+        yield Problem(_NODE_NAME, None, expected, ENVIRONMENT, code=ProblemCode.MISSING)
 
 
 # -- what the keys are called -----------------------------------------------------------------------------------------

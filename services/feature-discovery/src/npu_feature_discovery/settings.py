@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
 
-from npu_core.errors import FormatError, Problem, SettingsError
+from npu_core.errors import FormatError, Problem, ProblemCode, SettingsError
 from npu_core.service.given_files import read_once
 from npu_core.service.logs import LogFormat, LogLevel
 from npu_core.service.settings import (
@@ -330,7 +330,7 @@ def _for_api(settings: Settings) -> tuple[Settings, tuple[Problem, ...]]:
     problems: list[Problem] = []
     if settings.node_name is None:
         expected = f"the name of this node, because the sink is {settings.sink}"
-        problems.append(Problem(_NODE_NAME, None, expected, ENVIRONMENT))
+        problems.append(Problem(_NODE_NAME, None, expected, ENVIRONMENT, code=ProblemCode.MISSING))
     if settings.sink is SinkKind.NODE_FEATURE and settings.namespace is None:
         path = f"{settings.service_account_dir}/namespace"
         try:
@@ -338,10 +338,14 @@ def _for_api(settings: Settings) -> tuple[Settings, tuple[Problem, ...]]:
         except (FormatError, UnicodeDecodeError) as error:
             reason = error.expected if isinstance(error, FormatError) else error
             expected = f"the namespace of the NodeFeature, because there is none to be read in {path} ({reason})"
-            problems.append(Problem(environment_name("namespace"), None, expected, ENVIRONMENT))
+            problems.append(
+                Problem(environment_name("namespace"), None, expected, ENVIRONMENT, code=ProblemCode.MISSING)
+            )
     return settings, tuple(problems)
 
 
 def _problem(reader: Reader, key: str, expected: str) -> Problem:
     given = reader.given(key)
-    return given.problem(expected) if given else Problem(f"--{key}", None, expected, ENVIRONMENT)
+    return (
+        given.problem(expected) if given else Problem(f"--{key}", None, expected, ENVIRONMENT, code=ProblemCode.MISSING)
+    )

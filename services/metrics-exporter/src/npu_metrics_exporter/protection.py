@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from npu_core.errors import Problem
+from npu_core.errors import Problem, ProblemCode
 from npu_core.service.settings import Given, Kind
 
 TLS = "tls_server_config"
@@ -29,7 +29,13 @@ def unsaid_losses(
     """
     lost = before - after - said
     return tuple(
-        Problem(key, None, f"it as before, or {_SWITCHING_OFF[key]} to switch this protection off", path)
+        Problem(
+            key,
+            None,
+            f"it as before, or {_SWITCHING_OFF[key]} to switch this protection off",
+            path,
+            code=ProblemCode.MISSING,
+        )
         for key in _SWITCHING_OFF
         if key in lost
     )

@@ -5,7 +5,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 
-from npu_core.errors import FormatError, Problem, SettingsError
+from npu_core.errors import FormatError, Problem, ProblemCode, SettingsError
 from npu_core.service.given_files import ReadFile, read_once
 from npu_metrics_exporter.web_config import ClientAuth, Curve, Pem, Tls, TlsVersion
 
@@ -105,7 +105,9 @@ def _unreachable(made: ssl.SSLContext, tls: Tls) -> list[Problem]:
     except ssl.SSLError as error:
         expected = f"versions and cipher_suites with which a client can connect ({error.reason})"
         versions = f"min_version {tls.oldest}, max_version {tls.newest}"
-        return [Problem("tls_server_config", versions, expected, tls.certificate.given.source)]
+        return [
+            Problem("tls_server_config", versions, expected, tls.certificate.given.source, code=ProblemCode.CONFLICT)
+        ]
     return []
 
 

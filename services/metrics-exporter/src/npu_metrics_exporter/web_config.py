@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeVar
 
-from npu_core.errors import LONGEST_SHOWN, FormatError, Problem, SettingsError
+from npu_core.errors import LONGEST_SHOWN, FormatError, Problem, ProblemCode, SettingsError
 from npu_core.service.given_files import ReadFile, read_once
 from npu_core.service.settings import Given, Kind, Reader, text_of
 from npu_metrics_exporter.cipher_suites import SUITES
@@ -235,7 +235,9 @@ def _check_pairs(reader: Reader, given: Given, certificate: Pem | None, key: Pem
         # One that was given and is wrong has been spoken of.
         if pem is None and not any(reader.given(f"{given.key}.{each}") for each in (name, f"{name}_file")):
             expected = f"{name}_file, or {name} with the text itself"
-            reader.problems.append(Problem(f"{given.key}.{name}_file", None, expected, given.source, given.line))
+            reader.problems.append(
+                Problem(f"{given.key}.{name}_file", None, expected, given.source, given.line, ProblemCode.MISSING)
+            )
 
 
 def _check_client(reader: Reader, given: Given, auth: ClientAuth, authority: Pem | None) -> None:

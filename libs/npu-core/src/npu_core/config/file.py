@@ -2,7 +2,7 @@
 
 import yaml
 
-from npu_core.errors import FormatError, Problem, SettingsError, shortened
+from npu_core.errors import FormatError, Problem, ProblemCode, SettingsError, shortened
 from npu_core.service.given_files import ReadFile, read_once
 from npu_core.service.settings import Given, Kind
 
@@ -37,7 +37,7 @@ def read_config(path: str, option: str = "config-file", read: ReadFile = read_on
     try:
         content = read(path)
     except FormatError as error:
-        raise SettingsError([Problem("the file", path, error.expected, option)]) from error
+        raise SettingsError([Problem("the file", path, error.expected, option, code=ProblemCode.UNREADABLE)]) from error
     return parse_config(content, path)
 
 
@@ -57,7 +57,7 @@ def parse_config(content: bytes, source: str) -> tuple[Given, ...]:
         raise SettingsError([_syntax_problem(error, content, source)]) from error
     if root is None or _kind(root) is Kind.NOTHING:
         expected = "a mapping of keys to values, or {} if every setting is to have its default"
-        raise SettingsError([Problem("the file", "empty", expected, source)])
+        raise SettingsError([Problem("the file", "empty", expected, source, code=ProblemCode.MISSING)])
     if not isinstance(root, yaml.MappingNode):
         expected = "a mapping of keys to values"
         raise SettingsError([Problem("the file", shortened(_text(root)), expected, source, _line(root))])
@@ -75,15 +75,15 @@ def _check_bounds(content: bytes, source: str) -> None:
         line = event.start_mark.line + 1 if event.start_mark else None
         if isinstance(event, yaml.AliasEvent):
             alias = shortened(f"*{event.anchor}")
-            raise SettingsError([Problem("the file", alias, "YAML without aliases", source, line)])
+            raise SettingsError([Problem("the file", alias, "YAML without aliases", source, line, ProblemCode.SYNTAX)])
         values += isinstance(event, yaml.NodeEvent)
         if values > _MAX_VALUES:
             expected = f"at most {_MAX_VALUES} keys and values"
-            raise SettingsError([Problem("the file", "longer", expected, source, line)])
+            raise SettingsError([Problem("the file", "longer", expected, source, line, ProblemCode.TOO_LARGE)])
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
             expected = f"at most {_MAX_DEPTH} levels of lists and mappings"
-            raise SettingsError([Problem("the file", "nested deeper", expected, source, line)])
+            raise SettingsError([Problem("the file", "nested deeper", expected, source, line, ProblemCode.TOO_LARGE)])
 
 
 def _syntax_problem(error: Exception, content: bytes, source: str) -> Problem:
@@ -96,7 +96,7 @@ def _syntax_problem(error: Exception, content: bytes, source: str) -> Problem:
             line = content.count(b"\n", 0, error.position) + 1
         case _:
             detail, line = str(error), None
-    return Problem("the file", detail, "YAML", source, line)
+    return Problem("the file", detail, "YAML", source, line, ProblemCode.SYNTAX)
 
 
 def _given(key: str, node: yaml.Node, source: str) -> Given:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from npu_core.errors import FormatError, Problem, SettingsError, shortened
+from npu_core.errors import FormatError, Problem, ProblemCode, SettingsError, shortened
 from npu_core.parse.text import parse_number
 
 T = TypeVar("T")
@@ -59,9 +59,10 @@ class Given:
     fields: "tuple[tuple[str, Given], ...]" = ()
     name: str = ""
 
-    def problem(self, expected: str) -> Problem:
+    def problem(self, expected: str, code: ProblemCode = ProblemCode.VALUE) -> Problem:
         """This value is wrong. A long key or text is cut, so that a message has a bounded length."""
-        return Problem(shortened(self.name or self.key), shortened(self.text), expected, self.source, self.line)
+        key, text = shortened(self.name or self.key), shortened(self.text)
+        return Problem(key, text, expected, self.source, self.line, code)
 
 
 class Reader:
@@ -73,7 +74,7 @@ class Reader:
         self._given: dict[str, Given] = {}
         for item in given:
             if item.key in self._given:
-                self.problems.append(item.problem("each key once"))
+                self.problems.append(item.problem("each key once", ProblemCode.DUPLICATE_KEY))
             self._given.setdefault(item.key, item)
         self._taken: set[str] = set()
 
@@ -103,7 +104,9 @@ class Reader:
         """Everything that was wrong, in the order of the lines; a key that nobody took is wrong too."""
         known = ", ".join(sorted(self._taken))
         unknown = [
-            given.problem(f"one of the keys {known}") for key, given in self._given.items() if key not in self._taken
+            given.problem(f"one of the keys {known}", ProblemCode.UNKNOWN_KEY)
+            for key, given in self._given.items()
+            if key not in self._taken
         ]
         return tuple(sorted([*self.problems, *unknown], key=lambda problem: problem.line or 0))
 
