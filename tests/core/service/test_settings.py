@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npu_core.config.file import parse_config
-from npu_core.errors import FormatError, Problem, SettingsError
+from npu_core.errors import FormatError, Problem, ProblemCode, SettingsError
 from npu_core.service.logs import LogFormat, LogLevel
 from npu_core.service.settings import (
     COMMAND_LINE,
@@ -69,13 +69,15 @@ def test_a_key_that_nobody_takes_is_a_problem_that_names_the_keys_there_are() ->
     reader = Reader([in_file("intervall", "10", 2)])
     reader.take("interval", SPAN, 1.0)
     reader.take("defaultPe", text_of, "")
-    assert reader.finish() == (Problem("intervall", "10", "one of the keys defaultPe, interval", FILE, 2),)
+    assert reader.finish() == (
+        Problem("intervall", "10", "one of the keys defaultPe, interval", FILE, 2, code=ProblemCode.UNKNOWN_KEY),
+    )
 
 
 def test_of_a_key_given_twice_the_first_counts_and_the_second_is_a_problem() -> None:
     reader = Reader([in_file("key", "first", 1), in_file("key", "second", 4)])
     assert reader.take("key", text_of, "") == "first"
-    assert reader.finish() == (Problem("key", "second", "each key once", FILE, 4),)
+    assert reader.finish() == (Problem("key", "second", "each key once", FILE, 4, code=ProblemCode.DUPLICATE_KEY),)
 
 
 def test_problems_come_in_the_order_of_their_lines() -> None:
