@@ -15,6 +15,7 @@ import bcrypt
 import pytest
 
 from npu_metrics_exporter.auth import Credentials, Passwords, Verdict, credentials, is_password
+from testkit.refused_threads import no_more_threads
 from tests.metrics_exporter.serving import Reply, Serving, serving, wait_until
 
 PASSWORD = "correct horse"  # noqa: S105  # of a test's user
@@ -111,6 +112,39 @@ def test_passwords_are_checked_where_the_thread_may_not_be_made_nicer(
     monkeypatch.setattr(os, "setpriority", refuse)
     with serving(web_config=configure(tmp_path)) as web:
         assert ask(web, "prometheus", PASSWORD).status == 200
+
+
+def test_passwords_are_checked_again_after_a_check_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: bytes) -> bool:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    caplog.set_level("INFO")
+    with serving(web_config=configure(tmp_path)) as web:
+        with monkeypatch.context() as patched:
+            patched.setattr(bcrypt, "checkpw", fail)
+            assert [ask(web, "prometheus", PASSWORD).status for _ in range(3)] == [429] * 3
+        assert ask(web, "prometheus", PASSWORD).status == 200
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages.count("passwords cannot be checked") == 1
+    assert messages.count("passwords can be checked again") == 1
+
+
+def test_passwords_are_checked_again_after_a_lack_of_threads() -> None:
+    users = {"prometheus": bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(QUICK_COST))}
+
+    async def run() -> list[Verdict]:
+        passwords = Passwords()
+
+        async def check() -> Verdict:
+            return await passwords.check(users, header("prometheus", PASSWORD), "10.0.0.1")
+
+        with no_more_threads():
+            lacking = await check()
+        return [lacking, await check()]
+
+    assert asyncio.run(run()) == [Verdict.BUSY, Verdict.GOOD]
 
 
 def test_a_changed_password_counts_at_once(tmp_path: Path) -> None:

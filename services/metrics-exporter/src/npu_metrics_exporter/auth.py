@@ -16,19 +16,24 @@ import binascii
 import contextlib
 import hashlib
 import os
-import queue
 import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from typing import NamedTuple
 
+from npu_core.errors import HostError
+from npu_core.service.device_threads import DeviceThreads
 from npu_core.service.http.room import origin
+from npu_core.service.logs import EventLog
 from npu_metrics_exporter.fair_queue import FairQueue
 
+_log = EventLog(__name__)
 MAX_WAITING = 128
 """Largest number of passwords that wait to be checked: one for each connection that the server takes."""
 PATIENCE = 9.0
@@ -37,6 +42,7 @@ PATIENCE = 9.0
 _MAX_KEPT_WRONG = 256
 _LONGEST_PASSWORD = 72
 """Bytes; bcrypt looks at no more. As the toolkit of the Go exporters, we do not mind what follows."""
+_THREAD = "passwords"
 _NICENESS = 10
 _STAND_IN = b"$2b$%02d$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
 """A hash to compute where a user has none of that cost. Whether the password fits the hash does not matter."""
@@ -48,7 +54,7 @@ class Verdict(Enum):
     GOOD = auto()
     BAD = auto()
     BUSY = auto()
-    """Too many passwords are being checked, or the users have just changed: come again."""
+    """Too many passwords are being checked, none can be, or the users have just changed: come again."""
 
 
 class Credentials(NamedTuple):
@@ -85,7 +91,8 @@ class Passwords:
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
         self._queue: FairQueue[_Errand] = FairQueue(MAX_WAITING)
         self._in_work: _Errand | None = None
-        self._thread: _Thread | None = None
+        self._threads = DeviceThreads()
+        self._complaint = ""
 
     @property
     def waiting(self) -> int:
@@ -154,16 +161,30 @@ class Passwords:
             elif (known := self._known(errand.user, errand.key)) is not None:  # another client sent the same
                 _resolve(errand.future, known)
             else:
-                self._in_work = errand
-                if self._thread is None:
-                    self._thread = _Thread()
-                self._thread.give(errand, self._settle)
+                self._begin(errand)
 
-    def _settle(self, errand: "_Errand", is_right: bool) -> None:  # noqa: FBT001  # called by position
-        self._in_work = None
-        if errand.users is not self._users:
+    def _begin(self, errand: "_Errand") -> None:
+        try:
+            checked = self._threads.start(_THREAD, partial(_is_right, errand))
+        except HostError as error:  # the system refuses a thread
+            self._complain(error.detail)
             _resolve(errand.future, Verdict.BUSY)
-        elif is_right:
+            return
+        self._in_work = errand
+        checked.add_done_callback(partial(self._settle_on_loop, errand))
+
+    def _settle_on_loop(self, errand: "_Errand", checked: "Future[bool]") -> None:
+        # The loop may be closed at any moment: then nobody waits for the verdict.
+        with contextlib.suppress(RuntimeError):
+            errand.future.get_loop().call_soon_threadsafe(self._settle, errand, checked)
+
+    def _settle(self, errand: "_Errand", checked: "Future[bool]") -> None:
+        self._in_work = None
+        error = checked.exception()
+        self._complain("" if error is None else repr(error))
+        if error is not None or errand.users is not self._users:
+            _resolve(errand.future, Verdict.BUSY)
+        elif checked.result():
             self._right[errand.user] = errand.key
             _resolve(errand.future, Verdict.GOOD)
         else:
@@ -172,6 +193,13 @@ class Passwords:
                 self._wrong.popitem(last=False)
             _resolve(errand.future, Verdict.BAD)
         self._work()
+
+    def _complain(self, complaint: str) -> None:
+        if complaint and not self._complaint:
+            _log.error("passwords cannot be checked", reason=complaint)
+        elif self._complaint and not complaint:
+            _log.info("passwords can be checked again")
+        self._complaint = complaint
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,28 +216,11 @@ def _resolve(future: asyncio.Future[Verdict], verdict: Verdict) -> None:
         future.set_result(verdict)
 
 
-class _Thread:
-    def __init__(self) -> None:
-        self._errands: queue.SimpleQueue[tuple[_Errand, _Settle]] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="passwords", daemon=True).start()
-
-    def give(self, errand: _Errand, settle: "_Settle") -> None:
-        """Have a password checked; the event loop then calls ``settle``."""
-        self._errands.put((errand, settle))
-
-    def _run(self) -> None:
-        # Nicer than that already, it may not be told to be less so; that must not cost the passwords.
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-        while True:
-            errand, settle = self._errands.get()
-            is_right = is_password(errand.password, errand.users.get(errand.user), errand.users.values())
-            # The loop may be closed at any moment: then nobody waits for the verdict.
-            with contextlib.suppress(RuntimeError):
-                errand.future.get_loop().call_soon_threadsafe(settle, errand, is_right)
-
-
-_Settle = Callable[[_Errand, bool], None]
+def _is_right(errand: _Errand) -> bool:
+    # Nicer than that already, it may not be told to be less so; that must not cost the passwords.
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+    return is_password(errand.password, errand.users.get(errand.user), errand.users.values())
 
 
 def is_password(password: bytes, hashed: bytes | None, hashes: Iterable[bytes]) -> bool:
