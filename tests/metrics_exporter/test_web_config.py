@@ -1,8 +1,11 @@
 """The web configuration file: what is taken, what is refused and how that is said, and following it."""
 
+import itertools
 import logging
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -518,3 +521,43 @@ def test_a_file_that_is_copied_over_by_itself_again_and_again_is_told_once_a_min
     write("")
     keeper.look()
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
+@contextmanager
+def descriptors(number: int) -> Iterator[None]:
+    """Meanwhile this process may open so many files and no more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = itertools.filterfalse(_is_open, itertools.count())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, number, None)), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_files_that_could_not_be_read_for_a_lack_of_descriptors_are_read_again(
+    write: Write, certificates: Certificates, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    now = [0.0]
+    keeper = WebKeeper(str(write(f"basic_auth_users:\n  a: {HASH}\n")), lambda: now[0])
+    directory = certificates.directory
+    tls = f"tls_server_config:\n  cert_file: {directory}/server.crt\n  key_file: {directory}/server.key\n"
+    write(f"basic_auth_users:\n  a: {HASH}\n{tls}")
+    with descriptors(number):
+        for _ in range(20):
+            now[0] += 10.0
+            keeper.look()
+        assert "Too many open files" in keeper.error
+    assert len(caplog.records) <= 2  # the certificate and its key
+    now[0] += 10.0
+    assert keeper.look().context is not None
+    assert keeper.error == ""

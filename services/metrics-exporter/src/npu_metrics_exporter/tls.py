@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 
 from npu_core.errors import FormatError, Problem, ProblemCode, SettingsError
+from npu_core.os_errors import meaning
 from npu_core.service.given_files import ReadFile, read_once
 from npu_metrics_exporter.web_config import ClientAuth, Curve, Pem, Tls, TlsVersion
 
@@ -170,12 +171,15 @@ def _in_memory(pem: Pem, read: ReadFile) -> Iterator[str]:
     """The path of a file in memory with the PEM: OpenSSL reads files only, and would wait for ever for a pipe.
 
     Raises:
-        FormatError: if the file cannot be read, or if its end is missing.
+        FormatError: if the file cannot be read, if its end is missing, or if the system gives no file in memory.
     """
     content = (pem.text or "").encode() if pem.path is None else read(pem.path)
     if content.count(b"-----BEGIN ") != content.count(b"-----END "):
         raise FormatError(pem.given.text, "as many lines with END as with BEGIN: a part is missing")
-    descriptor = os.memfd_create("pem")
+    try:
+        descriptor = os.memfd_create("pem")
+    except OSError as error:
+        raise FormatError(pem.given.text, f"a copy of it in memory: {meaning(error, '')}") from error
     try:
         with open(descriptor, "wb", closefd=False) as file:
             file.write(content)

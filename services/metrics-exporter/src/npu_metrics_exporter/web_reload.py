@@ -4,6 +4,7 @@ The files are looked at whenever a connection comes or something is asked: a cha
 while nobody comes nobody looks. They are read and parsed off the event loop.
 """
 
+import math
 import ssl
 import stat
 import time
@@ -24,6 +25,9 @@ from npu_metrics_exporter.web_config import WebConfig, load
 _log = EventLog(__name__)
 _SAME_REFUSAL_SECONDS = 60.0
 """In which a refusal is not told again."""
+_AGAIN_SECONDS = 10.0
+"""After which refused files are read again, although they look the same: what kept them from being read, such as a lack
+of file descriptors or a server that did not answer, may end without a trace in the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class WebKeeper:
         self._told_refusal, self._tell_again_at = "", 0.0
         self._files: tuple[str, ...] = (path,) if path else ()
         self._seen: tuple[FileLook | None, ...] = ()
+        self._refused = ""
+        self._again_at = math.inf
         self._looks: FileLooks[InForce | SettingsError | None] = FileLooks(self._look)
         self._told_key: tuple[str, int] | None = None
         self._refusal = self._complaint = ""
@@ -167,15 +173,26 @@ class WebKeeper:
     # -- off the event loop: nothing of what is above is touched ---------------------------------------------------
 
     def _look(self) -> InForce | SettingsError | None:
-        """What the files say, if that changed."""
-        if self._path is None or self._look_at(self._files) == self._seen:
+        """What the files say, if that changed, or if what they say could not be told before."""
+        if self._path is None:
             return None
+        now, is_same = self._clock(), self._look_at(self._files) == self._seen
+        if is_same and now < self._again_at:
+            return None
+        self._again_at = now + _AGAIN_SECONDS
+        found = self._loaded(self._path)
+        before, self._refused = self._refused, str(found) if isinstance(found, SettingsError) else ""
+        if not self._refused:
+            self._again_at = math.inf
+        return None if is_same and self._refused == before else found
+
+    def _loaded(self, path: str) -> InForce | SettingsError:
         before = self._in_force.config.protections
         try:
             found = self._load()
         except SettingsError as error:
             return error
-        losses = unsaid_losses(before, found.config.protections, found.config.switched_off, self._path)
+        losses = unsaid_losses(before, found.config.protections, found.config.switched_off, path)
         return SettingsError(losses) if losses else found
 
     def _load(self) -> InForce:
