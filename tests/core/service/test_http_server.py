@@ -131,11 +131,27 @@ async def test_a_method_that_there_is_not_is_no_request(port: int, method: str) 
         (b"GET /healthz HTTP/1.0\r\nHost: a\r\nHost: b\r\n", 400),
         (b"GET /healthz HTTP/2.0\r\nHost: a\r\n", 505),
         (b"GET /healthz HTTP/1.0\r\n", 200),
+        (b"GET /healthz HTTP/1.1\r\nHost: x y\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: user@x\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x:y\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost:\r\nConnection: close\r\n", 200),
+        (b"GET /healthz HTTP/1.1\r\nHost: [fe80::1]:6254\r\nConnection: close\r\n", 200),
+        (b"GET /healthz HTTP/1.1\r\nHost: under_score.svc:6254\r\nConnection: close\r\n", 200),
         ("GET /카드 HTTP/1.1\r\nHost: a\r\n".encode(), 400),
     ],
 )
 async def test_a_request_names_one_host_and_a_version_that_is_spoken(port: int, head: bytes, status: int) -> None:
     assert _status(await _say(port, head + b"\r\n")) == status
+
+
+async def test_what_follows_a_body_is_no_header(port: int) -> None:
+    chunks = b"GET /healthz HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    assert _status(await _say(port, chunks + b"Host: a\r\n\r\n")) == 400
+
+
+async def test_who_waits_for_leave_to_send_a_body_is_answered_at_once(port: int) -> None:
+    head = b"POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+    assert _status(await _say(port, head)) == 417
 
 
 @pytest.mark.parametrize("request_", [b"nonsense\r\n\r\n", b"\0\xff\xfe\r\n\r\n", b"GET\r\n\r\n"])

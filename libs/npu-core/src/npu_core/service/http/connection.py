@@ -1,6 +1,7 @@
 """One client's connection: it reads requests, writes answers, and ends when either takes too long."""
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +17,8 @@ from npu_core.service.http.traffic import Refusal
 _MOST_PIPELINED = 16
 """Requests that a client may send before the first of them is answered."""
 _VERSIONS = {"1.0", "1.1"}
+_HOST = re.compile(rb"(\[[0-9A-Za-z:.]+\]|[-0-9A-Za-z._~!$&'()*+,;=%]*)(:[0-9]*)?")
+"""A name or address and a port (RFC 9110, section 7.2)."""
 _ENCRYPTED_BYTES = 65536
 """Of an answer that are encrypted at once. The event loops encrypt all that is written, however little of it was taken,
 and say that nothing is taken only when more is written."""
@@ -103,9 +106,9 @@ class Connection(asyncio.BufferedProtocol):
         self._worker: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self.is_ending = False
-        self._is_arriving = self._is_begun = False
+        self._is_arriving = self._is_begun = self._is_head = False
         self._received = self._unanswered = 0
-        self._target = b""
+        self._target = self._named = b""
         self._hosts = 0
         self._headers: dict[str, str] = {}
 
@@ -196,21 +199,33 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._is_arriving = self._is_begun = True
-        self._target, self._hosts, self._headers = b"", 0, {}
+        self._is_arriving = self._is_begun = self._is_head = True
+        self._target, self._named, self._hosts, self._headers = b"", b"", 0, {}
 
     def on_url(self, url: bytes) -> None:
         """Part of the target."""
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header. Only those that a page reads are kept: a request may have thousands, each an object or more."""
+        """A header. Only those that a page reads are kept: a request may have thousands, each an object or more.
+
+        What follows a body in chunks is no header of the request (RFC 9110, section 6.5.1).
+        """
+        if not self._is_head or self.is_ending:
+            return
         key = name.lower().decode("latin-1")
         if key == "host":
-            self._hosts += 1
+            self._hosts, self._named = self._hosts + 1, value
+        elif key == "expect":
+            # Who waits for leave to send a body has to be answered now, and asks again without waiting (RFC 9110).
+            self._refuse(HTTPStatus.EXPECTATION_FAILED, Refusal.REQUEST)
         elif key in self._host.headers:
             text = value.decode("latin-1")
             self._headers[key] = f"{self._headers[key]},{text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        """What follows is the body."""
+        self._is_head = False
 
     def on_message_complete(self) -> None:
         """The request has ended."""
@@ -233,7 +248,7 @@ class Connection(asyncio.BufferedProtocol):
         version = parser.get_http_version()
         if version not in _VERSIONS:
             return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
-        if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
+        if self._hosts > 1 or (self._hosts == 0 and version == "1.1") or not _HOST.fullmatch(self._named):
             return HTTPStatus.BAD_REQUEST
         method = parser.get_method().decode("latin-1")
         try:
