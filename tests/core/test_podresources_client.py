@@ -10,6 +10,8 @@ from pathlib import Path
 from socket import AF_UNIX
 from socket import socket as any_socket
 
+import grpc
+import grpc.aio
 import pytest
 
 from npu_core.claims import Container
@@ -140,6 +142,26 @@ async def test_a_kubelet_that_takes_too_long_is_given_up(kubelet: StandInKubelet
     asked = time.monotonic()
     assert (await _failure(socket, 0.2)).code == "DEADLINE_EXCEEDED"
     assert time.monotonic() - asked < PATIENCE / 2
+
+
+@pytest.mark.parametrize("answer", [b"\xff" * 9, b"\x0a\x03\x0a\x01\xff"], ids=["junk", "a name that is no UTF-8"])
+async def test_an_answer_that_cannot_be_decoded_is_an_error(
+    socket: str, answer: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Kubelet(grpc.GenericRpcHandler):
+        def service(self, _: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+            return grpc.unary_unary_rpc_method_handler(self.list)
+
+        async def list(self, *_: object) -> bytes:
+            return answer
+
+    Path(socket).parent.mkdir()
+    server = grpc.aio.server(handlers=[Kubelet()])
+    server.add_insecure_port(f"unix:{socket}")
+    await server.start()
+    assert (await _failure(socket)).code == "INTERNAL"
+    await server.stop(None)
+    assert not caplog.records
 
 
 async def test_a_kubelet_that_restarts_is_asked_again_without_further_ado(kubelet: StandInKubelet, socket: str) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from npu_core.claims import Claim, Container
 from npu_core.errors import NpuError
 from npu_core.kubelet._podresources import podresources_pb2 as pb
-from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
 from npu_core.kubelet.channel import CHANNEL_OPTIONS, connecting_fails
 from npu_core.os_errors import explain
 from npu_core.threads import NO_THREAD, grpc_refusal
@@ -17,6 +17,7 @@ _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE.name
 DEFAULT_SOCKET = "/var/lib/kubelet/pod-resources/kubelet.sock"
 """Where kubelets serve the API unless they were given another root directory."""
 
+_LIST = "/v1.PodResourcesLister/List"
 _OPTIONS = (
     *CHANNEL_OPTIONS,
     # Every processor of every container may be listed too: what the kubelet's own clients take, not gRPC's 4 MiB.
@@ -126,7 +127,13 @@ async def _list(socket: str, deadline: float) -> pb.ListPodResourcesResponse:
             raise PodResourcesError(NO_THREAD, f"no thread to ask with: {refused}")
         # A channel of its own for each call: a kept one keeps threads and wakes up several times a second.
         async with grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
-            return await PodResourcesListerStub(channel).List(pb.ListPodResourcesRequest(), timeout=deadline)
+            # Decoded here: gRPC would log a traceback of bytes that are no answer, and give None in their place.
+            list_: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_LIST)
+            content = await list_(pb.ListPodResourcesRequest().SerializeToString(), timeout=deadline)
+        return pb.ListPodResourcesResponse.FromString(content)
+    except DecodeError as error:
+        text = "the kubelet's answer cannot be decoded: expected a ListPodResourcesResponse, with names in UTF-8"
+        raise PodResourcesError(grpc.StatusCode.INTERNAL.name, text) from error
     except grpc.aio.AioRpcError as error:
         why = connecting_fails(socket, "--pod-resources-socket") if error.code() is grpc.StatusCode.UNAVAILABLE else ""
         raise PodResourcesError(error.code().name, why or error.details() or "no details") from error
