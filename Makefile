@@ -12,7 +12,7 @@ export TMPDIR ?= $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo images images-buildah base-image test-images cluster test-cluster cluster-life release-check manifests e2e explore test test-slow test-lowest test-oracle test-prometheus test-schemas test-faults test-hostile soak test-soak mutation bench bench-compare scale golden cover lint format type arch reference proto proto-check lock clean
+.PHONY: help setup demo images images-buildah base-image test-images cluster test-cluster cluster-life release-check manifests e2e explore test test-slow test-lowest test-pythons test-oracle test-prometheus test-schemas test-faults test-hostile soak test-soak mutation bench bench-compare scale golden cover lint format type arch reference proto proto-check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ test-slow: setup ## the slow tests, which `make test` leaves out
 
 test-lowest: setup ## the unit tests with the lowest versions that the packages allow of their direct dependencies
 	scripts/test-lowest --numprocesses=$(WORKERS) $(ARGS)
+
+test-pythons: ## the unit tests on every Python >= 3.11 that is installed (PYTHONS='3.12 3.13' names some)
+	scripts/test-pythons --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
 
 test-oracle: setup ## compare the library with the vendor's libraries on simulated hosts (root, Python 3.10)
 	scripts/oracle-setup

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
@@ -125,6 +126,18 @@ def test_a_package_accepts_the_library_beside_it(package: Path) -> None:
     version = ast.literal_eval(init.partition("__version__ = ")[2].partition("\n")[0])
     wanted = [need for need in map(Requirement, project["dependencies"]) if need.name == "npu-core"]
     assert [need.specifier.contains(version) for need in wanted] == ([] if project["name"] == "npu-core" else [True])
+
+
+def test_the_pythons_that_are_tested_are_those_of_the_workflow_and_of_the_packages() -> None:
+    script = (ROOT / "scripts/test-pythons").read_text(encoding="utf-8")
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    tested = script.partition("${PYTHONS:-")[2].partition("}")[0].split()
+    assert tested == workflow["jobs"]["pythons"]["strategy"]["matrix"]["python"]
+    for package in PACKAGES:
+        project = tomllib.loads((package / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        named = [each.rpartition(" ")[2] for each in project["classifiers"] if each.startswith("Programming Language")]
+        assert named[0] == project["requires-python"].removeprefix(">=") == tested[0]
+        assert set(named) <= set(tested)
 
 
 def _imported(text: str) -> Iterator[str]:
