@@ -4,7 +4,7 @@ import ast
 from collections.abc import Callable, Iterator
 
 from tools.mutation.patterns import mutated_patterns
-from tools.mutation.places import UNSEEN_OPTIONS, Place
+from tools.mutation.places import Place, is_unseen
 
 _TRUE, _FALSE, _NONE, _PASS = ast.Constant(True), ast.Constant(False), ast.Constant(None), ast.Pass()
 
@@ -136,7 +136,7 @@ def _call(node: ast.AST) -> Iterator[ast.AST]:
 def _argument(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(node, ast.Call):
         for place, keyword in enumerate(node.keywords):
-            if keyword.arg and keyword.arg not in UNSEEN_OPTIONS:
+            if keyword.arg and not is_unseen(node, keyword):
                 yield ast.Call(node.func, node.args, [*node.keywords[:place], *node.keywords[place + 1 :]])
 
 

@@ -1,7 +1,8 @@
 """Which parts of a module may be mutated. Left alone is what no test is to notice.
 
-That is: docstrings, annotations and aliases of types, ``__all__``, imports, log texts and the texts of errors, whether
-values can be changed and what slots they have, which mypy and the rules of the repository look after.
+That is: docstrings, annotations and aliases of types, ``__all__``, imports, log texts, the texts of errors, the names
+of tasks and threads, and the options that say whether values can be changed and what slots they have: mypy and the
+rules of the repository look after these.
 """
 
 import ast
@@ -11,6 +12,8 @@ from dataclasses import dataclass, replace
 LOG_METHODS = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
 UNSEEN_OPTIONS = frozenset({"frozen", "slots", "strict"})
 """Of dataclasses, and of ``zip``, where it states what is so."""
+_NAMED = frozenset({"create_task", "Thread"})
+"""What takes a name that only people read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,6 @@ def _open_children(place: Place) -> Iterator[ast.AST]:
     match node:
         case ast.Import() | ast.ImportFrom() | ast.Raise():
             return
-        case ast.keyword(arg=str(name)) if name in UNSEEN_OPTIONS:
-            return
         case ast.AnnAssign():
             yield from [node.value] if node.value else []
         case ast.Assign() if _is_for_readers(node, place):
@@ -77,8 +78,16 @@ def _open_children(place: Place) -> Iterator[ast.AST]:
             return
         case ast.Call(func=ast.Name(id="cast"), args=[_, *rest]):
             yield from rest
+        case ast.Call():
+            yield from (node.func, *node.args, *(each for each in node.keywords if not is_unseen(node, each)))
         case _:
             yield from filter(_is_no_docstring, ast.iter_child_nodes(node))
+
+
+def is_unseen(call: ast.Call, option: ast.keyword) -> bool:
+    """Whether an option of a call says nothing that a test is to notice."""
+    called = call.func.attr if isinstance(call.func, ast.Attribute) else None
+    return option.arg in UNSEEN_OPTIONS or (option.arg == "name" and called in _NAMED)
 
 
 def _is_no_docstring(node: ast.AST) -> bool:

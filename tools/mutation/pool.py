@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from tools.mutation.child import fork, observed
 from tools.mutation.observation import Observation
+from tools.mutation.own_time import Limit, Stopwatch
 
 _LOOK = 0.005
 """Seconds between looks at the children."""
@@ -25,12 +26,12 @@ class Job(Generic[T]):
 
     Attributes:
         subject: what it is about.
-        run: does it, and writes what was seen to the path it is given; its exit status.
+        run: does it, writes what was seen to that path, and tells the limit how long each part may take; exit status.
         patience: seconds that it may take, whatever it waits for.
     """
 
     subject: T
-    run: Callable[[Path], int]
+    run: Callable[[Path, Limit], int]
     patience: float
 
 
@@ -56,6 +57,8 @@ class _Child(Generic[T]):
     job: Job[T]
     directory: Path
     deadline: float
+    limit: Limit
+    stopwatch: Stopwatch
 
 
 def run_all(jobs: Iterable[Job[T]], at_once: int) -> Iterator[Ended[T]]:
@@ -79,14 +82,15 @@ def run_all(jobs: Iterable[Job[T]], at_once: int) -> Iterator[Ended[T]]:
 
 
 def _start(job: Job[T], directory: Path) -> tuple[int, _Child[T]]:
-    pid = fork(lambda: job.run(directory / "result"), directory / "output")
-    return pid, _Child(job, directory, time.monotonic() + job.patience)
+    limit = Limit()
+    pid = fork(lambda: job.run(directory / "result", limit), directory / "output")
+    return pid, _Child(job, directory, time.monotonic() + job.patience, limit, Stopwatch(Path(f"/proc/{pid}/task")))
 
 
 def _over(running: dict[int, _Child[T]]) -> Iterator[Ended[T]]:
     """Those that are over by now, killed if they have taken too long."""
     for pid, child in list(running.items()):
-        if time.monotonic() > child.deadline:
+        if child.stopwatch.is_over(child.limit) or time.monotonic() > child.deadline:
             _kill(pid)
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:

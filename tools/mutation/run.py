@@ -12,11 +12,12 @@ from pathlib import Path
 from tools.mutation.child import Suite, run_tests
 from tools.mutation.excuses import is_excused
 from tools.mutation.mutants import Mutant, mutants_of
-from tools.mutation.observation import WHILE_LOADING, Observation, Rank, Watch
+from tools.mutation.observation import WHILE_LOADING, Observation, Watch
+from tools.mutation.own_time import Limit
 from tools.mutation.pool import Job, run_all
 
-_PATIENCE = 300.0
-"""Seconds for a run of a module's tests, whatever they wait for."""
+_PATIENCE = 1800.0
+"""Seconds for a run of a module's tests. Each test has a limit of its own, after what it takes unhurt."""
 
 
 class UnfitTestsError(Exception):
@@ -105,28 +106,25 @@ def _healthy(subjects: Iterable[Subject], at_once: int) -> Iterator[tuple[str, O
         yield ended.subject.source.name, ended.seen
 
 
-def _run_healthy(suite: Suite, result: Path) -> int:
-    return run_tests(suite, suite.source.text, Watch(traced=str(suite.source.path)), result)
+def _run_healthy(suite: Suite, result: Path, limit: Limit) -> int:
+    return run_tests(suite, suite.source.text, Watch(limit, traced=str(suite.source.path)), result)
 
 
 def _job(suite: Suite, mutant: Mutant, healthy: Observation, killers: Counter[str]) -> Job[Mutant]:
-    def run(result: Path) -> int:
-        rank = _rank(mutant, healthy, killers)
-        first = min(healthy.seconds, key=rank).partition("::")[0]
-        files = (first, *(file for file in suite.files if file != first))
-        return run_tests(replace(suite, files=files), mutant.mutated, Watch(rank, healthy.seconds), result)
+    def run(result: Path, limit: Limit) -> int:
+        callers = _callers(mutant, healthy)
+
+        def order(test: str) -> tuple[float, ...]:
+            """First the tests that found mutants before, then quick ones."""
+            return (-killers[test], healthy.seconds.get(test, 0.0))
+
+        def rank(test: str) -> tuple[float, ...] | None:
+            return order(test) if test in callers or test not in healthy.seconds else None
+
+        files = tuple(dict.fromkeys(test.partition("::")[0] for test in sorted(callers, key=order)))
+        return run_tests(replace(suite, files=files), mutant.mutated, Watch(limit, rank, healthy.seconds), result)
 
     return Job(mutant, run, _PATIENCE)
-
-
-def _rank(mutant: Mutant, healthy: Observation, killers: Counter[str]) -> Rank:
-    """First the tests that run the mutated function; of those the ones that found mutants before, then quick ones."""
-    callers = _callers(mutant, healthy)
-
-    def rank(test: str) -> tuple[float, ...]:
-        return (test not in callers, -killers[test], healthy.seconds.get(test, 0.0))
-
-    return rank
 
 
 def _callers(mutant: Mutant, healthy: Observation) -> frozenset[str]:

@@ -112,6 +112,7 @@ def test_every_case_and_every_handler_is_passed_by() -> None:
         "def f():\n    log.warning('no %s', name.strip())\n".replace("log.warning", "x = log.warning"),
         "x = cast('int', a)\n",
         "x = zip(a, b, strict=True)\n",
+        "x = asyncio.create_task(a, name='work')\n",
         "@dataclass(frozen=True, slots=True)\nclass C:\n    a: int\n",
         "@property\ndef f(self):\n    return None\n",
     ],

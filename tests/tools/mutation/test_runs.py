@@ -12,6 +12,8 @@ from tools.mutation.run import Fate, Verdict
 from tools.mutation.source import Source
 
 MODULE = """
+import threading
+
 LEAST = 1
 
 def at_least(number: int) -> int:
@@ -21,13 +23,25 @@ def at_least(number: int) -> int:
 
 def unasked(number: int) -> int:
     return number + 1
+
+def on_a_thread() -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=told, args=(done,), daemon=True)
+    thread.start()
+    done.wait()
+
+def told(done: threading.Event) -> None:
+    done.set()
 """
 
 TESTS = """
-from toy import at_least
+from toy import at_least, on_a_thread
 
 def test_numbers_stay_as_they_are() -> None:
     assert at_least(5) == 5
+
+def test_what_a_thread_tells_arrives() -> None:
+    on_a_thread()
 """
 
 # In a process of its own: this one may have threads, and what is forked from it would be as it is.
@@ -68,16 +82,24 @@ def _run(root: Path) -> list[str]:
 def test_what_a_test_notices_is_told_from_what_none_does(toy: Path) -> None:
     before = {path: path.read_bytes() for path in toy.iterdir()}
     assert set(_run(toy)) == {
-        "survived|True|2|LEAST = 2",
-        "survived|True|2|LEAST = 0",
-        "survived|True|5|while False:",
-        "endless|True|6|pass",
-        "noticed|True|7|return None",
-        "noticed|True|7|return min(number, LEAST)",
-        "survived|False|10|return number - 1",
-        "survived|False|10|return number + 2",
-        "survived|False|10|return number + 0",
-        "survived|False|10|return None",
+        "survived|True|4|LEAST = 2",
+        "survived|True|4|LEAST = 0",
+        "survived|True|7|while False:",
+        "endless|True|8|pass",
+        "noticed|True|9|return None",
+        "noticed|True|9|return min(number, LEAST)",
+        "survived|False|12|return number - 1",
+        "survived|False|12|return number + 2",
+        "survived|False|12|return number + 0",
+        "survived|False|12|return None",
+        "endless|True|16|thread = threading.Thread(target=told, args=(), daemon=True)",
+        "endless|True|16|thread = threading.Thread(target=told, daemon=True)",
+        "endless|True|16|thread = threading.Thread(args=(done,), daemon=True)",
+        "survived|True|16|thread = threading.Thread(target=told, args=(done,), daemon=False)",
+        "survived|True|16|thread = threading.Thread(target=told, args=(done,))",
+        "endless|True|17|pass",
+        "survived|True|18|pass",
+        "endless|True|21|pass",
     }
     assert {path: path.read_bytes() for path in toy.iterdir()} == before
 
