@@ -77,7 +77,7 @@ soak: setup ## all three services for MINUTES (5) under faults: does their memor
 test-soak: setup ## 100000 collections of the exporter: do memory and open files grow? about 20 minutes
 	NPU_SOAK=100000 $(BIN)/python -m pytest tests/contract/test_exporter_soak.py $(ARGS)
 
-mutation: setup ## break the pure modules on purpose, and list what no test notices; half an hour (ARGS='cores parse.text')
+mutation: setup ## break modules on purpose, and list what no test notices; hours (ARGS='pure', 'edges', 'cores parse.text')
 	nice $(BIN)/python -m tools.mutation $(ARGS)
 
 images: ## the three images by docker buildx, for this machine

@@ -160,6 +160,7 @@ OF_OURSELVES = {
     "NPU_PE",
     "NPU_CLUSTER",
     "NPU_CLUSTER_HOME",
+    "NPU_TEST_PATIENCE",
 }
 
 
