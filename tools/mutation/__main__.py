@@ -52,7 +52,8 @@ def main() -> int:
     print(*table(rows), f"{cpu_seconds():.0f} s of CPU time, {time.monotonic() - _BEGAN:.0f} s", sep="\n")
     least = {target.module: target.least for target in arguments.modules}
     poor = [row.name for row in rows if row.percent < least.get(row.name, 0.0)]
-    print(*(f"{name}: below {least[name]:g} %" for name in poor), sep="\n")
+    for name in poor:
+        print(f"{name}: below {least[name]:g} %")
     return int(bool(poor) or len(found) < total)
 
 

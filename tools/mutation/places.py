@@ -1,8 +1,8 @@
 """Which parts of a module may be mutated. Left alone is what no test is to notice.
 
-That is: docstrings, annotations and aliases of types, ``__all__``, imports, log texts, the texts of errors, the names
-of tasks and threads, and the options that say whether values can be changed and what slots they have: mypy and the
-rules of the repository look after these.
+That is: docstrings, annotations, aliases and variables of types, ``__all__``, imports, log texts, the texts of errors,
+the names of tasks and threads, and the options that say whether values can be changed and what slots they have: mypy
+and the rules of the repository look after these.
 """
 
 import ast
@@ -96,8 +96,14 @@ def _is_no_docstring(node: ast.AST) -> bool:
 
 def _is_for_readers(node: ast.Assign, place: Place) -> bool:
     names = [target.id for target in node.targets if isinstance(target, ast.Name)]
-    is_generic = isinstance(node.value, ast.Subscript) and not isinstance(node.value.slice, ast.Slice)
-    return (is_generic and not place.deferred) or "__all__" in names
+    match node.value:
+        case ast.Subscript(slice=index):
+            is_type = not isinstance(index, ast.Slice)
+        case ast.Call(func=ast.Name(id="TypeVar")):
+            is_type = True
+        case _:
+            is_type = False
+    return (is_type and not place.deferred) or "__all__" in names
 
 
 def _options(decorator: ast.expr) -> list[ast.expr]:

@@ -128,7 +128,7 @@ EDGES: tuple[Target, ...] = (
         "npu_core.service.http",
         {
             "connection": "http_server",
-            "room": "http_server",
+            "room": "room http_server",
             "server": "http_server",
         },
         _OF_EDGES,
