@@ -78,10 +78,18 @@ def _open_children(place: Place) -> Iterator[ast.AST]:
             return
         case ast.Call(func=ast.Name(id="cast"), args=[_, *rest]):
             yield from rest
+        case ast.Call(func=ast.Name(id=name)) if name.endswith("Error"):
+            yield from (each for each in (*node.args, *node.keywords) if not _is_text(each))
         case ast.Call():
             yield from (node.func, *node.args, *(each for each in node.keywords if not is_unseen(node, each)))
         case _:
             yield from filter(_is_no_docstring, ast.iter_child_nodes(node))
+
+
+def _is_text(argument: ast.AST) -> bool:
+    return isinstance(argument, ast.JoinedStr) or (
+        isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    )
 
 
 def is_unseen(call: ast.Call, option: ast.keyword) -> bool:

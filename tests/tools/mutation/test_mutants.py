@@ -110,6 +110,7 @@ def test_every_case_and_every_handler_is_passed_by() -> None:
         "Key = dict[str, 'tuple[int, str]']\n",
         "import a.b\nfrom a import b\n",
         "def f():\n    log.warning('no %s', name.strip())\n".replace("log.warning", "x = log.warning"),
+        "x = StuckError(f'no answer within {seconds} s')\n",
         "T = TypeVar('T', bound=int)\n",
         "x = cast('int', a)\n",
         "x = zip(a, b, strict=True)\n",
