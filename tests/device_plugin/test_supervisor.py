@@ -15,6 +15,7 @@ from npu_core.arch import Arch
 from npu_device_plugin.offer import Offer
 from npu_device_plugin.registration import Registration
 from npu_device_plugin.servicer import OfferServicer
+from npu_device_plugin.sockets import scratch_name
 from npu_device_plugin.supervisor import Supervisor
 from testkit.refused_threads import no_more_threads
 from testkit.services.direct import calls_to
@@ -128,6 +129,17 @@ async def test_it_outlives_somebody_who_removes_its_sockets_as_soon_as_they_appe
         )
         async with calls_to(socket_dir / "furiosa-npu") as calls:
             assert (await calls.options()).get_preferred_allocation_available
+
+
+async def test_it_removes_the_sockets_of_plugins_that_ended_before_they_served(
+    socket_dir: Path, kubelet: StandInKubelet
+) -> None:
+    left_behind = socket_dir / scratch_name()
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(left_behind))
+    async with supervised(socket_dir):
+        await listens(kubelet)
+        assert not left_behind.exists()
 
 
 async def test_it_takes_the_place_of_a_listening_socket_that_is_no_plugins(
