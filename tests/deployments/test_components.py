@@ -106,6 +106,13 @@ def test_the_admission_policies_speak_of_the_names_that_the_discovery_uses() -> 
     assert f'"{NODE_NAME_LABEL}"' in features
 
 
+def test_every_admission_policy_compares_what_is_written_with_the_node_of_the_token() -> None:
+    for spec in [each["spec"] for each in documents(ADMISSION) if "validations" in each["spec"]]:
+        [nodes] = [each["expression"] for each in spec["variables"] if each["name"] == "nodes"]
+        assert 'request.userInfo.extra["authentication.kubernetes.io/node-name"]' in nodes
+        assert "variables.nodes" in " ".join(each["expression"] for each in spec["validations"])
+
+
 def test_every_admission_policy_is_bound_and_denies() -> None:
     objects = documents(ADMISSION)
     bound = {each["spec"]["policyName"]: each["spec"] for each in objects if "policyName" in each["spec"]}
