@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,32 @@ def test_a_handshake_that_does_not_come_is_given_up(tmp_path: Path, ours: Certif
         web.wait_for_connections(0)
 
 
+def test_a_handshake_that_fails_is_counted(tmp_path: Path, ours: Certificates, loop: str) -> None:
+    with serving(web_config=configured(tmp_path, ours), loop=loop) as web:
+        with web.connect() as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            read_all(client)
+        wait_until(lambda: web.traffic.refused[Refusal.HANDSHAKE] == 1, "the count of the handshake that failed")
+        assert web.ask_tls(ours.client()).status == 200
+        assert web.traffic.refused == {Refusal.HANDSHAKE: 1}
+
+
 def test_handshakes_count_among_the_connections(tmp_path: Path, ours: Certificates) -> None:
     with serving(web_config=configured(tmp_path, ours)) as web, web.connect():
         web.wait_for_connections(1)
+
+
+def test_a_handshake_that_makes_room_has_ended(tmp_path: Path, ours: Certificates, loop: str) -> None:
+    limits = Limits(connections=16, head_seconds=10 * PATIENCE)
+    with serving(web_config=configured(tmp_path, ours), limits=limits, loop=loop) as web, ExitStack() as clients:
+        oldest = clients.enter_context(web.connect())
+        # A client that came later is answered, so the handshake of the oldest client has begun.
+        assert web.ask_tls(ours.client()).status == 200
+        for _ in range(limits.connections):
+            clients.enter_context(web.connect())
+        # Without an end of the handshake, its descriptor and its memory stay for as long as a handshake may take.
+        assert read_all(oldest) == b""
+        assert web.ask_tls(ours.client()).status == 200
 
 
 def test_a_slow_reader_over_tls_is_disconnected(tmp_path: Path, ours: Certificates, loop: str) -> None:
