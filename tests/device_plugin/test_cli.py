@@ -123,6 +123,22 @@ def test_a_pipe_is_read_once_whichever_way_the_command_line_is_read() -> None:
         assert "/dev/stdin:1: defaultPe is 'Triple'" in ended.stderr
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_service_starts_with_what_a_pipe_says_whichever_way_the_command_line_is_read(
+    socket_dir: Path, times: int
+) -> None:
+    """A second read of the pipe would find nothing, which is an error."""
+    given = ["--config-file", "/dev/stdin"] * times
+    with subprocess.Popen([PROGRAM, *given], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stderr
+        process.stdin.write(f"pluginDir: {socket_dir}\nlistenAddress: 'off'\n")
+        process.stdin.close()
+        first = process.stderr.readline()
+        process.kill()
+    assert "INFO starting" in first
+
+
 # -- check ------------------------------------------------------------------------------------------------------------
 
 
