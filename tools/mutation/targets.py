@@ -37,11 +37,16 @@ def _targets(directory: str, package: str, table: dict[str, str], least: float =
         Target(
             f"{package}.{module}",
             f"{source}/{package}.{module}".replace(".", "/") + ".py",
-            tuple(f"tests/{directory}/test_{name}.py" for name in names.split()),
+            tuple(_test_file(directory, name) for name in names.split()),
             least,
         )
         for module, names in table.items()
     )
+
+
+def _test_file(directory: str, name: str) -> str:
+    """The file of tests of that name, in the directory that the name says itself or else in this one."""
+    return "tests/{}/test_{}.py".format(*(name.rsplit("/", 1) if "/" in name else (directory, name)))
 
 
 PURE: tuple[Target, ...] = (
@@ -127,9 +132,9 @@ EDGES: tuple[Target, ...] = (
         "core/service",
         "npu_core.service.http",
         {
-            "connection": "http_server",
+            "connection": "http_server metrics_exporter/server metrics_exporter/tls",
             "room": "room http_server",
-            "server": "http_server",
+            "server": "http_server metrics_exporter/server metrics_exporter/tls",
         },
         _OF_EDGES,
     ),
