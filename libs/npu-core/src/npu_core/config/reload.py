@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from npu_core.config.watch import ConfigWatch
 from npu_core.errors import SettingsError
+from npu_core.service.events import SharedEvent
 from npu_core.service.file_looks import FileLooks
 from npu_core.service.given_files import GivenFiles, ReadFile
 from npu_core.service.logs import EventLog
@@ -129,16 +130,16 @@ class Following(Generic[S]):
     def _refuse(self, error: SettingsError) -> None:
         self._refusal = self.state.error = str(error)
         for problem in error.told:
-            _log.error("configuration refused, the last good one stays", problem=problem)
+            _log.error(SharedEvent.CONFIGURATION_REFUSED, problem=problem)
 
     def _complain(self, complaint: str) -> None:
         if complaint == self._complaint:
             return
         path = self.settings.config_file
         if complaint:
-            _log.error("configuration cannot be read, the last good one stays", path=path, reason=complaint)
+            _log.error(SharedEvent.CONFIGURATION_UNREADABLE, path=path, reason=complaint)
         else:
-            _log.info("configuration can be read again", path=path)
+            _log.info(SharedEvent.CONFIGURATION_READABLE, path=path)
         self._complaint = complaint
         self.state.error = f"{path}: {complaint}" if complaint else self._refusal
 
@@ -150,12 +151,12 @@ class Following(Generic[S]):
         for name in differences(before, newer):
             old, new = _shown(getattr(before, name)), _shown(getattr(newer, name))
             if name in self._live:
-                _log.info("setting changed", setting=name, before=old, now=new)
+                _log.info(SharedEvent.SETTING_CHANGED, setting=name, before=old, now=new)
             else:
-                _log.warning("setting changed, needs a restart", setting=name, inForce=old, wanted=new)
+                _log.warning(SharedEvent.SETTING_NEEDS_RESTART, setting=name, inForce=old, wanted=new)
         changed = before != self.settings
         self.state.generation += changed
-        _log.info("configuration applied", generation=self.state.generation, sha256=digest[:12])
+        _log.info(SharedEvent.CONFIGURATION_APPLIED, generation=self.state.generation, sha256=digest[:12])
         return changed
 
 

@@ -7,6 +7,7 @@ container does not see a socket in the new directory. Only a container that star
 import os
 from collections.abc import Iterable
 
+from npu_core.service.events import SharedEvent
 from npu_core.service.logs import EventLog
 
 _log = EventLog(__name__)
@@ -38,7 +39,7 @@ class RemovedDirectories:
         before, self.found = self.found, tuple(each for each in self._directories if self._is_removed(each))
         for directory in self.found:
             if directory not in before:
-                _log.error("directory was removed on the node, restart this pod to get the new one", path=directory)
+                _log.error(SharedEvent.DIRECTORY_REMOVED, path=directory)
         return self.found
 
     def _is_removed(self, directory: str) -> bool:

@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from npu_core.service.events import SharedEvent
 from npu_core.service.logs import EventLog
 
 _log = EventLog(__name__)
@@ -179,7 +180,7 @@ def protect() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if sys.stderr is None:  # standard error was closed before the start: nobody wants the log
         return
-    writer = _writer = LineWriter(_STANDARD_ERROR, lambda lines: _log.error("log lines dropped", lines=lines))
+    writer = _writer = LineWriter(_STANDARD_ERROR, lambda lines: _log.error(SharedEvent.LINES_DROPPED, lines=lines))
     handover = io.TextIOWrapper(
         _Handover(writer),  # type: ignore[type-var]  # it is not buffered, as with python -u
         encoding="utf-8",

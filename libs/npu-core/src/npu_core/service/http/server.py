@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
 from npu_core.os_errors import explain
+from npu_core.service.events import SharedEvent
 from npu_core.service.http.connection import Connection, Limits
 from npu_core.service.http.messages import Answer, Request
 from npu_core.service.http.pages import PROBES, Pages
@@ -156,7 +157,7 @@ class Server:
                 return
             if self._lack:
                 self._lack = 0
-                _log.info("can take connections again")
+                _log.info(SharedEvent.CAN_TAKE_CONNECTIONS)
             self._admit(client, str(address[0]))
 
     def _admit(self, client: socket.socket, address: str) -> None:
@@ -174,7 +175,7 @@ class Server:
         del self._arriving[connection]
         if not task.cancelled() and (error := task.exception()):
             self.lost(connection)
-            _log.error("a connection could not be made, as none should", reason=repr(error))
+            _log.error(SharedEvent.CONNECTION_FAILED, reason=repr(error))
 
     def _make_room(self) -> None:
         going = self._clients.to_go(lambda connection: connection.is_taking)
@@ -217,7 +218,9 @@ class Server:
 
     def _failed(self, connection: Connection, reason: object) -> None:
         self.count(Refusal.HANDSHAKE)
-        _log.debug("a client could not connect", client=connection.client, reason=getattr(reason, "reason", reason))
+        _log.debug(
+            SharedEvent.CLIENT_COULD_NOT_CONNECT, client=connection.client, reason=getattr(reason, "reason", reason)
+        )
         self.lost(connection)
 
     def _rest(self, listener: socket.socket, error: OSError) -> None:
@@ -227,7 +230,7 @@ class Server:
             self._lack = error.errno or 0
             where = ",".join(f"{host}:{port}" for host, port in self.addresses)
             reason = explain(error, where, setting="--listen-address")
-            _log.warning("cannot take connections for a moment", reason=reason)
+            _log.warning(SharedEvent.CANNOT_TAKE_CONNECTIONS, reason=reason)
         self._make_room()
         self._loop.remove_reader(listener)
         self._loop.call_later(_REST_SECONDS, self._resume, listener)
@@ -239,7 +242,7 @@ class Server:
     def _say_crowded(self) -> None:
         now = self._loop.time()
         if self._crowded_until is None:
-            _log.warning("too many clients, those that wait longest are cut off", connections=self.limits.connections)
+            _log.warning(SharedEvent.TOO_MANY_CLIENTS, connections=self.limits.connections)
             self._loop.call_later(_QUIET_SECONDS, self._say_quiet)
         self._crowded_until = now + _QUIET_SECONDS
 
@@ -249,7 +252,7 @@ class Server:
             self._loop.call_later(left, self._say_quiet)
             return
         self._crowded_until = None
-        _log.info("no client is cut off any more")
+        _log.info(SharedEvent.NO_CLIENT_CUT_OFF)
 
     # -- for the connections ---------------------------------------------------------------------------------------
 
@@ -311,7 +314,7 @@ class Server:
         fault = (page, type(error).__name__)
         if fault not in self._faults:
             self._faults.add(fault)
-            _log.exception("a page could not be made", error, page=page)
+            _log.exception(SharedEvent.PAGE_FAILED, error, page=page)
 
     def _now(self) -> bytes:
         now = int(time.time())
