@@ -1,8 +1,8 @@
+"""One line for each card: ``npuctl info``."""
+
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 
@@ -11,9 +11,10 @@ from npu_core.cli import info
 from npu_core.cli.survey import Surveyor, notes
 from npu_core.cli.table import render
 from npu_core.sensors import Quantity
-from npu_core.testing import EIO, Blocked, CardPlan, FakeHost, FaultyFS, SensorPlan, rngd, warboy
-
-Npuctl = Callable[..., "CompletedProcess[str]"]
+from npu_core.testing import EIO, CardPlan, FakeHost, FaultyFS, SensorPlan, rngd, warboy
+from testkit.waiting import PATIENCE
+from tests.core.cli.program import Npuctl
+from tests.core.hung import Hung
 
 SPECIFIED = """\
 +------+------------------+-------+--------+--------------+---------+
@@ -39,8 +40,7 @@ def reading(temperature: int, power: int, **changes: object) -> CardPlan:
 def test_one_card_is_shown_as_the_specification_shows_it(tmp_path: Path, program: Npuctl) -> None:
     host = FakeHost(tmp_path, reading(40_000, 1_370_000, pci="0000:01:00.0"))
     answer = program(host, "info")
-    assert answer.stdout == SPECIFIED
-    assert (answer.stderr, answer.returncode) == ("", 0)
+    assert (answer.stdout, answer.stderr, answer.returncode) == (SPECIFIED, "", 0)
 
 
 def test_a_driver_with_labels_of_its_own_is_shown_by_its_first_sensors(tmp_path: Path, npuctl: Npuctl) -> None:
@@ -54,15 +54,6 @@ def test_a_driver_with_labels_of_its_own_is_shown_by_its_first_sensors(tmp_path:
     assert "|  36°C | 1.11 W |" in npuctl(host, "info").stdout
 
 
-def test_cards_of_two_families_with_one_name_are_told_apart(tmp_path: Path, npuctl: Npuctl) -> None:
-    host = FakeHost(tmp_path, warboy(0), rngd(0))
-    lines = npuctl(host, "info").stdout.splitlines()
-    assert [line.split("|")[1:3] for line in lines[3:5]] == [
-        [" npu0 ", " FuriosaAI Warboy "],
-        [" npu0 ", " FuriosaAI RNGD   "],
-    ]
-
-
 @pytest.mark.parametrize("command", [("info",), ("info", "--full"), ("list",), ("top", "--once", "--interval", "0.1")])
 def test_a_container_is_shown_the_cards_whose_device_files_it_has(
     tmp_path: Path, npuctl: Npuctl, command: tuple[str, ...]
@@ -73,25 +64,21 @@ def test_a_container_is_shown_the_cards_whose_device_files_it_has(
         file.unlink()
     answer = npuctl(host, *command, "-o", "json")
     assert [(card["arch"], card["npu"]) for card in json.loads(answer.stdout)] == [("warboy", "npu1")]
-    assert "warboy npu0, renegade npu0; --all shows them" in answer.stderr
+    assert "warboy npu0, renegade npu0; --all" in answer.stderr
     assert answer.returncode == 0
     everything = npuctl(host, *command, "--all", "-o", "json")
     assert len(json.loads(everything.stdout)) == 3
     assert "--all" not in everything.stderr
 
 
-def test_a_container_without_cards_is_not_told_that_the_host_has_none(tmp_path: Path, npuctl: Npuctl) -> None:
-    host = FakeHost(tmp_path, warboy(0), warboy(1))
-    for file in Path(host.devfs).iterdir():
-        file.unlink()
-    assert npuctl(host, "info").stdout == "There are no device files here for the 2 NPUs of this host.\n"
-
-
-def test_twelve_cards_with_holes_come_in_the_order_of_their_numbers(tmp_path: Path, npuctl: Npuctl) -> None:
-    indices = [0, 1, 2, 3, 5, 8, 9, 10, 11, 12, 20, 100]
-    host = FakeHost(tmp_path, *(warboy(index, sensors=()) for index in reversed(indices)))
+def test_cards_of_two_families_come_in_the_order_of_their_numbers(tmp_path: Path, npuctl: Npuctl) -> None:
+    indices = [0, 2, 9, 10, 100]
+    host = FakeHost(tmp_path, rngd(0), *(warboy(index, sensors=()) for index in reversed(indices)))
     lines = npuctl(host, "info").stdout.splitlines()[3:-1]
-    assert [line.split()[1] for line in lines] == [f"npu{index}" for index in indices]
+    assert [line.split()[1:5:2] for line in lines] == [
+        *(["npu" + str(index), "FuriosaAI"] for index in (*indices, 0)),
+    ]
+    assert ["Warboy" in line for line in lines] == [True] * 5 + [False]
     assert len({len(line) for line in lines}) == 1
 
 
@@ -108,22 +95,20 @@ def test_a_card_whose_address_is_garbage_is_shown_with_dashes_and_a_note(tmp_pat
     answer = npuctl(host, "info")
     assert answer.stdout.splitlines()[3] == "| npu0 | FuriosaAI Warboy |     - |      - | -            | 509:0   |"
     assert answer.stdout.splitlines()[4].startswith("| npu1 | FuriosaAI Warboy |  40°C |")
-    assert answer.stderr == ("npuctl: warboy npu0 busname: 'somewhere' is not a PCI address such as 0000:6d:00.0\n")
+    [note] = answer.stderr.splitlines()
+    assert note.startswith("npuctl: warboy npu0 busname: 'somewhere'")
     assert answer.returncode == 0
 
 
-def test_another_sensor_never_stands_in_for_one_that_fails(tmp_path: Path, npuctl: Npuctl) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    host.card(Arch.WARBOY, 0).set_sensor(Quantity.POWER, 6, "garbage")
-    answer = npuctl(host, "info")
-    assert "|  40°C |     - |" in answer.stdout
-    assert "npuctl: warboy npu0 npu0/power6_average: 'garbage\\n' is not a power in µW\n" in answer.stderr
-
-
-def test_the_next_headline_label_stands_in_for_one_that_fails(tmp_path: Path, npuctl: Npuctl) -> None:
+def test_the_next_temperature_stands_in_for_one_that_fails_and_no_other_power_does(
+    tmp_path: Path, npuctl: Npuctl
+) -> None:
     host = FakeHost(tmp_path, warboy(0))
     host.card(Arch.WARBOY, 0).set_sensor(Quantity.TEMPERATURE, 2, "garbage")
-    assert "|  42°C |" in npuctl(host, "info").stdout
+    host.card(Arch.WARBOY, 0).set_sensor(Quantity.POWER, 6, "garbage")
+    answer = npuctl(host, "info")
+    assert "|  42°C |     - |" in answer.stdout
+    assert "npuctl: warboy npu0 npu0/power6_average: " in answer.stderr
 
 
 def test_a_card_without_sensors_is_shown_with_dashes_and_no_note(tmp_path: Path, npuctl: Npuctl) -> None:
@@ -138,37 +123,34 @@ def test_what_is_no_card_is_left_out_with_a_note(tmp_path: Path, npuctl: Npuctl)
     host.card(Arch.WARBOY, 1).set_attribute("platform_type", "VITIS")
     answer = npuctl(host, "info")
     assert "npu1" not in answer.stdout
-    assert answer.stderr == ("npuctl: warboy npu1 is left out: platform_type is 'VITIS', expected 'FuriosaAI'\n")
+    assert answer.stderr.startswith("npuctl: warboy npu1 is left out: ")
 
 
 def test_a_sensor_that_cannot_be_read_is_noted_with_the_reason(tmp_path: Path) -> None:
     fs = FaultyFS()
     fs.put("*/temp2_input", EIO)
-    found = info.look(Surveyor(FakeHost(tmp_path, rngd(0)).open(fs)))
-    assert list(notes(found, info.unreadable)) == [
-        "renegade npu0 rngd0/temp2_input: EIO (Input/output error)",
-    ]
+    found = info.look(Surveyor(FakeHost(tmp_path, rngd(0)).open(fs), PATIENCE))
+    assert list(notes(found, info.unreadable)) == ["renegade npu0 rngd0/temp2_input: EIO (Input/output error)"]
 
 
 def test_a_card_that_hangs_is_shown_beside_the_others(tmp_path: Path) -> None:
-    fs, blocked = FaultyFS(), Blocked()
-    fs.put("*/npu0_mgmt/device_uuid", blocked)
-    surveyor = Surveyor(FakeHost(tmp_path, warboy(0), warboy(1)).open(fs), deadline=0.5)
-    try:
+    fs = FaultyFS()
+    with Hung() as hung:
+        fs.put("*/npu0_mgmt/device_uuid", hung)
+        surveyor = Surveyor(FakeHost(tmp_path, warboy(0), warboy(1)).open(fs), wait=hung.wait)
         found = info.look(surveyor)
         again = info.look(surveyor)
-    finally:
-        blocked.release()
     lines = render(info.table(found.cards)).splitlines()
     assert lines[3] == "| npu0 | FuriosaAI Warboy |     - |      - | -            | -       |"
     assert lines[4].startswith("| npu1 | FuriosaAI Warboy |  40°C |")
-    assert list(notes(found, info.unreadable)) == ["warboy npu0 card: the card did not answer within 0.5 s"]
+    assert [item.subject for card in found.cards for item in info.unreadable(card)] == ["card"]
     assert again.cards == found.cards
 
 
-@pytest.mark.parametrize("command", ["info", "list", "ps"])
+@pytest.mark.parametrize("command", ["info", "list", "ps", "top"])
 def test_no_cards_is_said_plainly_and_is_no_failure(tmp_path: Path, npuctl: Npuctl, command: str) -> None:
     host = FakeHost(tmp_path)
     answer = npuctl(host, command)
-    assert answer.stdout == f"No FuriosaAI NPUs found in {host.sysfs} and {host.devfs}.\n"
+    assert len(answer.stdout.splitlines()) == 1
+    assert host.sysfs in answer.stdout
     assert (answer.stderr, answer.returncode) == ("", 0)

@@ -1,7 +1,7 @@
+"""Who uses which PEs: ``npuctl list``."""
+
 import json
-from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 
@@ -11,11 +11,11 @@ from npu_core.cli.holding import Use
 from npu_core.cli.survey import Sighting, Surveyor, notes
 from npu_core.cli.table import Style, render
 from npu_core.errors import MissingError
-from npu_core.holders import Holder, Holders, find_holders
-from npu_core.testing import EACCES, EIO, Blocked, FakeHost, FaultyFS, rngd, warboy
-
-Npuctl = Callable[..., "CompletedProcess[str]"]
-
+from npu_core.holders import Holder, Holders
+from npu_core.testing import EIO, FakeHost, FaultyFS, rngd, warboy
+from testkit.waiting import PATIENCE
+from tests.core.cli.program import Npuctl
+from tests.core.hung import Hung
 
 TABLE = """\
 +------+------------------+------+--------+-----------------------+-----------------------------------------+
@@ -28,6 +28,7 @@ TABLE = """\
 |      |                  |      |        |                       | npu0ch0 npu0ch1 npu0ch2 npu0ch3         |
 +------+------------------+------+--------+-----------------------+-----------------------------------------+
 """
+FREE, IN_USE, UNKNOWN = Use.FREE, Use.IN_USE, Use.UNKNOWN
 
 
 @pytest.fixture(scope="module")
@@ -43,54 +44,42 @@ def see(host: FakeHost, arch: Arch, occupied: str | None = None) -> Sighting[hol
     return Sighting(device, MissingError("ENOENT") if occupied is None else tuple(pe == "1" for pe in occupied))
 
 
-def uses(sighting: Sighting[holding.Occupancy], *paths: str, hidden: int = 0) -> list[Use]:
-    holders = (Holder(7, "serve", tuple(sorted(paths))),) if paths else ()
-    return [pe.use for pe in holding.pe_uses(sighting, Holders(holders, hidden))]
-
-
 def test_each_pe_is_shown_with_its_files_its_state_and_its_users(tmp_path: Path, program: Npuctl) -> None:
     host = FakeHost(tmp_path, warboy(0))
     host.run_process(4242, ["python3", "serve.py"], ["/dev/npu0pe0", "/dev/npu0_mgmt", "/dev/npu0ch0"])
     host.run_process(77, ["furiosa-bench"], ["/dev/npu0pe0"])
     answer = program(host, "list")
-    assert answer.stdout == TABLE
-    assert (answer.stderr, answer.returncode) == ("", 0)
+    assert (answer.stdout, answer.stderr, answer.returncode) == (TABLE, "", 0)
+
+
+RNGD_PE0 = "/dev/rngd/npu0pe0"
+
+
+def by(*paths: str, hidden: int = 0) -> Holders:
+    return Holders(tuple(Holder(7, "serve", (path,)) for path in paths), hidden)
 
 
 @pytest.mark.parametrize(
-    ("held", "expected"),
+    ("arch", "occupied", "holders", "expected"),
     [
-        ("/dev/npu0pe1", [Use.FREE, Use.IN_USE]),
-        ("/dev/npu0pe0-1", [Use.IN_USE, Use.IN_USE]),
-        ("/dev/npu0", [Use.IN_USE, Use.IN_USE]),
-        ("/dev/npu0_mgmt", [Use.FREE, Use.FREE]),
-        ("/dev/npu0ch3", [Use.FREE, Use.FREE]),
-        ("/dev/rngd/npu0pe0", [Use.FREE, Use.FREE]),
+        (Arch.WARBOY, None, by("/dev/npu0pe1"), [FREE, IN_USE]),
+        (Arch.WARBOY, None, by("/dev/npu0pe0-1"), [IN_USE, IN_USE]),
+        (Arch.WARBOY, None, by("/dev/npu0"), [IN_USE, IN_USE]),
+        (Arch.WARBOY, None, by("/dev/npu0_mgmt"), [FREE, FREE]),
+        (Arch.WARBOY, None, by("/dev/npu0ch3"), [FREE, FREE]),
+        (Arch.WARBOY, None, by(RNGD_PE0), [FREE, FREE]),
+        (Arch.RENEGADE, None, by("/dev/rngd/npu0pe4-5"), [*[FREE] * 4, IN_USE, IN_USE, FREE, FREE]),
+        (Arch.WARBOY, None, by("/dev/npu0pe0", hidden=3), [IN_USE, UNKNOWN]),
+        # The driver's word settles what processes do not show, and a holder counts whatever the driver says.
+        (Arch.RENEGADE, "10000000", by(hidden=3), [IN_USE, *[FREE] * 7]),
+        (Arch.RENEGADE, "00000000", by(RNGD_PE0), [IN_USE, *[FREE] * 7]),
+        (Arch.RENEGADE, "11", by(hidden=1), [IN_USE, IN_USE, *[UNKNOWN] * 6]),
     ],
 )
-def test_a_pe_is_in_use_by_whoever_holds_a_file_that_opens_it(both: FakeHost, held: str, expected: list[Use]) -> None:
-    assert uses(see(both, Arch.WARBOY), held) == expected
-
-
-def test_a_fused_file_of_rngd_uses_its_pes_alone(both: FakeHost) -> None:
-    found = uses(see(both, Arch.RENEGADE), "/dev/rngd/npu0pe4-5")
-    assert [pe for pe, use in enumerate(found) if use is Use.IN_USE] == [4, 5]
-
-
-def test_a_pe_is_unknown_while_some_process_cannot_be_seen(both: FakeHost) -> None:
-    assert uses(see(both, Arch.WARBOY), "/dev/npu0pe0", hidden=3) == [Use.IN_USE, Use.UNKNOWN]
-
-
-def test_the_drivers_word_settles_what_processes_do_not_show(both: FakeHost) -> None:
-    assert uses(see(both, Arch.RENEGADE, "10000000"), hidden=3) == [Use.IN_USE, *[Use.FREE] * 7]
-
-
-def test_a_holder_counts_whatever_the_driver_says(both: FakeHost) -> None:
-    assert uses(see(both, Arch.RENEGADE, "00000000"), "/dev/rngd/npu0pe0")[0] is Use.IN_USE
-
-
-def test_a_driver_that_speaks_of_fewer_pes_leaves_the_others_to_the_processes(both: FakeHost) -> None:
-    assert uses(see(both, Arch.RENEGADE, "11"), hidden=1) == [*[Use.IN_USE] * 2, *[Use.UNKNOWN] * 6]
+def test_a_pe_is_in_use_by_whoever_holds_a_file_that_opens_it_or_if_its_driver_says_so(
+    both: FakeHost, arch: Arch, occupied: str | None, holders: Holders, expected: list[Use]
+) -> None:
+    assert [pe.use for pe in holding.pe_uses(see(both, arch, occupied), holders)] == expected
 
 
 def test_use_that_only_the_driver_sees_is_marked(tmp_path: Path, npuctl: Npuctl) -> None:
@@ -100,53 +89,33 @@ def test_use_that_only_the_driver_sees_is_marked(tmp_path: Path, npuctl: Npuctl)
     assert "| 1    | in use | (says the driver) |" in line
 
 
-def test_processes_that_refuse_to_be_seen_are_counted(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    host.run_process(1, ["init"], [])
-    host.run_process(77, ["serve"], ["/dev/npu0pe0"])
-    fs = FaultyFS()
-    fs.put("*/proc/77/fd", EACCES)
-    holders = find_holders(frozenset({"/dev/npu0pe0"}), host.procfs, fs)
-    found = holding.look(Surveyor(host.open()))
-    states = [pe.use for pe in holding.pe_uses(found.cards[0], holders)]
-    assert states == [Use.UNKNOWN, Use.UNKNOWN]
-
-
 def test_states_are_coloured_by_what_they_mean(both: FakeHost) -> None:
-    card = see(both, Arch.WARBOY)
-    holders = Holders((Holder(7, "serve", ("/dev/npu0pe0",)),), hidden=1)
-    states = [cells[3] for group in holding.table([card], holders).groups for cells in group]
+    holders = by("/dev/npu0pe0", hidden=1)
+    states = [cells[3] for group in holding.table([see(both, Arch.WARBOY)], holders).groups for cells in group]
     assert [(state.text, state.style) for state in states] == [
-        ("in use", Style.DOUBTFUL),
-        ("unknown", Style.BAD),
-        ("", None),
+        *(("in use", Style.DOUBTFUL), ("unknown", Style.BAD), ("", None)),
     ]
 
 
 def test_an_occupancy_that_fails_is_noted_and_one_that_is_not_offered_is_not(both: FakeHost) -> None:
     fs = FaultyFS()
     fs.put("*/rngd!npu0mgmt/pe_occupancy", EIO)
-    found = holding.look(Surveyor(both.open(fs)))
+    found = holding.look(Surveyor(both.open(fs), PATIENCE))
     assert list(notes(found, holding.unreadable)) == ["renegade npu0 pe_occupancy: EIO (Input/output error)"]
 
 
 def test_a_card_that_hangs_still_shows_its_files_and_users(tmp_path: Path) -> None:
-    fs, blocked = FaultyFS(), Blocked()
-    fs.put("*/device_sn", blocked)
-    host = FakeHost(tmp_path, warboy(0))
-    try:
-        found = holding.look(Surveyor(host.open(fs), deadline=0.5))
-    finally:
-        blocked.release()
-    holders = Holders((Holder(7, "serve", ("/dev/npu0pe1",)),))
-    lines = render(holding.table(found.cards, holders)).splitlines()
-    assert "| 1    | in use | 7 serve |" in lines[4]
+    fs = FaultyFS()
+    with Hung() as hung:
+        fs.put("*/device_sn", hung)
+        found = holding.look(Surveyor(FakeHost(tmp_path, warboy(0)).open(fs), wait=hung.wait))
+    holders = by("/dev/npu0pe1")
+    assert "| 1    | in use | 7 serve |" in render(holding.table(found.cards, holders)).splitlines()[4]
 
 
 def test_a_card_without_device_files_has_pes_without_files(tmp_path: Path, npuctl: Npuctl) -> None:
     host = FakeHost(tmp_path, warboy(0))
-    for file in tuple(Path(host.devfs).iterdir()):
-        file.unlink()
+    host.cards[0].remove_files()
     lines = npuctl(host, "list", "--all").stdout.splitlines()[3:-1]
     assert [line.split("|")[-2].strip() for line in lines] == ["-", "-", "-"]
 

@@ -1,9 +1,10 @@
+"""Tables for terminals."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from npu_core.cli.table import Cell, Column, Style, Table, aligned, display_width, render, row
-from npu_core.printable import printable
 
 
 def test_titles_stand_left_and_right_columns_are_filled_from_the_right() -> None:
@@ -37,10 +38,6 @@ def test_a_style_colours_the_word_and_not_its_padding() -> None:
 @pytest.mark.parametrize(("text", "width"), [("40°C", 4), ("카드", 4), ("e\u0301", 1), ("", 0), ("µW", 2)])
 def test_width_is_what_a_terminal_shows(text: str, width: int) -> None:
     assert display_width(text) == width
-
-
-def test_characters_that_steer_a_terminal_are_spelled_out() -> None:
-    assert printable("a\x1b[2Jb\x07\u202e°") == "a\\x1b[2Jb\\x07\\u202e°"
 
 
 def test_names_and_values_are_aligned() -> None:

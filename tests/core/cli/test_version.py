@@ -1,12 +1,11 @@
+"""The versions of the library and of the drivers: ``npuctl version``."""
+
 import json
-from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 
 from npu_core import __version__
 from npu_core.testing import FakeHost, rngd, warboy
-
-Npuctl = Callable[..., "CompletedProcess[str]"]
+from tests.core.cli.program import Npuctl
 
 
 def test_the_library_and_every_driver_are_named(tmp_path: Path, program: Npuctl) -> None:
@@ -21,29 +20,20 @@ def test_the_library_and_every_driver_are_named(tmp_path: Path, program: Npuctl)
 
 def test_machines_get_the_drivers_as_values(tmp_path: Path, npuctl: Npuctl) -> None:
     host = FakeHost(tmp_path, warboy(0), warboy(1, driver=""))
+    family = {"arch": "warboy", "name": "FuriosaAI Warboy"}
     assert json.loads(npuctl(host, "version", "-o", "json").stdout) == {
         "npu_core": __version__,
         "drivers": [
-            {
-                "arch": "warboy",
-                "name": "FuriosaAI Warboy",
-                "version": "1.9.2",
-                "reference": "3def9c2",
-                "npus": ["npu0"],
-            },
-            {"arch": "warboy", "name": "FuriosaAI Warboy", "version": None, "reference": None, "npus": ["npu1"]},
+            {**family, "version": "1.9.2", "reference": "3def9c2", "npus": ["npu0"]},
+            {**family, "version": None, "reference": None, "npus": ["npu1"]},
         ],
     }
 
 
-def test_a_host_without_cards_has_no_drivers(tmp_path: Path, npuctl: Npuctl) -> None:
-    answer = npuctl(FakeHost(tmp_path), "version")
-    assert (answer.stdout, answer.returncode) == (f"npu-core {__version__}\n", 0)
-
-
 def test_the_librarys_version_is_given_even_where_the_host_cannot_be_read(tmp_path: Path, npuctl: Npuctl) -> None:
     missing = str(tmp_path / "missing")
-    answer = npuctl(FakeHost(tmp_path), "version", "-o", "json", "--sysfs", missing)
+    answer = npuctl(FakeHost(tmp_path / "host"), "version", "-o", "json", "--sysfs", missing)
     assert json.loads(answer.stdout) == {"npu_core": __version__, "drivers": None}
     assert answer.returncode == 1
     assert missing in answer.stderr
+    assert npuctl(FakeHost(tmp_path / "host"), "version").stdout == f"npu-core {__version__}\n"

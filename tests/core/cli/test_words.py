@@ -1,3 +1,7 @@
+"""How npuctl says numbers, times and lists."""
+
+from collections.abc import Callable
+
 import pytest
 
 from npu_core.cli import words
@@ -7,55 +11,35 @@ from npu_core.device import DeviceFile
 from npu_core.sensors import Quantity, Reading, Sensor
 
 
-@pytest.mark.parametrize(
-    ("millicelsius", "text"),
-    [(40_000, "40°C"), (40_600, "41°C"), (-400, "0°C"), (-5_600, "-6°C"), (0, "0°C"), (None, "-")],
-)
-def test_temperatures_are_given_to_the_degree(millicelsius: int | None, text: str) -> None:
-    assert words.temperature(millicelsius) == text
+def measurement(quantity: Quantity, value: int) -> str:
+    return words.measurement(Reading(Sensor("npu0", quantity, 1, "x"), value))
 
 
 @pytest.mark.parametrize(
-    ("microwatts", "text"), [(1_370_000, "1.37 W"), (0, "0.00 W"), (101_234_000, "101.23 W"), (None, "-")]
-)
-def test_power_is_given_in_watts(microwatts: int | None, text: str) -> None:
-    assert words.power(microwatts) == text
-
-
-@pytest.mark.parametrize(
-    ("quantity", "value", "text"),
+    ("say", "value", "text"),
     [
-        (Quantity.TEMPERATURE, 40_260, "40.3°C"),
-        (Quantity.POWER, 1_370_000, "1.37 W"),
-        (Quantity.VOLTAGE, 812, "0.812 V"),
-        (Quantity.CURRENT, 1_180, "1.180 A"),
+        *((words.temperature, value, text) for value, text in ((40_000, "40°C"), (40_600, "41°C"), (0, "0°C"))),
+        *((words.temperature, value, text) for value, text in ((-400, "0°C"), (-5_600, "-6°C"), (None, "-"))),
+        *((words.power, value, text) for value, text in ((1_370_000, "1.37 W"), (0, "0.00 W"), (None, "-"))),
+        (words.power, 101_234_000, "101.23 W"),
+        *((words.share, value, text) for value, text in ((0.573, "57.3%"), (1.0, "100.0%"), (0.0, "0.0%"))),
+        (words.share, None, "-"),
+        (words.duration, 0, "00:00:00"),
+        (words.duration, 14_649, "04:04:09"),
+        (words.duration, 187_449, "2d 04:04:09"),
+        (words.frequency, Clock("ne tensor", 2000, "MHz"), "2000 MHz"),
+        (words.frequency, Clock("dram", 4266, "MT/s"), "4266 MT/s"),
+        (words.frequency, Clock("pe0", 1_000_000_000, "Hz"), "1000 MHz"),
+        (words.frequency, Clock("pe0", 0, "Hz"), "0 MHz"),
     ],
 )
-def test_every_quantity_has_its_unit(quantity: Quantity, value: int, text: str) -> None:
-    assert words.measurement(Reading(Sensor("npu0", quantity, 1, "x"), value)) == text
+def test_a_value_is_said_in_its_unit(say: Callable[[object], str], value: object, text: str) -> None:
+    assert say(value) == text
 
 
-@pytest.mark.parametrize(("ratio", "text"), [(0.573, "57.3%"), (1.0, "100.0%"), (0.0, "0.0%"), (None, "-")])
-def test_shares_are_given_in_percent(ratio: float | None, text: str) -> None:
-    assert words.share(ratio) == text
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0, "00:00:00"), (14_649, "04:04:09"), (187_449, "2d 04:04:09")])
-def test_durations_are_given_as_days_and_time(seconds: int, text: str) -> None:
-    assert words.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("clock", "text"),
-    [
-        (Clock("ne tensor", 2000, "MHz"), "2000 MHz"),
-        (Clock("dram", 4266, "MT/s"), "4266 MT/s"),
-        (Clock("pe0", 1_000_000_000, "Hz"), "1000 MHz"),
-        (Clock("pe0", 0, "Hz"), "0 MHz"),
-    ],
-)
-def test_clocks_keep_the_drivers_unit_except_plain_hertz(clock: Clock, text: str) -> None:
-    assert words.frequency(clock) == text
+def test_every_quantity_has_its_unit() -> None:
+    values = {Quantity.TEMPERATURE: 40_260, Quantity.POWER: 1_370_000, Quantity.VOLTAGE: 812, Quantity.CURRENT: 1_180}
+    assert [measurement(*item) for item in values.items()] == ["40.3°C", "1.37 W", "0.812 V", "1.180 A"]
 
 
 def test_long_texts_are_cut_to_one_short_line() -> None:

@@ -5,11 +5,10 @@ process's memory map, and the kernel reads the command line through that map. So
 hang.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from npu_core.errors import AccessDeniedError, HostError, MissingError, StuckError
 from npu_core.hostfs import HostFS, RealFS
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 T = TypeVar("T")
+Wait: TypeAlias = Callable[[Collection[Any], float], object]
 
 DEADLINE = 1.0
 """Seconds that processes are given to answer, after the last one was asked."""
@@ -76,7 +76,11 @@ class Holders:
 
 
 def find_holders(
-    paths: frozenset[str], procfs: str = "/proc", fs: HostFS | None = None, deadline: float = DEADLINE
+    paths: frozenset[str],
+    procfs: str = "/proc",
+    fs: HostFS | None = None,
+    deadline: float = DEADLINE,
+    wait: Wait | None = None,
 ) -> Holders:
     """The processes that have one of the device files open.
 
@@ -88,21 +92,23 @@ def find_holders(
         procfs: where the host's /proc is.
         fs: the file system; by default this machine's.
         deadline: seconds that processes are given to answer, after the last one was asked.
+        wait: waits until all these answers are there, but not longer than so many seconds; by default
+            :func:`concurrent.futures.wait`.
 
     Raises:
         HostError: if the process directory itself cannot be read.
     """
-    files = fs or RealFS()
-    names = _listed(files, procfs, deadline)
+    files, ask = fs or RealFS(), _Asking(deadline, wait)
+    names = _listed(files, procfs, ask)
     if not paths:
         return Holders()
-    looks = _ask({name: partial(_held, files, f"{procfs}/{name}", paths) for name in names}, deadline)
+    looks = ask.all({name: partial(_held, files, f"{procfs}/{name}", paths) for name in names})
     held = {name: look for name, look in looks.items() if isinstance(look, tuple) and look}
     silent = [name for name, look in looks.items() if isinstance(look, StuckError)]
     hidden = sum(isinstance(look, HostError) for look in looks.values()) - len(silent)
-    commands = _ask({name: partial(_command, files, f"{procfs}/{name}") for name in held}, deadline)
+    commands = ask.all({name: partial(_command, files, f"{procfs}/{name}") for name in held})
     late = [*silent, *(name for name, command in commands.items() if isinstance(command, HostError))]
-    called = _ask({name: partial(_name, files, f"{procfs}/{name}") for name in late}, deadline)
+    called = ask.all({name: partial(_name, files, f"{procfs}/{name}") for name in late})
 
     def holder(name: str, files_held: tuple[str, ...]) -> Holder:
         command = commands.get(name)
@@ -115,59 +121,68 @@ def find_holders(
         tuple(sorted(holder(name, found) for name, found in held.items())),
         hidden,
         tuple(sorted(holder(name, ()) for name in silent)),
-        _partial(files, procfs, deadline),
+        _partial(files, procfs, ask),
     )
 
 
-def _ask(questions: Mapping[str, Callable[[], T]], deadline: float) -> dict[str, T | HostError]:
-    """The answer to every question; a :class:`StuckError` for a question without an answer in time.
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """How processes are asked; see :func:`find_holders`."""
 
-    The questions run one after another on one thread. A question that blocks the thread is left on that thread, and
-    another thread goes on with the next question.
-    """
-    from npu_core.service.device_threads import DeviceThreads  # noqa: PLC0415  # loads much, for this question alone
+    deadline: float
+    wait: Wait | None
 
-    threads = DeviceThreads()
-    asked: dict[str, Future[T]] = {}
-    answers: dict[str, T | HostError] = {}
-    thread = 0
-    for name, question in questions.items():
-        try:
-            asked[name] = threads.start(thread, question)
-            asked[name].exception(_PATIENCE)
-        except TimeoutError:
-            threads.forget(thread)
-            thread += 1
-        except HostError as error:  # the system refuses a thread
-            answers[name] = error
-    threads.forget(thread)
-    end = time.monotonic() + deadline
-    for name, future in asked.items():
-        try:
-            answers[name] = future.result(max(0.0, end - time.monotonic()))
-        except TimeoutError:
-            answers[name] = StuckError(f"no answer within {deadline:g} s")
-        except HostError as error:
-            answers[name] = error
-    return answers
+    def all(self, questions: Mapping[str, Callable[[], T]]) -> dict[str, T | HostError]:
+        """The answer to every question; a :class:`StuckError` for a question without an answer in time.
+
+        The questions run one after another on one thread. A question that blocks the thread is left on that thread, and
+        another thread goes on with the next question.
+        """
+        # These load much, for this question alone.
+        from concurrent.futures import wait  # noqa: PLC0415
+
+        from npu_core.service.device_threads import DeviceThreads  # noqa: PLC0415
+
+        threads = DeviceThreads()
+        asked: dict[str, Future[T]] = {}
+        answers: dict[str, T | HostError] = {}
+        thread = 0
+        for name, question in questions.items():
+            try:
+                asked[name] = threads.start(thread, question)
+                asked[name].exception(_PATIENCE)
+            except TimeoutError:
+                threads.forget(thread)
+                thread += 1
+            except HostError as error:  # the system refuses a thread
+                answers[name] = error
+        threads.forget(thread)
+        (self.wait or wait)(asked.values(), self.deadline)
+        for name, future in asked.items():
+            if not future.done():
+                answers[name] = StuckError(f"no answer within {self.deadline:g} s")
+            else:
+                failed = future.exception()
+                answers[name] = failed if isinstance(failed, HostError) else future.result()
+        return answers
 
 
-def _listed(fs: HostFS, procfs: str, deadline: float) -> list[str]:
+def _listed(fs: HostFS, procfs: str, ask: _Asking) -> list[str]:
     """The names of the process directories."""
-    names = _ask({procfs: partial(fs.list_dir, procfs)}, deadline)[procfs]
+    names = ask.all({procfs: partial(fs.list_dir, procfs)})[procfs]
     if isinstance(names, HostError):
         raise names if names.path else StuckError(names.detail, path=procfs)
     return [name for name in names if name.isdecimal()]
 
 
-def _partial(fs: HostFS, procfs: str, deadline: float) -> str:
+def _partial(fs: HostFS, procfs: str, ask: _Asking) -> str:
     """Why this /proc does not show every process of the host; empty if every process is shown.
 
     Process 2 of a host is kthreadd, the parent of all kernel threads. Other PID namespaces have no kernel threads. The
     mount option ``hidepid`` hides process 2 from users who may not inspect it.
     """
     questions = {pid: partial(fs.read_text, f"{procfs}/{pid}/stat") for pid in (_INIT, _KERNEL_THREADS)}
-    answers = _ask(questions, deadline)
+    answers = ask.all(questions)
     init, kernel = answers[_INIT], answers[_KERNEL_THREADS]
     if isinstance(kernel, str) and _is_kernel_thread(kernel):
         return ""

@@ -74,26 +74,34 @@ class CardLoad:
     sight: Sight
 
 
-def measure(surveyor: Surveyor, interval: float, wait: Callable[[float], None]) -> Survey[CardLoad]:
+def measure(
+    surveyor: Surveyor, interval: float, wait: Callable[[float], None], clock: Callable[[], float] = time.monotonic
+) -> Survey[CardLoad]:
     """Look at the host's cards over ``interval`` seconds.
+
+    Args:
+        surveyor: looks at the cards.
+        interval: seconds.
+        wait: waits so many seconds.
+        clock: seconds that do not go back.
 
     Raises:
         HostError: if the cards cannot be listed.
     """
     slices = math.ceil(interval / _LONGEST_SLICE)
-    looks = [_first_look(surveyor, interval / slices)]
+    looks = [_first_look(surveyor, interval / slices, clock)]
     for _ in range(slices if looks[0].cards else 0):
         wait(interval / slices)
         looks.append(_look(surveyor))
     return _joined(looks)
 
 
-def _first_look(surveyor: Surveyor, limit: float) -> Survey[Sight]:
-    began = time.monotonic()
+def _first_look(surveyor: Surveyor, limit: float, clock: Callable[[], float]) -> Survey[Sight]:
+    began = clock()
     found = _look(surveyor)
     # Some card hangs, and what the others said while it was waited for is too old to measure from. Nobody waits for it
     # a second time.
-    return _look(surveyor) if time.monotonic() - began > limit else found
+    return _look(surveyor) if clock() - began > limit else found
 
 
 def _look(surveyor: Surveyor) -> Survey[Sight]:

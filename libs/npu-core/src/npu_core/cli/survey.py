@@ -1,11 +1,10 @@
 """One look at every card of a host. No card is left out because of what it does not say, or because it hangs."""
 
-import contextlib
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from npu_core.device import Device, FoundCard, Rejected
 from npu_core.errors import ExhaustedError, HostError, StuckError, Unreadable
@@ -59,10 +58,22 @@ class Survey(Generic[T]):
 class Surveyor:
     """Looks at the cards of one host, each on a thread that may be lost. Keep one for repeated looks."""
 
-    def __init__(self, host: Host, deadline: float = DEADLINE) -> None:
-        """Will look at ``host``, and give all its cards ``deadline`` seconds at every look."""
+    def __init__(
+        self,
+        host: Host,
+        deadline: float = DEADLINE,
+        wait: Callable[["Collection[Future[Any]]", float], object] = futures.wait,
+    ) -> None:
+        """Will look at ``host``.
+
+        Args:
+            host: the host.
+            deadline: seconds that all cards together are given to answer, at every look.
+            wait: waits until all these answers are there, but not longer than so many seconds.
+        """
         self.host = host
         self._deadline = deadline
+        self._wait = wait
         self._threads = DeviceThreads()
 
     def look(self, read: Callable[[Device], T], unanswered: Callable[[HostError], T]) -> Survey[T]:
@@ -74,9 +85,9 @@ class Surveyor:
         Raises:
             HostError: if the cards cannot be listed.
         """
-        end = time.monotonic() + self._deadline
         started = [(card, self._start(card, read)) for card in self._find()]
-        found = [self._finish(card, future, end, unanswered) for card, future in started]
+        self._wait([answer for _, answer in started if isinstance(answer, Future)], self._deadline)
+        found = [self._finish(card, answer, unanswered) for card, answer in started]
         return Survey(
             tuple(each for each in found if isinstance(each, Sighting)),
             tuple(each for each in found if isinstance(each, Rejected)),
@@ -101,15 +112,13 @@ class Surveyor:
     def _finish(
         self,
         card: FoundCard,
-        future: "Future[Sighting[T] | Rejected] | HostError",
-        end: float,
+        answer: "Future[Sighting[T] | Rejected] | HostError",
         unanswered: Callable[[HostError], T],
     ) -> Sighting[T] | Rejected:
-        if not isinstance(future, HostError):
-            with contextlib.suppress(TimeoutError):
-                return future.result(max(0.0, end - time.monotonic()))
+        if isinstance(answer, Future) and answer.done():
+            return answer.result()
         late = StuckError(f"the card did not answer within {self._deadline:g} s")
-        error = future if isinstance(future, ExhaustedError) else late
+        error = answer if isinstance(answer, ExhaustedError) else late
         unreadable = (*card.unreadable, Unreadable.of(card.name, CARD, error))
         device = Device(card.index, card.arch, files=card.files, unreadable=unreadable)
         return Sighting(device, unanswered(error))
