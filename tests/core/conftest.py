@@ -2,9 +2,7 @@
 
 import os
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +12,7 @@ from hypothesis import settings
 settings.register_profile("default", deadline=None, max_examples=50)
 settings.load_profile("default")
 
-Eventually = Callable[[Callable[[], bool]], None]
-
 _MEMORY = "/dev/shm"  # noqa: S108  # only as the parent of directories with names of their own
-_DEADLINE = 15.0
-_BETWEEN_LOOKS = 0.005
 
 
 @pytest.fixture
@@ -27,18 +21,3 @@ def tmp_path() -> Iterator[Path]:
     parent = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="npu-test-", dir=parent) as directory:
         yield Path(directory)
-
-
-@pytest.fixture
-def eventually() -> Eventually:
-    """Wait until a condition holds, and fail if it does not within a deadline."""
-
-    def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _DEADLINE
-        pause = threading.Event()
-        while not condition():
-            if time.monotonic() > deadline:
-                pytest.fail(f"did not come true within {_DEADLINE:g} s")
-            pause.wait(_BETWEEN_LOOKS)
-
-    return wait

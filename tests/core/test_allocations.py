@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npu_core.allocations import NOTHING_HELD, Allocations, NamedDevice, Sources, join
+from npu_core.allocations import Allocations, NamedDevice, Sources, join
 from npu_core.arch import Arch
 from npu_core.claims import Claim, KnownCard
 from npu_core.cores import CoreRange
@@ -56,12 +56,6 @@ def test_a_device_whose_family_the_checkpoint_tells_is_of_no_other_family_by_the
 # -- join -------------------------------------------------------------------------------------------------------------
 
 
-def test_where_nothing_is_named_everything_is_free() -> None:
-    assert joined() == NOTHING_HELD
-    assert NOTHING_HELD.held(NPU0) == frozenset()
-    assert NOTHING_HELD.possible_uses(NPU0) == frozenset()
-
-
 def test_nobody_can_tell_that_a_card_is_free_while_a_source_is_missing() -> None:
     found = join(claims("npu0pe0"), [], CARDS, RESOURCES, is_complete=False)
     assert (found.held(NPU0), found.held(NPU1)) == (None, None)
@@ -85,12 +79,6 @@ def test_a_card_held_under_another_scheme_conflicts_with_every_unit_of_the_card_
     assert found.conflicts(NPU0, CoreRange(0, 1)) == found.held(NPU0) == cores("0-1")
     assert found.held(NPU1) == frozenset()
     assert found.unmapped == ()
-
-
-def test_a_unit_id_under_another_resource_is_another_name() -> None:
-    found = joined("npu0pe0", resource="old.furiosa.ai/npu-warboy")
-    assert (found.units, found.others, found.named) == ({}, {NPU0: cores("0")}, {})
-    assert found.conflicts(NPU0, CoreRange(0, 0)) == cores("0")
 
 
 def test_what_cannot_be_mapped_may_be_every_card_of_the_family_and_is_told() -> None:
@@ -148,16 +136,6 @@ def test_two_cards_that_changed_numbers_are_each_held_for_the_other() -> None:
 # -- what the sources said last ---------------------------------------------------------------------------------------
 
 
-def test_before_any_source_was_asked_nothing_is_known_to_be_free() -> None:
-    assert held(Sources()) is None
-
-
-def test_a_checkpoint_alone_tells_what_is_held_and_what_is_free() -> None:
-    sources = Sources().with_checkpoint(claims("npu0pe0-1"), 1, RESOURCES)
-    assert held(sources) == cores("0-1")
-    assert sources.joined(CARDS, RESOURCES).held(NPU1) == frozenset()
-
-
 def test_what_an_init_container_holds_is_held_although_no_listing_names_it() -> None:
     sources = Sources().with_checkpoint(claims("npu0pe0-1"), 1, RESOURCES).with_listing((), knows_pods=True)
     assert held(sources) == cores("0-1")
@@ -195,12 +173,6 @@ def test_a_listing_of_an_earlier_time_counts_only_where_no_checkpoint_can_be_rea
     blind = sources.without_listing().without_checkpoint()
     assert held(blind) is None
     assert blind.joined(CARDS, RESOURCES).possible_uses(NPU0) == cores("0")
-
-
-def test_what_the_checkpoint_named_last_counts_while_the_file_cannot_be_read() -> None:
-    sources = Sources().with_checkpoint(claims("npu0pe0"), 1, RESOURCES).without_checkpoint()
-    assert held(sources) is None
-    assert sources.joined(CARDS, RESOURCES).possible_uses(NPU0) == cores("0")
 
 
 def test_sources_that_fail_again_are_the_same_value() -> None:
@@ -267,11 +239,6 @@ def test_a_unit_that_is_granted_again_is_waited_for_again() -> None:
     sources = granted().with_checkpoint((), 2, RESOURCES).with_grant(Arch.WARBOY, units("npu0pe0"), 2)
     assert held(sources.with_checkpoint((), 3, RESOURCES)) == cores("0")
     assert held(sources.with_checkpoint((), 3, RESOURCES).with_checkpoint((), 4, RESOURCES)) == frozenset()
-
-
-def test_a_unit_of_that_name_under_another_resource_confirms_no_grant() -> None:
-    sources = granted().with_checkpoint((Claim(RENEGADE, "npu0pe0"),), 2, RESOURCES)
-    assert set(sources.grants) == {(Arch.WARBOY, UnitId.parse("npu0pe0"))}
 
 
 def test_a_checkpoint_that_was_not_there_at_the_grant_is_a_later_writing() -> None:

@@ -41,14 +41,6 @@ def devices(host: FakeHost) -> tuple[Device, Device]:
     return first, second
 
 
-def test_the_uptime_is_the_heartbeat(
-    host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device]
-) -> None:
-    cards[0].set_uptime(42)
-    cards[1].set_uptime(0)
-    assert [host.open().uptime(device) for device in devices] == [42, 0]
-
-
 def test_errors_are_counted_by_kind(
     host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device]
 ) -> None:
@@ -99,17 +91,6 @@ def test_every_core_range_of_a_warboy_has_counters(
     part = CoreRange.parse(cores)
     cards[0].set_perf_regs(part, (5 << 32) + 7, 11, 13)
     assert host.open().pe_counters(devices[0], part) == PeCounters(part, (5 << 32) + 7, 11, 13)
-
-
-def test_single_cores_of_an_rngd_have_counters_of_64_bits(
-    host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device]
-) -> None:
-    part, fused = CoreRange(7, 7), CoreRange(0, 3)
-    cards[1].set_perf_regs(part, 1 << 40, 1 << 39)
-    cards[1].set_perf_regs(fused, 1, 1)
-    assert host.open().pe_counters(devices[1], part) == PeCounters(part, 1 << 40, 1 << 39, None, bits=64)
-    with pytest.raises(MissingError):
-        host.open().pe_counters(devices[1], fused)
 
 
 def test_the_counters_of_one_card_are_not_those_of_its_namesake(

@@ -85,16 +85,6 @@ def test_every_claim_names_the_pod_and_the_container_as_far_as_the_file_does() -
     )
 
 
-def test_devices_of_every_resource_are_named() -> None:
-    assert claims_in(document(entry(["f0"], ResourceName="example.com/fpga"))) == (
-        Claim("example.com/fpga", "f0", pod_uid="uid-1", container_name="main"),
-    )
-
-
-def test_what_is_only_registered_is_not_named() -> None:
-    assert claims_in(document()) == ()
-
-
 def test_a_kubelet_that_gave_nothing_out_writes_null() -> None:
     assert claims_in(b'{"Data":{"PodDeviceEntries":null,"RegisteredDevices":{}},"Checksum":1}') == ()
 
@@ -274,8 +264,3 @@ def test_what_is_no_checkpoint_is_an_error_at_once_that_names_the_file(
     with pytest.raises(FormatError, match=message) as caught:
         read_checkpoint(str(tmp_path))
     assert f"{tmp_path}/{CHECKPOINT}" in str(caught.value)
-
-
-def test_a_plugin_directory_that_is_none_has_no_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    assert read_checkpoint(f"{tmp_path}/file") == Checkpoint()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npu_core.arch import Arch, arch_spec
-from npu_core.claims import NOTHING, Claim, Container, KnownCard, Meaning, Place, families_of, is_of_domain, meaning_of
+from npu_core.claims import NOTHING, Claim, KnownCard, Meaning, Place, families_of, is_of_domain, meaning_of
 from npu_core.cores import CoreRange
 from npu_core.device import CardKey, Device, PciAddress
 from npu_core.partition import UnitId
@@ -77,10 +77,6 @@ def test_a_resource_tells_its_families_by_its_name_or_may_be_of_every_family(
     assert families_of(resource, RESOURCES) == families
 
 
-def test_a_name_that_is_known_for_certain_wins_over_its_words() -> None:
-    assert families_of("furiosa.ai/rngd", {Arch.WARBOY: "furiosa.ai/rngd"}) == (Arch.WARBOY,)
-
-
 # -- known schemes ----------------------------------------------------------------------------------------------------
 
 
@@ -135,11 +131,6 @@ def test_what_is_nearly_a_uuid_is_of_no_known_scheme(device_id: str) -> None:
     cards = (*CARDS, KnownCard(Device(5, Arch.RENEGADE)))
     expected = frozenset({place(R0.key, "0-7"), place((Arch.RENEGADE, 5), "0-7")})
     assert meaning(device_id, RENEGADE, cards) == Meaning(expected, is_known=False)
-
-
-def test_places_and_containers_have_an_order() -> None:
-    assert min(place(W1.key, "0"), place(W0.key, "1"), place(W0.key, "0")) == place(W0.key, "0")
-    assert min(Container("b", "p", "c"), Container("a", "q", "d")).namespace == "a"
 
 
 def test_a_unit_whose_cores_no_family_has_names_the_whole_card() -> None:

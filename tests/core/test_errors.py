@@ -22,13 +22,12 @@ from npu_core.errors import (
     ReadFailedError,
     Reason,
     SettingsError,
-    StuckError,
     Unreadable,
     UnsupportedDeviceError,
     UsageError,
     host_error,
 )
-from testkit.strategies import host_errors, unreadables
+from testkit.strategies import host_errors
 
 ALIVE = "/sys/class/npu_mgmt/npu0_mgmt/alive"
 
@@ -109,17 +108,6 @@ def test_a_long_text_is_shortened_once() -> None:
     assert FormatError("x" * 80, "short").text == "x" * 80
 
 
-def test_an_unsupported_device_says_what_would_be_supported() -> None:
-    error = UnsupportedDeviceError("U250", ["warboy", "rngd"])
-    assert (error.device_type, error.supported) == ("U250", ("warboy", "rngd"))
-    assert str(error) == "unsupported device type 'U250', expected one of warboy, rngd"
-
-
-def test_a_stuck_read_is_told_apart() -> None:
-    error = StuckError("no answer after 2 s", path=ALIVE)
-    assert (error.reason, str(error)) == (Reason.STUCK, f"{ALIVE}: no answer after 2 s")
-
-
 @given(host_errors())
 def test_an_error_as_a_value_says_the_same_without_the_path(error: HostError) -> None:
     value = Unreadable.of("npu0", "alive", error)
@@ -134,35 +122,6 @@ def test_equal_failures_are_equal_values_wherever_the_host_is_mounted() -> None:
     )
     assert one == other
     assert hash(one) == hash(other)
-
-
-@given(unreadables(), unreadables())
-def test_failures_differ_in_any_of_their_parts(one: Unreadable, other: Unreadable) -> None:
-    parts = [(each.card, each.subject, each.reason, each.detail) for each in (one, other)]
-    assert (one == other) == (parts[0] == parts[1])
-
-
-@pytest.mark.parametrize(
-    ("problem", "shown"),
-    [
-        (Problem("interval", "0", "1 or more", "--interval"), "--interval: interval is '0': expected 1 or more"),
-        (
-            Problem("defaultPe", "Duo", "Fusion or Single", "/etc/config.yaml", 3),
-            "/etc/config.yaml:3: defaultPe is 'Duo': expected Fusion or Single",
-        ),
-        (Problem("NODE_NAME", None, "a name", "environment"), "environment: NODE_NAME is missing: expected a name"),
-        (Problem("a", "", "more", "f"), "f: a is '': expected more"),
-    ],
-)
-def test_a_problem_with_the_settings_says_where_what_and_what_instead(problem: Problem, shown: str) -> None:
-    assert str(problem) == shown
-
-
-def test_a_settings_error_lists_every_problem() -> None:
-    problems = [Problem("a", "1", "2", "file", 1), Problem("b", None, "3", "file"), Problem("a", "1", "2", "file", 1)]
-    error = SettingsError(iter(problems))
-    assert error.problems == tuple(problems)
-    assert str(error).splitlines() == [str(problem) for problem in problems]
 
 
 def test_a_settings_error_tells_a_few_problems_and_counts_the_others() -> None:

@@ -16,20 +16,9 @@ from npu_core.errors import FormatError, HostError, UsageError
 from npu_core.health import Vitals
 from npu_core.identity import is_same_card, is_same_function
 from npu_core.sensors import Quantity
-from npu_core.testing import (
-    CardPlan,
-    FakeCard,
-    FakeHost,
-    ImpossibleHostError,
-    SensorPlan,
-    Simulation,
-    rngd,
-    second_entry,
-    warboy,
-)
-from npu_core.testing.layout import ERROR_KINDS, WRITE_ONLY
-
-Eventually = Callable[[Callable[[], bool]], None]
+from npu_core.testing import CardPlan, FakeCard, FakeHost, ImpossibleHostError, Simulation, rngd, second_entry, warboy
+from npu_core.testing.layout import WRITE_ONLY
+from testkit.waiting import PATIENCE, until
 
 PE0 = CoreRange(0, 0)
 
@@ -48,54 +37,34 @@ def tree(root: Path) -> dict[str, str]:
     }
 
 
-def test_classes_hold_links_into_the_virtual_devices(tmp_path: Path) -> None:
+def test_classes_hold_relative_links_into_the_virtual_devices(tmp_path: Path) -> None:
     FakeHost(tmp_path, warboy(0), rngd(0))
     classes = tmp_path / "sys/class"
     assert {path.name for path in (classes / "npu_mgmt").iterdir()} == {
         "npu0", "npu0_mgmt", "npu0_bar0", "npu0_bar2", "npu0_bar4", "npu0pe0", "npu0pe1", "npu0pe0-1",
     }  # fmt: skip
-    assert (classes / "npu_mgmt/npu0_mgmt").readlink() == Path("../../devices/virtual/npu_mgmt/npu0_mgmt")
     assert (classes / "rngd_mgmt/rngd!npu0mgmt").readlink() == Path("../../devices/virtual/rngd_mgmt/rngd!npu0mgmt")
-
-
-def test_the_tree_can_be_moved(tmp_path: Path) -> None:
-    FakeHost(tmp_path / "here", warboy(0), rngd(0))
-    links = {place: target for place, target in tree(tmp_path / "here").items() if target.startswith("-> ")}
-    assert {target for target in links.values() if target.startswith("-> /")} == {"-> /dev/null"}
-    dangling = [place for place in links if not (tmp_path / "here" / place).exists()]
-    assert dangling == []
+    links = [target for target in tree(tmp_path).values() if target.startswith("-> ")]
+    assert {target for target in links if target.startswith("-> /")} == {"-> /dev/null"}
 
 
 def test_a_card_is_a_pci_function_bound_to_its_driver(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0, numa_node=1), rngd(0))
     functions = [tmp_path / "sys/bus/pci/devices" / card.plan.pci for card in host.cards]
-    shown = [
-        {name: (function / name).read_text(encoding="utf-8") for name in ("vendor", "device", "class", "numa_node")}
-        for function in functions
-    ]
-    common = {"vendor": "0x1ed2\n", "class": "0x120000\n"}
-    assert shown == [
-        {**common, "device": "0x0000\n", "numa_node": "1\n"},
-        {**common, "device": "0x0001\n", "numa_node": "0\n"},
-    ]
+    names = ("vendor", "device", "class", "numa_node")
+    shown = [[(function / name).read_text(encoding="utf-8").strip() for name in names] for function in functions]
+    assert shown == [["0x1ed2", "0x0000", "0x120000", "1"], ["0x1ed2", "0x0001", "0x120000", "0"]]
     assert [(function / "driver").resolve().name for function in functions] == ["npu_pdma", "furiosa_rngd"]
 
 
-def test_the_counters_of_a_new_card_stand_at_zero(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0), rngd(0))
-    for device in host.open().inventory().devices:
-        found = [host.open().pe_counters(device, pe) for pe in device.cores.split(1)]
-        assert {(counters.cycles, counters.task_cycles) for counters in found} == {(0, 0)}
-
-
-def test_no_link_of_a_card_that_went_or_came_back_leads_nowhere(tmp_path: Path) -> None:
+def test_no_link_leads_nowhere_whatever_card_went_or_came_back(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0), warboy(1), rngd(0))
     host.cards[0].disappear()
     host.cards[1].renumber_hwmon()
     host.cards[2].disappear()
     host.cards[2].reappear()
-    dangling = [path for path in tmp_path.rglob("*") if path.is_symlink() and not path.exists()]
-    assert dangling == []
+    assert [path for path in tmp_path.rglob("*") if path.is_symlink() and not path.exists()] == []
+    assert [path for path in tree(tmp_path) if ("npu0" in path and "rngd" not in path) or warboy(0).pci in path] == []
 
 
 def test_device_files_are_character_devices(tmp_path: Path) -> None:
@@ -121,53 +90,12 @@ def test_attributes_that_can_only_be_written_have_that_mode(tmp_path: Path) -> N
     assert modes == {**dict.fromkeys(WRITE_ONLY, 0o200), "alive": 0o644}
 
 
-def test_one_declaration_gives_one_tree(tmp_path: Path) -> None:
-    cards = (warboy(0), rngd(0, line_ends=False))
-    FakeHost(tmp_path / "one", *cards)
-    FakeHost(tmp_path / "other", *cards)
-    assert tree(tmp_path / "one") == tree(tmp_path / "other")
-
-
-def test_the_whole_chip_heats_up_or_one_sensor(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    card, device = only_card(host)
-    card.set_temperature(90_000)
-    card.set_temperature(95_000, "Peak")
-    found = host.open().readings(device)
-    values = {r.sensor.label: r.value for r in found.values if r.sensor.quantity is Quantity.TEMPERATURE}
-    assert set(values.values()) == {90_000, 95_000}
-    assert values["Peak"] == 95_000
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda card: card.set_sensor(Quantity.POWER, 99, 0),
-        lambda card: card.set_error("cosmic_rays", 1),
-    ],
-    ids=["sensor", "error"],
-)
-def test_what_a_card_does_not_have_cannot_be_set(tmp_path: Path, ask: Callable[[FakeCard], None]) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    with pytest.raises(UsageError, match="npu0 "):
-        ask(host.cards[0])
-
-
-def test_every_error_counter_can_be_set(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, rngd(0))
-    card, device = only_card(host)
-    for count, kind in enumerate(ERROR_KINDS, 1):
-        card.set_error(kind, count)
-    assert [(counter.kind, counter.count) for counter in host.open().errors(device)] == [
-        (kind, count) for count, kind in enumerate(ERROR_KINDS, 1)
-    ]
-
-
-def test_a_sensor_may_read_nonsense(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, rngd(0))
-    card, device = only_card(host)
-    card.set_sensor(Quantity.POWER, 1, "a lot")
-    assert [failure.subject for failure in host.open().readings(device).unreadable] == ["rngd0/power1_average"]
+def test_what_a_card_does_not_have_cannot_be_set(tmp_path: Path) -> None:
+    card = FakeHost(tmp_path, warboy(0)).cards[0]
+    with pytest.raises(UsageError):
+        card.set_sensor(Quantity.POWER, 99, 0)
+    with pytest.raises(UsageError):
+        card.set_error("cosmic_rays", 1)
 
 
 @pytest.mark.parametrize(
@@ -185,22 +113,15 @@ def test_a_card_that_is_away_cannot_be_touched(tmp_path: Path, touch: Callable[[
     host = FakeHost(tmp_path, warboy(0))
     host.cards[0].disappear()
     before = tree(tmp_path)
-    with pytest.raises(UsageError, match="npu0 is not there"):
+    with pytest.raises(UsageError):
         touch(host.cards[0])
     assert tree(tmp_path) == before
-
-
-def test_a_card_that_is_away_leaves_nothing_but_its_driver(tmp_path: Path) -> None:
-    FakeHost(tmp_path / "empty", warboy(1))
-    host = FakeHost(tmp_path / "host", warboy(0), warboy(1))
-    host.cards[0].disappear()
-    left = {path for path in tree(tmp_path / "host") if "npu0" in path or warboy(0).pci in path}
-    assert left == set()
 
 
 def test_what_was_set_while_a_card_was_away_shows_when_it_is_back(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0))
     card, device = only_card(host)
+    card.disappear()
     card.disappear()
     card.die()
     card.remove_file("ch0")
@@ -208,55 +129,36 @@ def test_what_was_set_while_a_card_was_away_shows_when_it_is_back(tmp_path: Path
     card.restore_file("ch1")
     card.remove_attribute("device_sn")
     assert host.open().vitals(device).present is False
-    assert not [path for path in tree(tmp_path) if "npu0" in path]
     card.reappear()
     assert host.open().vitals(device) == Vitals(present=True, alive=False, missing_files=("npu0ch0",))
     assert host.open().inventory().devices[0].serial is None
-
-
-def test_a_card_cannot_come_back_twice(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    host.cards[0].disappear()
-    host.cards[0].disappear()
-    host.cards[0].reappear()
-    with pytest.raises(ImpossibleHostError, match="npu0 is there already"):
-        host.cards[0].reappear()
-
-
-def test_two_chips_have_names_of_their_own(tmp_path: Path) -> None:
-    extra = (SensorPlan(Quantity.TEMPERATURE, 1, "VRM", 50_000),)
-    host = FakeHost(tmp_path, rngd(3, extra_sensors=extra))
-    assert {path.read_text(encoding="utf-8") for path in tmp_path.glob("sys/class/hwmon/*/name")} == {
-        "rngd3\n",
-        "rngd3_board\n",
-    }
-    assert host.cards[0].name == "npu3"
+    with pytest.raises(ImpossibleHostError):
+        card.reappear()
 
 
 def test_a_reader_never_sees_half_an_attribute(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0))
     card, device = only_card(host)
-    view, short, long = host.open(), "7", "1234567890"
     path = tmp_path / "sys/class/npu_mgmt/npu0_mgmt/heartbeat"
-    card.set_uptime(int(short))
+    card.set_uptime(7)
     seen: set[str] = set()
     begun, ended = threading.Event(), threading.Event()
 
     def watch() -> None:
         while not ended.is_set():
             seen.add(path.read_text(encoding="utf-8"))
-            view.uptime(device)
+            host.open().uptime(device)
             begun.set()
 
     reader = threading.Thread(target=watch)
     reader.start()
-    assert begun.wait(10.0)
+    assert begun.wait(PATIENCE)
     for _ in range(300):
-        card.set_uptime(int(long))
-        card.set_uptime(int(short))
+        card.set_uptime(1234567890)
+        card.set_uptime(7)
     ended.set()
     reader.join()
-    assert seen <= {f"{short}\n", f"{long}\n"}
+    assert seen <= {"7\n", "1234567890\n"}
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["dev", "proc", "sys"]
 
 
@@ -277,6 +179,9 @@ def test_two_threads_may_change_one_host(tmp_path: Path) -> None:
     assert [host.open().uptime(device) for device in host.open().inventory().devices] == [1990, 1991]
 
 
+# -- hanging ----------------------------------------------------------------------------------------------------------
+
+
 class Look(threading.Thread):
     """One read on a thread of its own, which may take for ever."""
 
@@ -292,23 +197,35 @@ class Look(threading.Thread):
         except HostError as error:
             self.result = error
 
-    def is_stuck(self) -> bool:
-        """Whether it has not come back in the time of some hundred reads."""
-        self.join(0.05)
-        return self.is_alive()
+    def ended(self) -> bool:
+        """Whether it has come back."""
+        return not self.is_alive()
 
 
-def test_a_hung_attribute_keeps_its_readers_until_it_is_set(tmp_path: Path, eventually: Eventually) -> None:
+def hangs(root: Path, attribute: str, directory: str = "npu_mgmt/npu0_mgmt") -> bool:
+    """Whether who reads an attribute has to wait, in whatever process: it is a pipe that nobody writes to."""
+    return (root / "sys/class" / directory / attribute).is_fifo()
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [lambda card: card.revive(), lambda card: card.disappear(), lambda card: card.remove_attribute("alive")],
+    ids=["revived", "gone", "removed"],
+)
+def test_a_hung_attribute_keeps_its_readers_until_it_is_set_or_goes(
+    tmp_path: Path, leave: Callable[[FakeCard], None]
+) -> None:
     host = FakeHost(tmp_path, warboy(0))
     card, device = only_card(host)
     card.hang("alive")
+    card.hang("heartbeat")
+    assert hangs(tmp_path, "alive")
     looks = [Look(lambda: host.open().alive(device)) for _ in range(2)]
-    assert all(look.is_stuck() for look in looks)
-    card.revive()
-    eventually(lambda: not any(look.is_alive() for look in looks))
+    leave(card)
+    until(lambda: all(look.ended() for look in looks), "the readers come back")
     # A reader that came too late to hang has read what is there now.
-    assert all(look.result is True or isinstance(look.result, FormatError) for look in looks)
-    assert host.open().alive(device) is True
+    assert all(look.result is True or isinstance(look.result, HostError) for look in looks)
+    assert card.present is hangs(tmp_path, "heartbeat")
 
 
 def test_only_the_hung_attribute_hangs(tmp_path: Path) -> None:
@@ -321,32 +238,6 @@ def test_only_the_hung_attribute_hangs(tmp_path: Path) -> None:
     assert host.open().alive(device) is False
 
 
-def test_setting_one_hung_attribute_leaves_another_hanging(tmp_path: Path, eventually: Eventually) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    card, device = only_card(host)
-    card.hang("alive")
-    card.hang("heartbeat")
-    look = Look(lambda: host.open().uptime(device))
-    card.revive()
-    assert host.open().alive(device) is True
-    assert look.is_stuck()
-    card.set_uptime(5)
-    eventually(lambda: not look.is_alive())
-
-
-@pytest.mark.parametrize("leave", [lambda card: card.disappear(), lambda card: card.remove_attribute("alive")])
-def test_a_card_that_goes_lets_its_readers_go(
-    tmp_path: Path, eventually: Eventually, leave: Callable[[FakeCard], None]
-) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    card, device = only_card(host)
-    card.hang("alive")
-    look = Look(lambda: host.open().vitals(device))
-    assert look.is_stuck()
-    leave(card)
-    eventually(lambda: not look.is_alive())
-
-
 def test_a_card_that_hung_and_went_comes_back_whole(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0))
     card, device = only_card(host)
@@ -356,20 +247,29 @@ def test_a_card_that_hung_and_went_comes_back_whole(tmp_path: Path) -> None:
     assert host.open().vitals(device) == Vitals(present=True, alive=True)
 
 
-def test_a_host_hangs_for_other_processes_too(tmp_path: Path) -> None:
+def test_a_reader_that_waits_has_nothing_read_when_the_card_comes_back(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, rngd(0))
     host.cards[0].hang("device_state")
+    device = host.open().inventory().devices[0]
+    look = Look(lambda: host.open().alive(device))
+    # A pipe may be opened for writing, without waiting, only while somebody waits to read from the pipe.
     path = tmp_path / "sys/class/rngd_mgmt/rngd!npu0mgmt/device_state"
-    with pytest.raises(OSError, match="No such device or address"):
-        os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # a pipe that nobody reads: who opens it to read will wait
+    end = until(lambda: _writer(path), "somebody reads")
+    assert end is not None
+    assert look.is_alive()
+    os.close(end)
+    until(look.ended, "the reader comes back")
+    assert isinstance(look.result, FormatError)
 
 
-def test_a_new_family_comes_with_a_new_card(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    card = host.plug(rngd(0))
-    assert host.card(Arch.RENEGADE, 0) is card
-    assert host.cards[1] is card
-    assert card.present
+def _writer(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+
+
+# -- cards that come --------------------------------------------------------------------------------------------------
 
 
 def test_a_card_that_returns_under_another_number_is_the_card_that_it_was(tmp_path: Path) -> None:
@@ -385,22 +285,16 @@ def test_a_card_that_returns_under_another_number_is_the_card_that_it_was(tmp_pa
     assert len(after.files) == len(before.files)
     assert is_same_card(replace(before, serial=None), after)
     assert not list(tmp_path.rglob("npu0*"))
-    card.die()
-    assert not host.open().alive(after)
-
-
-def test_a_card_that_is_away_may_return_under_another_number(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, rngd(0))
-    host.cards[0].disappear()
-    host.renumber(host.cards[0], 3)
-    assert [device.name for device in host.open().inventory().devices] == ["npu3"]
+    card.disappear()
+    host.renumber(card, 3)
+    assert [device.name for device in host.open().inventory().devices] == ["npu1", "npu3"]
 
 
 def test_a_number_that_another_card_has_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0), warboy(1))
     host.card(Arch.WARBOY, 1).disappear()
     before = host.open().inventory()
-    with pytest.raises(ImpossibleHostError, match="warboy npu1 is taken by 2 cards"):
+    with pytest.raises(ImpossibleHostError):
         host.renumber(host.card(Arch.WARBOY, 0), 1)
     assert host.open().inventory() == before
 

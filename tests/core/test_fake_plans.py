@@ -17,77 +17,58 @@ from npu_core.testing.plan import check_together
 TWICE = (SensorPlan(Quantity.POWER, 1, "a", 0), SensorPlan(Quantity.POWER, 1, "b", 0))
 
 IMPOSSIBLE: dict[str, tuple[Callable[[], list[CardPlan]], str]] = {
-    "a number below 0": (lambda: [warboy(-1)], "card index -1: expected 0-255"),
-    "a number of three bytes": (lambda: [rngd(256)], "card index 256: expected 0-255"),
-    "no PCI address": (lambda: [warboy(0, pci="6d:00.0")], "'6d:00.0' is not a PCI address"),
-    "a PCI address in capitals": (lambda: [warboy(0, pci="0000:6D:00.0")], "the kernel writes '0000:6D:00.0' as"),
-    "a card of the other family": (lambda: [warboy(0, device_type="RNGD")], "a warboy card cannot be a 'RNGD'"),
-    "an unknown family": (lambda: [warboy(0, arch=Arch.RENEGADE)], "a renegade card cannot be a 'Warboy'"),
-    "a NUMA node below -1": (lambda: [rngd(0, numa_node=-2)], "NUMA node -2: expected -1 or more"),
-    "a file it cannot lack": (
-        lambda: [warboy(0, absent_files=frozenset({"ch9", "dmar"}))],
-        "warboy cards have no files ch9, dmar",
-    ),
-    "a sensor twice": (lambda: [warboy(0, sensors=TWICE)], "power channel 1 comes 2 times"),
-    "a sensor twice on the second chip": (lambda: [warboy(0, extra_sensors=TWICE)], "power channel 1 comes 2 times"),
-    "a card twice": (lambda: [warboy(0), warboy(0, pci="0000:01:00.0")], "warboy npu0 is taken by 2 cards"),
-    "two cards in one slot": (
-        lambda: [warboy(0), rngd(0, pci=warboy(0).pci)],
-        "PCI address 0000:17:00.0 is taken by 2 cards",
-    ),
-    "a virtual function of itself": (
-        lambda: [warboy(0, physical_function="0000:17:00.0")],
-        "0000:17:00.0 cannot be a virtual function of 0000:17:00.0",
-    ),
-    "a virtual function of a card on another bus tree": (
-        lambda: [warboy(0, physical_function="0001:17:00.0")],
-        "0000:17:00.0 cannot be a virtual function of 0001:17:00.0",
-    ),
-    "a virtual function of no address": (lambda: [warboy(0, physical_function="npu1")], "is not a PCI address"),
-    "a second entry of itself": (lambda: [second_entry(warboy(0), 0)], "a second entry has another card's"),
-    "a second entry with sensors": (lambda: [warboy(0), warboy(1, entry_of=0)], "a second entry has another card's"),
-    "a second entry of no card": (lambda: [second_entry(warboy(0), 1)], "npu1 is a second entry of npu0, not a card"),
+    "a number below 0": (lambda: [warboy(-1)], "-1"),
+    "a number of three bytes": (lambda: [rngd(256)], "256"),
+    "no PCI address": (lambda: [warboy(0, pci="6d:00.0")], "6d:00.0"),
+    "a PCI address in capitals": (lambda: [warboy(0, pci="0000:6D:00.0")], "0000:6D:00.0"),
+    "a card of the other family": (lambda: [warboy(0, device_type="RNGD")], "RNGD"),
+    "an unknown family": (lambda: [warboy(0, arch=Arch.RENEGADE)], "Warboy"),
+    "a NUMA node below -1": (lambda: [rngd(0, numa_node=-2)], "-2"),
+    "files it cannot lack": (lambda: [warboy(0, absent_files=frozenset({"ch9", "dmar"}))], "ch9, dmar"),
+    "a sensor twice": (lambda: [warboy(0, sensors=TWICE)], "power channel 1"),
+    "a sensor twice on the second chip": (lambda: [warboy(0, extra_sensors=TWICE)], "power channel 1"),
+    "a card twice": (lambda: [warboy(0), warboy(0, pci="0000:01:00.0")], "warboy npu0"),
+    "two cards in one slot": (lambda: [warboy(0), rngd(0, pci=warboy(0).pci)], "0000:17:00.0"),
+    "a virtual function of itself": (lambda: [warboy(0, physical_function="0000:17:00.0")], "0000:17:00.0"),
+    "a virtual function on another bus tree": (lambda: [warboy(0, physical_function="0001:17:00.0")], "0001:17:00.0"),
+    "a virtual function of no address": (lambda: [warboy(0, physical_function="npu1")], "npu1"),
+    "a second entry of itself": (lambda: [second_entry(warboy(0), 0)], "second entry"),
+    "a second entry with sensors": (lambda: [warboy(0), warboy(1, entry_of=0)], "second entry"),
+    "a second entry of no card": (lambda: [second_entry(warboy(0), 1)], "npu0"),
     "a second entry of a second entry": (
         lambda: [warboy(0), second_entry(warboy(0), 1), second_entry(second_entry(warboy(0), 1), 2)],
-        "npu2 is a second entry of npu1, not a card there",
+        "npu1",
     ),
     "a second entry in another slot": (
         lambda: [warboy(0), replace(second_entry(warboy(0), 1), pci="0000:01:00.0")],
-        "npu1 is a second entry of npu0, not a card there",
+        "npu1",
     ),
-    "a file that is no field": (lambda: [warboy(0, colour="red")], "a card has no field colour"),
+    "a file that is no field": (lambda: [warboy(0, colour="red")], "colour"),
 }
 
 
-@pytest.mark.parametrize(("plans", "message"), list(IMPOSSIBLE.values()), ids=list(IMPOSSIBLE))
+@pytest.mark.parametrize(("plans", "named"), list(IMPOSSIBLE.values()), ids=list(IMPOSSIBLE))
 def test_a_host_that_no_machine_could_be_is_refused_before_anything_is_written(
-    tmp_path: Path, plans: Callable[[], list[CardPlan]], message: str
+    tmp_path: Path, plans: Callable[[], list[CardPlan]], named: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
         FakeHost(tmp_path / "host", *plans())
-    assert message in str(caught.value)
+    assert named in str(caught.value)
     assert not (tmp_path / "host").exists()
 
 
 def test_a_card_that_could_not_join_the_host_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0))
     before = host.open().inventory()
-    with pytest.raises(ImpossibleHostError, match="warboy npu0 is taken by 2 cards"):
+    with pytest.raises(ImpossibleHostError):
         host.plug(warboy(0, pci="0000:01:00.0"))
     assert host.open().inventory() == before
     assert len(host.cards) == 1
-
-
-def test_a_card_that_is_away_keeps_its_place(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0))
     host.cards[0].disappear()
-    with pytest.raises(ImpossibleHostError):
+    with pytest.raises(ImpossibleHostError):  # a card that is away keeps its place
         host.plug(warboy(0))
-
-
-def test_a_card_that_never_was_cannot_be_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no renegade card 0"):
-        FakeHost(tmp_path, warboy(0)).card(Arch.RENEGADE, 0)
+    with pytest.raises(UsageError):
+        host.card(Arch.RENEGADE, 0)
 
 
 def test_a_plan_is_a_value_that_can_be_changed_into_another() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from npu_core.errors import AccessDeniedError, BusyError, GoneError, HostError, ReadFailedError
-from npu_core.health import HealthStatus, judge
 from npu_core.hostfs import HostFS
-from npu_core.testing import EACCES, EIO, ENODEV, Blocked, FakeHost, Fault, FaultyFS, failing, garbage, warboy
+from npu_core.testing import EACCES, EIO, ENODEV, Blocked, Fault, FaultyFS, failing, garbage
+from testkit.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -29,12 +29,7 @@ def test_without_faults_it_is_the_file_system_below(path: str, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("fault", "leaf"),
-    [
-        (EIO, ReadFailedError),
-        (EACCES, AccessDeniedError),
-        (ENODEV, GoneError),
-        (failing(errno.EBUSY), BusyError),
-    ],
+    [(EIO, ReadFailedError), (EACCES, AccessDeniedError), (ENODEV, GoneError), (failing(errno.EBUSY), BusyError)],
     ids=["EIO", "EACCES", "ENODEV", "EBUSY"],
 )
 def test_every_access_to_a_faulty_path_meets_the_fault(path: str, fault: Fault, leaf: type[HostError]) -> None:
@@ -55,35 +50,21 @@ def test_garbage_is_read_as_it_is_and_is_no_device(path: str) -> None:
     assert not fs.is_char_device("/dev/null")
 
 
-def test_the_first_pattern_that_was_put_wins(path: str) -> None:
-    fs = FaultyFS()
+def test_the_first_pattern_wins_faults_stand_on_faults_and_every_read_is_remembered(path: str) -> None:
+    below = FaultyFS()
+    below.put("*/alive", garbage("below"))
+    fs = FaultyFS(below)
+    assert fs.read_text(path) == "below"
     fs.put("*/alive", garbage("first"))
     fs.put("*", EIO)
     assert fs.read_text(path) == "first"
     fs.put("*/alive", garbage("changed"))
     assert fs.read_text(path) == "changed"
-
-
-def test_faults_can_be_taken_away(path: str) -> None:
-    fs = FaultyFS()
-    fs.put("*", EIO)
-    fs.clear()
-    assert fs.read_text(path) == "1\n"
-
-
-def test_faults_stand_on_faults(path: str) -> None:
-    below = FaultyFS()
-    below.put("*/alive", garbage("below"))
-    assert FaultyFS(below).read_text(path) == "below"
-
-
-def test_every_read_is_remembered_faulty_or_not(path: str) -> None:
-    fs = FaultyFS()
-    fs.put("*/dead", EIO)
-    fs.read_text(path)
     with pytest.raises(ReadFailedError):
         fs.read_text("/sys/dead")
-    assert fs.reads == [path, "/sys/dead"]
+    fs.clear()
+    assert fs.read_text(path) == "below"
+    assert fs.reads == [path, path, path, "/sys/dead", path]
 
 
 def test_blocked_readers_stay_until_they_are_released(path: str) -> None:
@@ -100,29 +81,13 @@ def test_blocked_readers_stay_until_they_are_released(path: str) -> None:
     readers = [threading.Thread(target=read, daemon=True) for _ in range(2)]
     for reader in readers:
         reader.start()
-    assert [blocked.wait_for_reader(10.0) for _ in readers] == [True, True]
+    assert [blocked.wait_for_reader(PATIENCE) for _ in readers] == [True, True]
     assert not blocked.wait_for_reader(0.0)
-    assert results == []
     fs.clear()
     assert results == []
     blocked.release()
     for reader in readers:
-        reader.join(10.0)
+        reader.join(PATIENCE)
     assert [type(result) for result in results] == [ReadFailedError, ReadFailedError]
-
-
-def test_after_the_release_nobody_waits(path: str) -> None:
-    fs, blocked = FaultyFS(), Blocked()
-    fs.put("*/alive", blocked)
-    blocked.release()
-    with pytest.raises(ReadFailedError, match="ETIMEDOUT"):
-        fs.read_text(path)
-
-
-def test_a_card_whose_read_came_back_without_it_cannot_be_told(tmp_path: Path) -> None:
-    fs, blocked = FaultyFS(), Blocked()
-    host = FakeHost(tmp_path, warboy(0)).open(fs)
-    (device,) = host.inventory().devices
-    fs.put("*/alive", blocked)
-    blocked.release()
-    assert judge(host.vitals(device)).status is HealthStatus.UNKNOWN
+    with pytest.raises(ReadFailedError):  # after the release nobody waits
+        blocked(path)

@@ -14,7 +14,7 @@ from npu_core.errors import (
     StuckError,
 )
 from npu_core.health import HEALTHY, HealthPolicy, HealthReport, HealthState, HealthStatus, Vitals, judge
-from testkit.strategies import health_reports, vitals
+from testkit.strategies import health_reports
 
 BAD = HealthReport(HealthStatus.UNHEALTHY, ("it is dead",))
 UNSURE = HealthReport(HealthStatus.UNKNOWN, ("it does not say",))
@@ -73,13 +73,6 @@ def test_what_cannot_be_read_is_unknown_and_says_why(error: HostError) -> None:
     assert report.reasons == (f"cannot tell whether the card is alive: {error.detail}",)
 
 
-@given(vitals())
-def test_a_card_is_healthy_exactly_if_nothing_is_held_against_it(look: Vitals) -> None:
-    report = judge(look)
-    assert (report.status is HealthStatus.HEALTHY) == (report.reasons == ())
-    assert report.status is HealthStatus.UNHEALTHY or (look.present and not look.missing_files)
-
-
 @pytest.mark.parametrize(
     ("looks", "states"),
     [
@@ -111,10 +104,6 @@ def test_a_look_a_second_with_two_seconds_of_grace_and_two_looks_to_recover(look
         state = state.after(LOOKS[look], float(second), policy)
         seen += STATUS[state.status]
     assert seen == states
-
-
-def test_these_are_the_words_for_how_a_card_is() -> None:
-    assert [status.value for status in HealthStatus] == ["healthy", "unhealthy", "unknown"]
 
 
 def test_it_is_known_since_when_nothing_could_be_told_of_an_unhealthy_card() -> None:
@@ -165,38 +154,8 @@ def test_a_recovering_card_still_says_what_was_wrong() -> None:
     assert (state.is_healthy, state.reasons, state.good_looks) == (False, BAD.reasons, 1)
 
 
-def test_each_gap_in_the_looks_that_tell_has_its_own_grace() -> None:
-    policy = HealthPolicy(unknown_grace=2.0)
-    state = HealthState().after(HEALTHY, 0.0, policy)
-    for begin in range(10, 100, 10):
-        state = state.after(UNSURE, begin, policy).after(UNSURE, begin + 1.5, policy)
-        assert state.is_healthy
-        state = state.after(HEALTHY, begin + 5, policy)
-
-
-def test_without_grace_the_first_look_that_cannot_tell_is_held_against_the_card() -> None:
-    policy = HealthPolicy(unknown_grace=0.0)
-    assert not HealthState().after(HEALTHY, 0.0, policy).after(UNSURE, 1.0, policy).is_healthy
-
-
-def test_a_card_may_be_trusted_again_at_the_first_good_look() -> None:
-    policy = HealthPolicy(recovery_looks=1)
-    assert HealthState().after(BAD, 0.0, policy).after(HEALTHY, 1.0, policy).is_healthy
-
-
 policies = st.builds(HealthPolicy, recovery_looks=st.integers(1, 4), unknown_grace=st.sampled_from([0.0, 1.0, 5.0]))
 looks_in_time = st.lists(st.tuples(health_reports(), st.sampled_from([0.0, 0.5, 1.0, 4.0])), min_size=1, max_size=14)
-
-
-@given(policies, looks_in_time)
-def test_one_bad_look_is_unhealthy_at_once(policy: HealthPolicy, looks: list[tuple[HealthReport, float]]) -> None:
-    state, now = HealthState(), 0.0
-    for report, passed in looks:
-        now += passed
-        state = state.after(report, now, policy)
-        if report.status is HealthStatus.UNHEALTHY:
-            assert (state.status, state.reasons) == (HealthStatus.UNHEALTHY, report.reasons)
-        assert state.status is not HealthStatus.UNKNOWN
 
 
 @given(policies, looks_in_time)
@@ -229,15 +188,3 @@ def test_looks_that_cannot_tell_leave_a_healthy_card_so_for_the_grace_and_no_lon
         unsure_since = now if unsure_since is None else unsure_since
         assert state.is_healthy == (before.is_healthy and now - unsure_since < policy.unknown_grace)
         assert state.reasons == report.reasons
-
-
-@given(policies, looks_in_time)
-def test_a_healthy_card_has_no_reasons_unless_it_cannot_be_told(
-    policy: HealthPolicy, looks: list[tuple[HealthReport, float]]
-) -> None:
-    state, now = HealthState(), 0.0
-    for report, passed in looks:
-        now += passed
-        state = state.after(report, now, policy)
-        if report.status is HealthStatus.HEALTHY and state.is_healthy:
-            assert state == HealthState(HealthStatus.HEALTHY)

@@ -8,7 +8,8 @@ import pytest
 
 from npu_core.errors import MissingError, StuckError
 from npu_core.holders import Holder, Holders, find_holders
-from npu_core.testing import EACCES, EIO, Blocked, FakeHost, Fault, FaultyFS, failing, warboy
+from npu_core.testing import EACCES, EIO, FakeHost, Fault, FaultyFS, failing, warboy
+from tests.core.hung import Hung
 
 PE0, PE1, FUSED = "/dev/npu0pe0", "/dev/npu0pe1", "/dev/npu0pe0-1"
 FILES = frozenset({PE0, PE1, FUSED, "/dev/npu0ch0"})
@@ -33,35 +34,18 @@ def test_processes_are_found_with_what_they_hold(host: FakeHost) -> None:
     )
 
 
-def test_the_holders_of_one_file_are_asked_for_by_its_path(host: FakeHost) -> None:
-    found = look(host)
-    assert [holder.pid for holder in found.of(PE0)] == [7]
-    assert found.of(FUSED) == ()
-
-
-def test_a_file_opened_twice_is_held_once(host: FakeHost) -> None:
-    host.run_process(30, ["twice"], [FUSED, FUSED])
-    assert look(host).of(FUSED) == (Holder(30, "twice", (FUSED,)),)
-
-
-def test_processes_come_in_order_of_their_numbers(host: FakeHost) -> None:
-    for pid in (1000, 101, 99):
-        host.run_process(pid, ["bench"], [FUSED])
-    assert [holder.pid for holder in look(host).of(FUSED)] == [99, 101, 1000]
-
-
-def test_a_file_that_was_deleted_is_held_as_before(host: FakeHost) -> None:
-    host.run_process(40, ["old"], [f"{FUSED} (deleted)"])
-    assert [holder.pid for holder in look(host).of(FUSED)] == [40]
+def test_the_holders_of_a_file_come_in_order_and_once_even_if_it_was_deleted(host: FakeHost) -> None:
+    assert look(host).of(FUSED) == ()
+    host.run_process(1000, ["twice"], [FUSED, FUSED])
+    host.run_process(101, ["old"], [f"{FUSED} (deleted)"])
+    host.run_process(99, ["bench"], [FUSED, "/dev/null"])
+    assert look(host).of(FUSED) == tuple(
+        Holder(pid, name, (FUSED,)) for pid, name in ((99, "bench"), (101, "old"), (1000, "twice"))
+    )
 
 
 def test_nobody_holds_what_nobody_asks_for(host: FakeHost) -> None:
     assert look(host, paths=frozenset()) == Holders()
-
-
-def test_a_process_that_ended_holds_nothing(host: FakeHost) -> None:
-    host.end_process(7)
-    assert [holder.pid for holder in look(host).holders] == [12]
 
 
 @pytest.mark.parametrize("pattern", ["*/12/fd", "*/12/fd/*"], ids=["not listed", "listed, not shown"])
@@ -92,9 +76,10 @@ def test_a_process_that_is_there_and_cannot_be_looked_into_may_hold_anything(hos
 
 
 def test_a_holder_that_hangs_is_shown_by_its_name_and_others_as_ever(host: FakeHost) -> None:
-    host.hang_process(7)
-    found = find_holders(FILES, host.procfs, deadline=5.0)
-    host.end_process(7)
+    fs = FaultyFS()
+    with Hung() as hung:
+        fs.put("*/7/cmdline", hung)
+        found = find_holders(FILES, host.procfs, fs, wait=hung.wait)
     assert found.holders == (
         Holder(7, "[python]", ("/dev/npu0ch0", PE0), hung=True),
         Holder(12, "/usr/bin/bench --all", (PE1,)),
@@ -102,29 +87,23 @@ def test_a_holder_that_hangs_is_shown_by_its_name_and_others_as_ever(host: FakeH
     assert found.complete
 
 
-def test_many_processes_may_hang_and_each_is_named(host: FakeHost) -> None:
-    fs, blocked = FaultyFS(), Blocked()
-    pids = range(500, 512)
-    for pid in pids:
-        host.run_process(pid, ["stuck", str(pid)], [FUSED])
-        fs.put(f"*/{pid}/fd", blocked)
-    try:
-        found = find_holders(FILES, host.procfs, fs, deadline=5.0)
-    finally:
-        blocked.release()
+def test_several_processes_may_hang_and_each_is_named(host: FakeHost) -> None:
+    fs = FaultyFS()
+    with Hung() as hung:
+        for pid in (500, 501):
+            host.run_process(pid, ["stuck", str(pid)], [FUSED])
+            fs.put(f"*/{pid}/fd", hung)
+        found = find_holders(FILES, host.procfs, fs, wait=hung.wait)
     assert [holder.pid for holder in found.holders] == [7, 12]
-    assert found.silent == tuple(Holder(pid, "[stuck]", (), hung=True) for pid in pids)
+    assert found.silent == tuple(Holder(pid, "[stuck]", (), hung=True) for pid in (500, 501))
     assert not found.complete
 
 
 def test_a_process_directory_that_hangs_is_an_error(host: FakeHost) -> None:
-    fs, blocked = FaultyFS(), Blocked()
-    fs.put(host.procfs, blocked)
-    try:
-        with pytest.raises(StuckError) as caught:
-            find_holders(FILES, host.procfs, fs, deadline=0.0)
-    finally:
-        blocked.release()
+    fs, hung = FaultyFS(), Hung()
+    fs.put(host.procfs, hung)
+    with hung, pytest.raises(StuckError) as caught:
+        find_holders(FILES, host.procfs, fs, wait=hung.wait)
     assert caught.value.path == host.procfs
 
 
@@ -152,12 +131,9 @@ def test_processes_that_are_hidden_from_other_users_may_hold_anything(host: Fake
     assert not found.complete
 
 
-def test_a_process_without_a_command_line_is_called_by_its_name(host: FakeHost) -> None:
+def test_a_process_that_hides_its_command_is_called_by_its_name_and_is_still_a_holder(host: FakeHost) -> None:
     (host.root / "proc/12/cmdline").write_text("", encoding="utf-8")
     assert look(host).of(PE1)[0].command == "[bench]"
-
-
-def test_a_process_that_hides_its_command_is_still_a_holder(host: FakeHost) -> None:
     fs = FaultyFS()
     fs.put("*/cmdline", EACCES)
     fs.put("*/comm", EIO)

@@ -17,11 +17,6 @@ def test_a_file_is_read_whole(tmp_path: Path) -> None:
     assert FS.read_text(str(tmp_path / "label")) == "급 °C\n"
 
 
-def test_an_empty_file_is_an_empty_text(tmp_path: Path) -> None:
-    (tmp_path / "device_sn").touch()
-    assert FS.read_text(str(tmp_path / "device_sn")) == ""
-
-
 def test_bytes_that_are_no_text_are_a_format_error_that_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "device_sn"
     path.write_bytes(b"\xff\xfe\n")
@@ -71,11 +66,6 @@ def test_a_directory_is_listed_with_everything_in_it(tmp_path: Path) -> None:
     (tmp_path / "rngd").mkdir()
     (tmp_path / "dangling").symlink_to("nowhere")
     assert sorted(FS.list_dir(str(tmp_path))) == ["dangling", "npu0", "rngd"]
-
-
-def test_a_link_is_read_as_it_is_written(tmp_path: Path) -> None:
-    (tmp_path / "fd").symlink_to("/dev/npu0pe0 (deleted)")
-    assert FS.read_link(str(tmp_path / "fd")) == "/dev/npu0pe0 (deleted)"
 
 
 def test_character_devices_are_told_from_all_else_through_links(tmp_path: Path) -> None:

@@ -95,34 +95,11 @@ def test_a_card_of_which_nothing_can_be_read_is_still_a_card(tmp_path: Path, fau
     assert {getattr(device, field) for field in ALL_FIELDS} == {None}
 
 
-@pytest.mark.parametrize(
-    ("attribute", "text"), [("busname", "somewhere"), ("busname", "6d:00.0"), ("dev", "509"), ("dev", "-1:0")]
-)
-def test_a_text_that_is_not_as_documented_is_told_and_shown(tmp_path: Path, attribute: str, text: str) -> None:
-    device, *_ = look(tmp_path, f"*/npu0_mgmt/{attribute}", garbage(f"{text}\n"))
-    (failure,) = device.unreadable
-    assert (failure.subject, failure.reason) == (attribute, Reason.FORMAT)
-    assert failure.detail.startswith(repr(text))
-
-
 def test_bytes_that_are_no_text_are_told(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0))
     (tmp_path / "sys/class/npu_mgmt/npu0_mgmt/device_sn").write_bytes(b"\xff\xff\xff")
     (device,) = host.open().inventory().devices
     assert [(failure.subject, failure.reason) for failure in device.unreadable] == [("device_sn", Reason.FORMAT)]
-
-
-def test_a_driver_may_say_things_in_another_alphabet(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0, serial="워보이-1"))
-    (device,) = host.open().inventory().devices
-    assert (device.serial, device.unreadable) == ("워보이-1", ())
-
-
-def test_a_broken_numa_node_leaves_the_address(tmp_path: Path) -> None:
-    plan = rngd(0)
-    *_, device = look(tmp_path, f"*/{plan.pci}/numa_node", garbage("node one"))
-    assert (str(device.pci), device.numa_node) == (plan.pci, None)
-    assert device.unreadable[0].subject == "numa_node"
 
 
 @pytest.fixture(scope="module")

@@ -127,13 +127,6 @@ def test_what_a_broken_sensor_says_is_a_read_error_and_costs_no_other_sensor(
     assert set(found.sensors) == set(whole.sensors)
 
 
-def test_the_error_shows_the_number_and_what_was_expected(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    host.cards[0].set_sensor(Quantity.TEMPERATURE, 1, 511_000)
-    (failure,) = read(host).unreadable
-    assert failure.detail == "'511000' is not a temperature from -55 to 150 °C (-55000 to 150000 as the driver counts)"
-
-
 def test_limits_can_be_given_to_a_host(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0))
     host.cards[0].set_sensor(Quantity.TEMPERATURE, 1, 160_000)
@@ -169,12 +162,6 @@ def test_a_sensor_that_the_driver_calls_faulty_has_no_value(tmp_path: Path) -> N
     assert failures(found) == [("npu0/temp1_input", Reason.FAULT)]
     assert "temp1_fault" in found.unreadable[0].detail
     assert [sensor.channel for sensor in found.silent] == [1]
-
-
-def test_a_sensor_without_a_fault_has_one(tmp_path: Path) -> None:
-    found = read(with_fault(tmp_path, "0\n"))
-    assert of(found, Quantity.TEMPERATURE) is not None
-    assert found.unreadable == ()
 
 
 @pytest.mark.parametrize(
@@ -215,24 +202,10 @@ def test_what_no_attribute_can_mean_is_an_error_that_names_the_file(
     assert (caught.value.path or "").endswith(f"/{name}")
 
 
-def test_an_uptime_that_cannot_be_says_what_it_may_be(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    host.cards[0].set_uptime(2_000_000_001)
-    with pytest.raises(ImpossibleError) as caught:
-        host.open().uptime(card(host))
-    assert caught.value.expected == "an uptime from 0 to 2000000000 s"
-
-
 def test_a_clock_in_a_unit_that_nobody_knows_is_not_judged(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0))
     host.cards[0].set_attribute("ne_clk_freq_info", "ne tensor (furlong): 999999999")
     assert [clock.frequency for clock in host.open().clocks(card(host))] == [999_999_999]
-
-
-def test_a_clock_that_stands_still_is_no_error(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, rngd(0))
-    host.cards[0].set_attribute("npu_clocks", "0\n" * 8)
-    assert [clock.frequency for clock in host.open().clocks(card(host, Arch.RENEGADE))] == [0] * 8
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,6 @@ def granted(unit: Unit) -> list[str]:
     return sorted(file.name for file in unit.files)
 
 
-def test_warboy_under_fusion_is_one_unit_with_every_file_but_the_bars() -> None:
-    (unit,) = units_of(card(WARBOY), FUSION)
-    assert unit.id == "npu3pe0-1"
-    assert granted(unit) == sorted(["npu3", "npu3_mgmt", *CHANNELS, "npu3pe0", "npu3pe1", "npu3pe0-1"])
-
-
 def test_warboy_under_single_is_two_units_that_never_get_a_file_of_both_pes() -> None:
     first, second = units_of(card(WARBOY), SINGLE)
     assert (first.id, second.id) == ("npu3pe0", "npu3pe1")
@@ -77,11 +71,6 @@ def test_a_unit_names_the_files_without_which_it_is_useless() -> None:
     first, second = units_of(card(WARBOY, without=("pe1",)), SINGLE)
     assert fused.missing_files == ("npu3pe4-7",)
     assert (first.missing_files, second.missing_files) == ((), ("npu3pe1",))
-
-
-def test_a_card_without_any_device_file_still_has_its_units() -> None:
-    units = units_of(Device(0, Arch.WARBOY), SINGLE)
-    assert [(unit.id, unit.files) for unit in units] == [("npu0pe0", ()), ("npu0pe1", ())]
 
 
 def test_files_that_a_newer_driver_brings_are_not_granted() -> None:

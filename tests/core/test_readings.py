@@ -94,14 +94,6 @@ def test_a_new_hwmon_number_changes_no_sensor(tmp_path: Path) -> None:
     assert read(host) == before
 
 
-def test_a_card_that_was_away_has_the_sensors_it_had(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    before = read(host)
-    host.cards[0].disappear()
-    host.cards[0].reappear()
-    assert read(host) == before
-
-
 def test_every_chip_of_a_card_is_read(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0, sensors=TWO_TEMPERATURES, extra_sensors=TWO_TEMPERATURES))
     found = read(host)
@@ -135,15 +127,6 @@ def test_chips_with_one_name_are_told_apart(tmp_path: Path, names: tuple[str, ..
     assert [reading.value for reading in found.values] == [9, 10, 11]
 
 
-def test_equal_labels_are_two_sensors(tmp_path: Path) -> None:
-    twins = tuple(SensorPlan(Quantity.TEMPERATURE, channel, "NE", 40_000 + channel) for channel in (1, 4))
-    found = read(FakeHost(tmp_path, warboy(0, sensors=twins)))
-    assert [(reading.sensor.label, reading.sensor.channel, reading.value) for reading in found.values] == [
-        ("NE", 1, 40_001),
-        ("NE", 4, 40_004),
-    ]
-
-
 def test_a_sensor_without_a_label_is_called_by_its_channel(tmp_path: Path) -> None:
     bare = (SensorPlan(Quantity.VOLTAGE, 0, None, 812), SensorPlan(Quantity.POWER, 2, "", 7))
     found = read(FakeHost(tmp_path, warboy(0, sensors=bare)))
@@ -155,12 +138,6 @@ def test_a_sensor_without_a_label_is_called_by_its_channel(tmp_path: Path) -> No
 
 def test_a_card_without_hwmon_has_no_readings_and_no_failure(tmp_path: Path) -> None:
     assert read(FakeHost(tmp_path, warboy(0, sensors=()))) == Readings()
-
-
-def test_line_ends_make_no_difference(tmp_path: Path) -> None:
-    with_ends = read(FakeHost(tmp_path / "one", warboy(0)))
-    without = read(FakeHost(tmp_path / "other", warboy(0, line_ends=False)))
-    assert without == with_ends
 
 
 @pytest.mark.parametrize(
@@ -195,14 +172,6 @@ def test_a_sensor_that_gives_no_value_is_still_known_by_its_label(tmp_path: Path
     assert [(sensor.label, sensor.channel) for sensor in found.silent] == [("Average", 2)]
     assert set(found.sensors) == set(whole.sensors)
     assert whole.silent == ()
-
-
-def test_a_value_that_is_no_number_is_shown(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    host.cards[0].set_sensor(Quantity.POWER, 6, "N/A")
-    (failure,) = read(host).unreadable
-    assert (failure.subject, failure.reason) == ("npu0/power6_average", Reason.FORMAT)
-    assert failure.detail == "'N/A\\n' is not a power in µW"
 
 
 def test_an_unreadable_label_costs_the_label_only(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from npu_core.sensors import Quantity, Reading, Readings, Sensor, distinct_labels
-from testkit.strategies import readings, sensors
+from testkit.strategies import sensors
 
 
 def temperature(channel: int, label: str, chip: str = "npu0", card: str = "npu0") -> Sensor:
@@ -54,20 +54,8 @@ def test_numbers_are_given_by_label(chip: str) -> None:
     assert (labels[early], labels[late]) == (f"{chip}_b_A_1_2", f"{chip}_b_A_1_3")
 
 
-def test_these_are_the_words_for_what_is_measured() -> None:
-    assert [quantity.value for quantity in Quantity] == ["temperature", "power", "voltage", "current"]
-
-
-def test_a_sensor_of_a_chip_without_a_name_has_an_empty_one() -> None:
-    assert Sensor("npu0", Quantity.POWER, 1, "NE").chip == ""
-
-
 def test_the_same_sensor_twice_is_one_sensor() -> None:
     assert labels_of(temperature(1, "A"), temperature(1, "A")) == ["A"]
-
-
-def test_no_sensors_have_no_labels() -> None:
-    assert distinct_labels([]) == {}
 
 
 @given(st.lists(sensors(), max_size=14))
@@ -85,13 +73,6 @@ def test_no_two_sensors_of_a_card_and_quantity_share_a_label(chosen: list[Sensor
 @given(st.lists(sensors(), max_size=10), st.data())
 def test_a_label_does_not_depend_on_the_order_of_the_sensors(chosen: list[Sensor], data: st.DataObject) -> None:
     assert distinct_labels(data.draw(st.permutations(chosen))) == distinct_labels(chosen)
-
-
-@given(st.lists(sensors(), max_size=10))
-def test_sensors_of_other_cards_make_no_difference(chosen: list[Sensor]) -> None:
-    alone = distinct_labels(sensor for sensor in chosen if sensor.card == "npu0")
-    together = distinct_labels(chosen)
-    assert alone == {sensor: label for sensor, label in together.items() if sensor.card == "npu0"}
 
 
 @given(st.lists(sensors(), max_size=10))
@@ -127,16 +108,3 @@ def test_the_first_label_there_is_finds_its_reading_in_any_case(
     quantity: Quantity, labels: tuple[str, ...], found: Reading | None
 ) -> None:
     assert LOOK.find(quantity, labels) == found
-
-
-@given(st.lists(readings(), max_size=8).map(tuple), st.lists(st.sampled_from(["A", "a_1", "nothing"]), max_size=3))
-def test_what_is_found_is_of_the_quantity_and_has_one_of_the_labels(
-    values: tuple[Reading, ...], labels: list[str]
-) -> None:
-    found = Readings(values).find(Quantity.POWER, labels)
-    fitting = [
-        reading
-        for reading in values
-        if reading.sensor.quantity is Quantity.POWER and reading.sensor.label.lower() in map(str.lower, labels)
-    ]
-    assert (found in fitting) if fitting else (found is None)

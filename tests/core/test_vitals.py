@@ -7,7 +7,6 @@ import pytest
 from npu_core.arch import Arch
 from npu_core.errors import AccessDeniedError, FormatError, GoneError, HostError, ReadFailedError
 from npu_core.health import HealthStatus, Vitals, judge
-from npu_core.host import Host
 from npu_core.testing import EACCES, EIO, ENODEV, CardPlan, FakeHost, Fault, FaultyFS, garbage, rngd, warboy
 
 every_family = pytest.mark.parametrize(
@@ -129,12 +128,6 @@ def test_a_directory_that_cannot_be_listed_is_no_absence(tmp_path: Path, pattern
     assert judge(seen).status is HealthStatus.UNKNOWN
 
 
-def test_a_driver_that_was_unloaded_leaves_no_card(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    (tmp_path / "sys/class/npu_mgmt").rename(tmp_path / "unloaded")
-    assert look(host) == Vitals(present=False, alive=None)
-
-
 def test_one_look_reads_one_attribute(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0), rngd(0))
     devices = host.open().inventory().devices
@@ -142,13 +135,6 @@ def test_one_look_reads_one_attribute(tmp_path: Path) -> None:
         fs = FaultyFS()
         host.open(fs).vitals(device)
         assert [path.endswith(name) for path in fs.reads] == [True]
-
-
-def test_the_neighbours_of_a_dead_card_are_alive(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, *(warboy(index) for index in (0, 1, 10)))
-    host.card(Arch.WARBOY, 1).die()
-    view: Host = host.open()
-    assert [view.alive(device) for device in view.inventory().devices] == [True, False, True]
 
 
 class Listings(FaultyFS):
