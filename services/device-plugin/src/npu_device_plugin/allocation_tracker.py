@@ -11,6 +11,7 @@ from npu_core.errors import FormatError
 from npu_core.kubelet import PodResourcesError, list_pods
 from npu_core.partition import Unit, UnitId
 from npu_core.service.logs import EventLog, without_numbers
+from npu_device_plugin.events import Event
 from npu_device_plugin.telemetry import Telemetry
 
 _log = EventLog(__name__)
@@ -106,13 +107,13 @@ class AllocationTracker:
             self._without_checkpoint(f"no file in {self._plugin_dir}, although the kubelet has written one")
             return
         if self._checkpoint_complaint:
-            _log.info("kubelet checkpoint readable again")
+            _log.info(Event.CHECKPOINT_READABLE)
         self._checkpoint_complaint = ""
         self.sources = self.sources.with_checkpoint(checkpoint.claims, checkpoint.stamp, self.resources)
 
     def _without_checkpoint(self, complaint: str) -> None:
         if without_numbers(complaint) != without_numbers(self._checkpoint_complaint):
-            _log.warning("cannot read the kubelet checkpoint", reason=complaint)
+            _log.warning(Event.CANNOT_READ_CHECKPOINT, reason=complaint)
         self._checkpoint_complaint = complaint
         self.sources = self.sources.without_checkpoint()
 
@@ -179,16 +180,15 @@ class AllocationTracker:
 
     def _complain(self, code: str, detail: str) -> None:
         if code and code != self._complaint:
-            _log.warning("cannot ask the kubelet who holds what", reason=detail)
+            _log.warning(Event.CANNOT_ASK_KUBELET, reason=detail)
         elif self._complaint and not code:
-            _log.info("kubelet answers who holds what again")
+            _log.info(Event.KUBELET_ANSWERS)
         self._complaint = code
 
     def _report_unmapped(self, unmapped: frozenset[tuple[str, str]]) -> None:
         new = sorted(unmapped - self._unmapped)
         for resource, device_id in new[:_MAX_TOLD]:
-            event = "a container holds a device id that may mean any card: no free unit is given out"
-            _log.warning(event, resource=resource, id=device_id)
+            _log.warning(Event.UNMAPPED_DEVICE, resource=resource, id=device_id)
         if len(new) > _MAX_TOLD:
-            _log.warning("containers hold more such device ids", count=len(new) - _MAX_TOLD)
+            _log.warning(Event.MORE_UNMAPPED_DEVICES, count=len(new) - _MAX_TOLD)
         self._unmapped = unmapped

@@ -21,6 +21,7 @@ from npu_device_plugin import endpoint
 from npu_device_plugin.allocation_tracker import AllocationTracker
 from npu_device_plugin.cdi_keeper import CdiKeeper
 from npu_device_plugin.condition import Condition
+from npu_device_plugin.events import Event
 from npu_device_plugin.offer import Offer, offers
 from npu_device_plugin.registration import registration_of
 from npu_device_plugin.reload import Reloader
@@ -67,7 +68,7 @@ class DevicePlugin:
         self._has_waited = False
         self._was_streaming = False
         self._last_offered: tuple[object, tuple[Offer, ...]] | None = None
-        self._told = ""
+        self._told_nothing = False
         directories = [settings.plugin_dir, os.path.dirname(settings.pod_resources_socket)]  # noqa: PTH120  # no pathlib
         self._removed = RemovedDirectories([*directories, *([settings.cdi_dir] * settings.device_injection.cdi)])
 
@@ -91,7 +92,7 @@ class DevicePlugin:
                 # Asked here and not between two looks: a card that hangs would have us stay.
                 ended, _ = await asyncio.wait({stop, *self._tasks}, timeout=PULSE, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended - {stop}:
-                    _log.error("a part that never ends has ended", part=task.get_name())
+                    _log.error(Event.PART_ENDED, part=task.get_name())
                     task.result()
         finally:
             tasks = (stop, *self._tasks)
@@ -101,7 +102,7 @@ class DevicePlugin:
 
     def look_again(self) -> None:
         """Read the configuration file and list the cards at once, as after SIGHUP. A registration stays."""
-        _log.info("looking again, as asked")
+        _log.info(Event.LOOKING_AGAIN)
         self._asked_to_look.set()
 
     def _start(self, work: Coroutine[None, None, None], name: str) -> None:
@@ -155,10 +156,10 @@ class DevicePlugin:
             now = self._clock()
             if self._waiting_since is None:
                 self._waiting_since = now
-                _log.warning("waiting for the kubelet checkpoint before offering units", at_most_seconds=START_PATIENCE)
+                _log.warning(Event.WAITING_FOR_CHECKPOINT, at_most_seconds=START_PATIENCE)
             if now - self._waiting_since < START_PATIENCE:
                 return False
-            _log.error("offering units without knowing what containers hold", reason=self._tracker.checkpoint_complaint)
+            _log.error(Event.HOLDERS_UNKNOWN, reason=self._tracker.checkpoint_complaint)
         self._waiting_since, self._has_waited = None, True
         return True
 
@@ -189,9 +190,9 @@ class DevicePlugin:
     def _say_once_if_there_is_nothing(self) -> None:
         # One that was found and has not yet said what it is may still turn out to be one.
         asked = self._scanner.families and not self._scanner.rejected
-        if not self._scanner.fleet.cards and not asked and not self._told:
-            self._told = "no NPU found, waiting for one"
-            _log.warning(self._told, sysfs=self.settings.sysfs, devfs=self.settings.devfs)
+        if not self._scanner.fleet.cards and not asked and not self._told_nothing:
+            self._told_nothing = True
+            _log.warning(Event.NO_CARD, sysfs=self.settings.sysfs, devfs=self.settings.devfs)
 
     # -- what is offered ------------------------------------------------------------------------------------------
 
@@ -209,7 +210,7 @@ class DevicePlugin:
             if servicer is None:
                 self._begin(offer)
             elif servicer.publish(offer):
-                _log.info("offer changed", resource=servicer.resource, **_counts(offer))
+                _log.info(Event.OFFER_CHANGED, resource=servicer.resource, **_counts(offer))
         # A family whose last card was forgotten offers nothing; its resource stays, so that a card can come back.
         for arch in self._servicers.keys() - {offer.arch for offer in offered}:
             self._servicers[arch].publish(Offer(arch))
@@ -242,8 +243,7 @@ class DevicePlugin:
         unknown = unknown_devices(self.settings, self._scanner.fleet.numbered_cards)
         for each in unknown:
             if each.name not in self._unknown:
-                event = "a disabled device is not on this host"
-                _log.warning(event, entry=each.entry, device=each.name, expected=each.expected)
+                _log.warning(Event.UNKNOWN_DEVICE, entry=each.entry, device=each.name, expected=each.expected)
         self._unknown = {each.name for each in unknown}
 
     def _begin(self, offer: Offer) -> None:
@@ -257,20 +257,19 @@ class DevicePlugin:
         servicer = OfferServicer(resource, offer, self._telemetry, settings.device_injection, self._tracker.granted)
         supervisor = Supervisor(registration, servicer, scratch_name(), self._telemetry)
         self._servicers[offer.arch], self._supervisors[offer.arch] = servicer, supervisor
-        _log.info("offering", resource=resource, family=offer.arch, **_counts(offer))
+        _log.info(Event.OFFERING, resource=resource, family=offer.arch, **_counts(offer))
         self._start(supervisor.run(), f"supervisor of {resource}")
 
     def _refuse(self, arch: Arch, reason: str) -> None:
         if arch not in self._refused:
             self._refused[arch] = reason
-            _log.error("a second family of cards cannot be offered, shorten its names", family=arch, reason=reason)
+            _log.error(Event.SECOND_FAMILY_REFUSED, family=arch, reason=reason)
 
     def _warn(self, offer: Offer, resource: str, wish: Partitioning) -> None:
         if resource != self.settings.resource_names.name(offer.arch, first=True):
-            event = "the node has a second family of cards, offered under a name of its own"
-            _log.warning(event, family=offer.arch, resource=resource)
+            _log.warning(Event.SECOND_FAMILY, family=offer.arch, resource=resource)
         if any(not wish.fits(offered.unit.device.spec) for offered in offer.units):
-            _log.warning("defaultPe does not fit the family, offering whole cards", family=offer.arch)
+            _log.warning(Event.WISH_DOES_NOT_FIT, family=offer.arch)
 
     # -- for whoever asks -----------------------------------------------------------------------------------------
 
@@ -285,10 +284,10 @@ class DevicePlugin:
                 reason = explain(error, str(address), setting="--listen-address")
                 if reason != logged_reason:
                     logged_reason = reason
-                    _log.error("cannot listen", address=address, reason=logged_reason)
+                    _log.error(Event.CANNOT_LISTEN, address=address, reason=logged_reason)
                 await asyncio.sleep(_LISTEN_AGAIN)
                 continue
-            _log.info("listening", address=address)
+            _log.info(Event.LISTENING, address=address)
             try:
                 await asyncio.Event().wait()
             finally:

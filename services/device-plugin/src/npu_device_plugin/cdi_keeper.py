@@ -7,6 +7,7 @@ from npu_core.os_errors import explain
 from npu_core.partition import UnitId
 from npu_core.service.logs import EventLog
 from npu_device_plugin.cdi import SpecDirectory, spec_texts
+from npu_device_plugin.events import Event
 from npu_device_plugin.injection import DeviceInjection
 from npu_device_plugin.offer import Offer
 
@@ -55,10 +56,10 @@ class CdiKeeper:
         self._users = held if self._users is None else self._users & held
         if serving and not self._users:
             if self._directory.clear():
-                _log.info("CDI files of an earlier configuration removed")
+                _log.info(Event.CDI_FILES_REMOVED)
             self._is_clear = True
 
     def _complain(self, complaint: str) -> None:
         if complaint and complaint != self._complaint:
-            _log.error("cannot write CDI files", reason=complaint)
+            _log.error(Event.CANNOT_WRITE_CDI, reason=complaint)
         self._complaint = complaint

@@ -13,6 +13,7 @@ from npu_core.service import logs
 from npu_core.service.lifetime import END_SIGNALS, LOOK_AGAIN, release_signals
 from npu_device_plugin import __version__
 from npu_device_plugin.app import DevicePlugin
+from npu_device_plugin.events import Event
 from npu_device_plugin.reload import Reloader
 from npu_device_plugin.settings import UVLOOP, Settings
 from npu_device_plugin.telemetry import Telemetry
@@ -33,10 +34,10 @@ def run(given: Mapping[str, str]) -> int:
         return 2
     settings = reloader.settings
     logs.configure(settings.log_level, settings.log_format)
-    _log.info("starting", version=__version__, defaultPe=settings.default_pe, interval=settings.interval)
+    _log.info(Event.STARTING, version=__version__, defaultPe=settings.default_pe, interval=settings.interval)
     with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
         runner.run(_run(reloader))
-    _log.info("stopped")
+    _log.info(Event.STOPPED)
     return 0
 
 

@@ -18,6 +18,7 @@ from npu_core.partition import Partitioning
 from npu_core.service.device_threads import DeviceThreads, unanswered
 from npu_core.service.logs import EventLog
 from npu_device_plugin.disabled import IDENTITY
+from npu_device_plugin.events import Event
 from npu_device_plugin.inventory import Card, Fleet, HealthChange, health_changes
 from npu_device_plugin.telemetry import Telemetry
 
@@ -106,7 +107,7 @@ class Scanner:
         glance = self._host.glance()
         await self._round(self._look_at(card.device, glance) for card in self.fleet.cards if self._is_free(card))
         if self._told_unasked and not self._unasked:
-            _log.info("cards can be asked again")
+            _log.info(Event.CARDS_ASKED_AGAIN)
             self._told_unasked = False
 
     async def _round(self, steps: Iterable[_Step[T]]) -> None:
@@ -209,13 +210,13 @@ class Scanner:
         self._unasked.add(key)
         if not self._told_unasked:
             self._told_unasked = True
-            _log.error("cannot ask the cards, their health stays as it was", reason=error)
+            _log.error(Event.CANNOT_ASK_CARDS, reason=error)
 
     def _report_fault(self, key: CardKey, error: Exception) -> None:
         # One for each card: the texts of errors may differ each time.
         if self._faults.get(key) != type(error).__name__:
             self._faults[key] = type(error).__name__
-            _log.exception("a look at a card failed", error, card=f"npu{key[1]}", family=key[0])
+            _log.exception(Event.LOOK_FAILED, error, card=f"npu{key[1]}", family=key[0])
 
     def settle(self, wish: Partitioning, allocations: Allocations) -> None:
         """Cut the cards as far as their holders allow, and forget the lost ones that nobody holds."""
@@ -225,7 +226,7 @@ class Scanner:
             self._faults.pop(key, None)
             self._passed_over.discard(key)
             self._unasked.discard(key)
-            _log.info("lost card forgotten", card=f"npu{key[1]}", family=key[0])
+            _log.info(Event.CARD_FORGOTTEN, card=f"npu{key[1]}", family=key[0])
         fleet = fleet.without_old_holders(allocations)
         cut = fleet.with_cuts(wish, allocations)
         for before, after in zip(fleet.cards, cut.cards, strict=True):
@@ -268,7 +269,7 @@ class Scanner:
 
     def _reject(self, key: CardKey, card: Rejected) -> None:
         if self._rejected.get(key) != card:
-            _log.warning("card not offered", card=card.name, family=card.arch, reason=card.reason)
+            _log.warning(Event.CARD_NOT_OFFERED, card=card.name, family=card.arch, reason=card.reason)
         self._rejected[key] = card
         self._move_to(self.fleet.with_rejection(key, card.reason))
 
@@ -276,9 +277,9 @@ class Scanner:
         # By the kind of error: the text of one that lasts may say for how long.
         complaint = (error.reason, error.path) if error else None
         if error and complaint != self._complaint:
-            _log.error("cannot list the cards", reason=error)
+            _log.error(Event.CANNOT_LIST_CARDS, reason=error)
         elif self._complaint and not error:
-            _log.info("cards can be listed again")
+            _log.info(Event.CARDS_LISTED_AGAIN)
         self._complaint = complaint
 
 
@@ -306,9 +307,9 @@ def _report_cut(before: Card, after: Card) -> None:
         return
     fields: dict[str, object] = {"card": after.device.name, "family": after.device.arch}
     if after.cut.pending:
-        _log.warning("card keeps its units for now", **fields, units=after.cut.partitioning, reason=after.cut.pending)
+        _log.warning(Event.CARD_KEEPS_UNITS, **fields, units=after.cut.partitioning, reason=after.cut.pending)
     elif before.cut is not None:
-        _log.info("card is cut anew", **fields, units=after.cut.partitioning)
+        _log.info(Event.CARD_CUT, **fields, units=after.cut.partitioning)
 
 
 def _report_identity(before: Fleet, after: Fleet, seen: Device) -> None:
@@ -316,14 +317,14 @@ def _report_identity(before: Fleet, after: Fleet, seen: Device) -> None:
     known, card = before.card(seen.key), after.card(seen.key)
     fields: dict[str, object] = {"card": seen.name, "family": seen.arch, "uuid": seen.uuid, "pci": seen.pci}
     if known is not None and is_another_card(known.device, seen):
-        _log.warning("another card has this number now", **fields, uuid_before=known.device.uuid)
+        _log.warning(Event.ANOTHER_CARD, **fields, uuid_before=known.device.uuid)
     for moved in after.cards:
         earlier = before.card(moved.device.key)
         for index in sorted(moved.former - (earlier.former if earlier else frozenset())):
             fields = {"card": moved.device.name, "family": moved.device.arch, "uuid": moved.device.uuid}
-            _log.warning("card has another number now", **fields, before=f"npu{index}")
+            _log.warning(Event.ANOTHER_NUMBER, **fields, before=f"npu{index}")
     if card is not None and card.awaited and (known is None or known.awaited != card.awaited):
-        _log.info("waiting for device files", card=seen.name, family=seen.arch, missing=",".join(card.awaited))
+        _log.info(Event.FILES_AWAITED, card=seen.name, family=seen.arch, missing=",".join(card.awaited))
 
 
 def _report_change(change: HealthChange) -> None:
@@ -331,12 +332,12 @@ def _report_change(change: HealthChange) -> None:
     fields: dict[str, object] = {"card": device.name, "family": device.arch}
     if change.before is None:
         identity = {"product": device.product, "uuid": device.uuid, "serial": device.serial, "pci": device.pci}
-        _log.info("card found", **fields, **{name: value for name, value in identity.items() if value})
+        _log.info(Event.CARD_FOUND, **fields, **{name: value for name, value in identity.items() if value})
     elif health.status is HealthStatus.UNKNOWN:
         return  # not looked at since another card has the number
     elif health.is_healthy:
         # A card that was just found is expected to be.
         log = _log.debug if change.before.health.status is HealthStatus.UNKNOWN else _log.info
-        log("card is healthy", **fields)
+        log(Event.CARD_HEALTHY, **fields)
     else:
-        _log.warning("card is unhealthy", **fields, reason="; ".join(health.reasons))
+        _log.warning(Event.CARD_UNHEALTHY, **fields, reason="; ".join(health.reasons))

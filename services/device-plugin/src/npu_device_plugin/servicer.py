@@ -15,6 +15,7 @@ from npu_core.service.logs import EventLog
 from npu_device_plugin._kubelet import deviceplugin_pb2 as pb
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginServicer
 from npu_device_plugin.cdi import device_name
+from npu_device_plugin.events import Event
 from npu_device_plugin.grants import PERMISSIONS, Grant, grant
 from npu_device_plugin.injection import DeviceInjection
 from npu_device_plugin.listeners import Listeners, Streams
@@ -161,9 +162,9 @@ class OfferServicer(DevicePluginServicer):
         self._set_streams(number)
         self._telemetry.streams[self.resource] += 1
         if self.streaming and not was_streaming:
-            _log.info("the kubelet listens", resource=self.resource, units=len(self._offer.units))
+            _log.info(Event.KUBELET_LISTENS, resource=self.resource, units=len(self._offer.units))
         else:
-            _log.debug("another client listens", resource=self.resource)
+            _log.debug(Event.ANOTHER_CLIENT, resource=self.resource)
         return number
 
     def _close(self, number: int) -> None:
@@ -219,7 +220,7 @@ class OfferServicer(DevicePluginServicer):
 
     def _tell_of(self, containers: Iterable[tuple[Unit, ...]]) -> None:
         for units in containers:
-            _log.info("units allocated", resource=self.resource, units=",".join(unit.id for unit in units))
+            _log.info(Event.UNITS_ALLOCATED, resource=self.resource, units=",".join(unit.id for unit in units))
 
     async def _granted(self, unit_ids: Iterable[str], context: "_Context") -> tuple[Unit, ...]:
         units: list[Unit] = []

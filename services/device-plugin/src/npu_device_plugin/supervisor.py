@@ -24,6 +24,7 @@ from npu_core.os_errors import explain
 from npu_core.service.logs import EventLog, without_numbers
 from npu_core.threads import grpc_refusal
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import add_DevicePluginServicer_to_server
+from npu_device_plugin.events import Event
 from npu_device_plugin.listeners import FIRST_STREAM_PATIENCE, LATE, Listeners
 from npu_device_plugin.registration import (
     KUBELET_SOCKET,
@@ -144,7 +145,7 @@ class Supervisor:
                 await self._establish()
                 since = loop.time()
                 loss = await self._watch()
-                _log.warning("registration lost", resource=self._registration.resource, cause=loss)
+                _log.warning(Event.REGISTRATION_LOST, resource=self._registration.resource, cause=loss)
                 self._cause = loss.name.lower()
                 kubelet, self._registered_with = self._registered_with, None
                 # What a dead kubelet left open must not pass for the next one listening.
@@ -170,7 +171,7 @@ class Supervisor:
                 reason = self._explained(error) if isinstance(error, OSError) else str(error)
                 if without_numbers(reason) != logged_reason:
                     logged_reason = without_numbers(reason)
-                    _log.warning("cannot register", resource=self._registration.resource, reason=reason)
+                    _log.warning(Event.CANNOT_REGISTER, resource=self._registration.resource, reason=reason)
             else:
                 return
             await self._wait_after_failure(kubelet)
@@ -200,7 +201,7 @@ class Supervisor:
             raise
         self._registered_with, self._registered_at = kubelet, asyncio.get_running_loop().time()
         self._telemetry.registrations[self._registration.resource, self._cause] += 1
-        _log.info("registered with the kubelet", resource=self._registration.resource)
+        _log.info(Event.REGISTERED, resource=self._registration.resource)
 
     async def _choose_socket(self, kubelet: SocketIdentity | None) -> None:
         """Use another socket while this kubelet refuses the first one. A new kubelet process refuses none."""
@@ -256,7 +257,7 @@ class Supervisor:
             await server.stop(None)
             raise RegistrationError(f"{self._own_path} was removed as soon as it was there")
         self._server, self._own = server, own
-        _log.info("serving", resource=self._registration.resource, socket=self._own_path)
+        _log.info(Event.SERVING, resource=self._registration.resource, socket=self._own_path)
 
     def _start_grpc(self) -> None:
         """Start gRPC, and keep its threads from one server to the next, as the system may refuse new threads later.
