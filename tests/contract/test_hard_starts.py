@@ -15,6 +15,7 @@ import pytest
 from npu_core.arch import Arch
 from npu_core.service.lifetime import HELD_SIGNALS
 from npu_core.testing import warboy
+from npu_device_plugin.events import Event
 from testkit.services.configured import free_port
 from testkit.services.node import OFTEN, RESOURCE, MakeNode, Node
 from testkit.services.plugin import STOPPED
@@ -43,16 +44,16 @@ async def test_a_card_that_hangs_from_the_start_is_listed_as_unhealthy_and_healt
     await node.start_plugin(*OFTEN)
 
     await node.kubelet.until(lambda view: view.unhealthy(RESOURCE) == {"npu0pe0-1"}, PATIENCE)
-    await node.plugin.until_logged("card is unhealthy", PATIENCE)
+    await node.plugin.until_logged(Event.CARD_UNHEALTHY, PATIENCE)
     await asyncio.sleep(1.0)
-    assert len(node.plugin.logged("card is unhealthy")) == 1
-    assert node.plugin.logged("no NPU found") == []
+    assert len(node.plugin.logged(Event.CARD_UNHEALTHY)) == 1
+    assert node.plugin.logged(Event.NO_CARD) == []
 
     card.set_attribute("soc_rev", "B0")
     await node.offers("npu0pe0-1")
     # The list may come before its line in the log.
-    await node.plugin.until_logged("card is healthy", PATIENCE)
-    assert len(node.plugin.logged("card is healthy")) == 1
+    await node.plugin.until_logged(Event.CARD_HEALTHY, PATIENCE)
+    assert len(node.plugin.logged(Event.CARD_HEALTHY)) == 1
 
 
 # -- no directory ------------------------------------------------------------------------------------------------------
@@ -61,7 +62,7 @@ async def test_a_card_that_hangs_from_the_start_is_listed_as_unhealthy_and_healt
 async def _says_once_what_is_wrong(node: Node) -> None:
     """One line about it, however often it tries, and none by any library."""
     await node.start_plugin(*OFTEN, "--listen-address", "off")
-    await node.plugin.until_logged("cannot register", PATIENCE)
+    await node.plugin.until_logged(Event.CANNOT_REGISTER, PATIENCE)
     lines = len(node.plugin.log)
     await asyncio.sleep(SEVERAL_ATTEMPTS)
     assert len(node.plugin.log) == lines

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from npu_core.arch import Arch
 from npu_core.testing import FakeCard, rngd, warboy
+from npu_device_plugin.events import Event
 from testkit.services.node import DEATH_KNOWN, OFTEN, RENEGADE, RESOURCE, SOON, MakeNode, Node
 from testkit.standins.kubelet import EventKind, UnexpectedAdmissionError
 from testkit.waiting import PATIENCE
@@ -154,14 +155,14 @@ async def test_a_class_directory_that_cannot_be_listed_changes_nothing(node: Nod
     with _out_of_the_way(directory):
         # A loop of links is an error for root, too.
         directory.symlink_to(directory)
-        await node.plugin.until_logged("cannot list the cards", PATIENCE)
+        await node.plugin.until_logged(Event.CANNOT_LIST_CARDS, PATIENCE)
         await asyncio.sleep(SEVERAL_LOOKS)
         assert node.kubelet.view().healthy(RESOURCE) == set(UNITS)
-    await node.plugin.until_logged("cards can be listed again", PATIENCE)
+    await node.plugin.until_logged(Event.CARDS_LISTED_AGAIN, PATIENCE)
 
     await asyncio.sleep(SEVERAL_LOOKS)
     assert node.kubelet.view().messages(RESOURCE) == messages
-    assert len(node.plugin.logged("cannot list the cards")) == 1
+    assert len(node.plugin.logged(Event.CANNOT_LIST_CARDS)) == 1
 
 
 async def test_a_file_in_the_place_of_the_class_directory_does_not_empty_the_list(node: Node) -> None:
@@ -178,7 +179,7 @@ async def test_cards_that_hang_from_the_start_do_not_keep_the_others_from_being_
     _card(node, 1).hang("device_uuid")
     await node.kubelet.start()
     await node.start_plugin(*RARELY)
-    await node.plugin.until_logged("starting", PATIENCE)
+    await node.plugin.until_logged(Event.STARTING, PATIENCE)
     started = time.monotonic()
 
     assert await node.delay(EventKind.REGISTERED, started) < SOON

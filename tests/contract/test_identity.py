@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from npu_core.arch import Arch
 from npu_core.testing import CardPlan, second_entry, warboy
+from npu_device_plugin.events import Event
 from testkit.services.configured import ConfiguredNode
 from testkit.services.node import RESOURCE, MakeNode
 from testkit.waiting import PATIENCE
@@ -42,7 +43,7 @@ async def test_a_disabled_card_that_comes_back_under_another_number_stays_disabl
     await there.up("disabledDevices: [{devName: npu0}]")
     await there.node.offers("npu1pe0-1")
     there.node.host.renumber(there.node.host.card(Arch.WARBOY, 0), 2)
-    await there.node.plugin.until_logged("card has another number now", PATIENCE)
+    await there.node.plugin.until_logged(Event.ANOTHER_NUMBER, PATIENCE)
     # A later change is seen, so what was found before it has been decided on.
     there.node.host.card(Arch.WARBOY, 1).die()
     await there.node.offers()
@@ -133,7 +134,7 @@ async def test_a_driver_that_is_loaded_anew_gives_no_half_card(machine: Machine)
         card.remove_file(suffix)
     await there.node.offers()
     card.restore_file("ch0")
-    await there.node.plugin.until_logged("waiting for device files", GENEROUS)
+    await there.node.plugin.until_logged(Event.FILES_AWAITED, GENEROUS)
     assert there.node.kubelet.view().unhealthy(RESOURCE) == {"npu0pe0-1"}
     for suffix in ("ch1", "ch2", "ch3"):
         card.restore_file(suffix)

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from npu_core.testing import warboy
+from npu_device_plugin.events import Event
 from npu_device_plugin.registration import Registration, RegistrationError, register
 from testkit.services.node import RESOURCE, Node, in_every_generation, side_by_side
 from testkit.standins.kubelet import Cut, EventKind, Generation, StreamPlan, WipeRule, Wire
@@ -114,9 +115,9 @@ async def test_it_registers_at_the_first_attempt_with_a_kubelet_that_is_back(nod
     node = nodes[Generation.B]
     delays: list[float] = []
     for _ in range(3):
-        failures = len(node.plugin.logged("cannot register"))
+        failures = len(node.plugin.logged(Event.CANNOT_REGISTER))
         await node.kubelet.kill(Cut.CLOSE)
-        await node.plugin.until_logged("cannot register", PATIENCE, times=failures + 1)
+        await node.plugin.until_logged(Event.CANNOT_REGISTER, PATIENCE, times=failures + 1)
         await node.heals(node.kubelet.start)
         started, registered = (node.kubelet.events_of(kind)[-1] for kind in (EventKind.STARTED, EventKind.REGISTERED))
         delays.append(registered.at - started.at)

@@ -13,6 +13,7 @@ import pytest
 
 from npu_core.arch import Arch
 from npu_core.testing import warboy
+from npu_device_plugin.events import Event
 from testkit.services.exporter import Scrape, ScrapedNode
 from testkit.services.node import RESOURCE, MakeNode, Node
 from testkit.services.plugin import PluginProcess
@@ -93,14 +94,14 @@ async def test_a_question_that_no_thread_is_left_for_is_told_as_that_and_asked_a
     node.plugin_dir.mkdir()
     give_to_user(node.home)
     await node.run_plugin(plugin)
-    await plugin.until_logged("cannot ask the kubelet", PATIENCE)
+    await plugin.until_logged(Event.CANNOT_ASK_KUBELET, PATIENCE)
     limit(plugin, 1)
     assert "thread" in await plugin.until_logged("NO_THREAD", PATIENCE)
     assert plugin.running
     limit(plugin, 1000)
     node.host.plug(warboy(0))
     give_to_user(node.home)
-    await plugin.until_logged("card found", PATIENCE)
+    await plugin.until_logged(Event.CARD_FOUND, PATIENCE)
     await plugin.until_logged("UNAVAILABLE", PATIENCE, times=2)
 
 

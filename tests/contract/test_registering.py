@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from npu_core.testing import rngd, warboy
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from npu_device_plugin.events import Event
 from testkit.services.direct import Listener, calls_to, listening
 from testkit.services.node import BACK, OFTEN, RENEGADE, RESOURCE, SOON, Node, in_every_generation, side_by_side
 from testkit.standins.kubelet import EventKind, Generation
@@ -73,12 +74,12 @@ async def test_it_waits_for_a_plugin_directory_that_is_not_there_yet_and_says_so
     machines: dict[str, Node],
 ) -> None:
     node = machines["directory"]
-    await node.plugin.until_logged("cannot register", PATIENCE)
+    await node.plugin.until_logged(Event.CANNOT_REGISTER, PATIENCE)
 
     # Time for two more attempts, which follow after 0.2 and 0.4 s at most.
     await asyncio.sleep(0.7)
 
-    assert len(node.plugin.logged("cannot register")) == 1
+    assert len(node.plugin.logged(Event.CANNOT_REGISTER)) == 1
     assert not node.plugin_dir.exists()
     await node.kubelet.start()
     [started] = node.kubelet.events_of(EventKind.STARTED)
@@ -87,13 +88,13 @@ async def test_it_waits_for_a_plugin_directory_that_is_not_there_yet_and_says_so
 
 async def test_without_a_card_it_waits_and_registers_when_the_driver_is_loaded(machines: dict[str, Node]) -> None:
     node = machines["card"]
-    await node.plugin.until_logged("no NPU found, waiting for one", PATIENCE)
+    await node.plugin.until_logged(Event.NO_CARD, PATIENCE)
 
     await asyncio.sleep(0.5)
 
     assert node.plugin.running
     assert node.kubelet.view().registrations(RESOURCE) == 0
-    assert len(node.plugin.logged("no NPU found")) == 1
+    assert len(node.plugin.logged(Event.NO_CARD)) == 1
     loaded = time.monotonic()
     node.host.plug(warboy(0))
     assert await node.delay(EventKind.REGISTERED, loaded) < SOON

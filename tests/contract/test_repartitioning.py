@@ -16,11 +16,12 @@ from npu_core.partition import UnitId
 from npu_core.testing import rngd, warboy
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub
+from npu_device_plugin.events import Event
 from testkit.services.configured import ConfiguredNode
 from testkit.services.node import DEATH_KNOWN, RESOURCE, MakeNode, Node
+from testkit.standins.kubelet import Event as KubeletEvent
 from testkit.standins.kubelet import (
     ContainerSpec,
-    Event,
     EventKind,
     Generation,
     PodResourcesBehaviour,
@@ -57,7 +58,7 @@ async def machine(make_node: MakeNode, pod_resources_dir: Path) -> AsyncIterator
         assert not [event for event in each.lists() if _overlapping(event)]
 
 
-def _overlapping(event: Event) -> list[tuple[UnitId, UnitId]]:
+def _overlapping(event: KubeletEvent) -> list[tuple[UnitId, UnitId]]:
     units = [UnitId.parse(device.id) for device in event.devices if device.id.startswith("npu")]
     return [
         (one, other)
@@ -114,7 +115,7 @@ async def test_a_free_card_is_cut_anew_at_once_and_a_held_one_when_its_pod_is_go
 
     there.configure("defaultPe: Single")
     await _lists(there, "npu0pe0-1", "npu1pe0", "npu1pe1", within=AT_ONCE)
-    await there.node.plugin.until_logged("card keeps its units for now", PATIENCE)
+    await there.node.plugin.until_logged(Event.CARD_KEEPS_UNITS, PATIENCE)
     await asyncio.sleep(NOTHING_HAPPENS)
     assert _ids(there) == ["npu0pe0-1", "npu1pe0", "npu1pe1"]
     # What it is held as still comes with the same answer.
@@ -122,7 +123,7 @@ async def test_a_free_card_is_cut_anew_at_once_and_a_held_one_when_its_pod_is_go
 
     there.node.kubelet.delete_pod("pod")
     await _lists(there, "npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1", within=FREED)
-    assert len(there.node.plugin.logged("card keeps its units for now")) == 1
+    assert len(there.node.plugin.logged(Event.CARD_KEEPS_UNITS)) == 1
     assert len((await there.node.kubelet.run_pod("all", {RESOURCE: 4})).device_ids) == 4
     assert _streams(there) == (1, 0, 1)
 
@@ -184,7 +185,7 @@ async def test_a_unit_that_was_given_out_is_held_although_the_kubelet_names_it_n
     await _allocate(there, "npu0pe0-1")
 
     there.configure("defaultPe: Single")
-    await there.node.plugin.until_logged("card keeps its units for now", PATIENCE)
+    await there.node.plugin.until_logged(Event.CARD_KEEPS_UNITS, PATIENCE)
     assert _ids(there) == ["npu0pe0-1"]
     # A kubelet that writes its checkpoint twice without the unit did not take the answer.
     await _lists(there, "npu0pe0", "npu0pe1", within=2 * FREED)
@@ -259,7 +260,7 @@ async def test_half_a_card_in_use_keeps_the_other_half_from_being_fused(machine:
     await there.node.offers("npu0pe0", "npu0pe1")
 
     there.configure("defaultPe: Fusion")
-    await there.node.plugin.until_logged("card keeps its units for now", PATIENCE)
+    await there.node.plugin.until_logged(Event.CARD_KEEPS_UNITS, PATIENCE)
     assert _ids(there) == ["npu0pe0", "npu0pe1"]
     assert len((await there.node.kubelet.run_pod("other", {RESOURCE: 1})).device_ids) == 1
 
@@ -275,7 +276,7 @@ async def test_a_wish_that_is_taken_back_leaves_everything_as_it_was(machine: Ma
     await there.node.kubelet.run_pod("pod", {RESOURCE: 1})
 
     there.configure("defaultPe: Single")
-    await there.node.plugin.until_logged("card keeps its units for now", PATIENCE)
+    await there.node.plugin.until_logged(Event.CARD_KEEPS_UNITS, PATIENCE)
     there.configure("defaultPe: Fusion")
     await there.node.plugin.until_logged("setting changed", PATIENCE, times=2)
     there.node.kubelet.delete_pod("pod")
@@ -309,11 +310,11 @@ async def test_without_podresources_the_checkpoint_tells_what_is_free(machine: M
 
     there.configure("defaultPe: Single")
     await _lists(there, "npu0pe0-1", "npu1pe0", "npu1pe1")
-    await there.node.plugin.until_logged("card keeps its units for now", PATIENCE)
+    await there.node.plugin.until_logged(Event.CARD_KEEPS_UNITS, PATIENCE)
     await asyncio.sleep(NOTHING_HAPPENS)
 
     assert _ids(there) == ["npu0pe0-1", "npu1pe0", "npu1pe1"]
-    assert len(there.node.plugin.logged("cannot ask the kubelet")) == 1
+    assert len(there.node.plugin.logged(Event.CANNOT_ASK_KUBELET)) == 1
 
 
 async def test_a_kubelet_that_does_not_answer_delays_no_bad_news_and_is_believed_when_it_does(machine: Machine) -> None:
@@ -323,14 +324,14 @@ async def test_a_kubelet_that_does_not_answer_delays_no_bad_news_and_is_believed
     await there.node.kubelet.run_pod("pod", {RESOURCE: 1})
     await there.node.kubelet.set_pod_resources(PodResourcesBehaviour(delay=3600.0))
     there.configure("defaultPe: Single")
-    await there.node.plugin.until_logged("cannot ask the kubelet", PATIENCE)
+    await there.node.plugin.until_logged(Event.CANNOT_ASK_KUBELET, PATIENCE)
 
     died = time.monotonic()
     there.node.host.card(Arch.WARBOY, 1).die()
     assert await there.node.delay(EventKind.LIST_MESSAGE, died) < DEATH_KNOWN
 
     await there.node.kubelet.set_pod_resources(PodResourcesBehaviour())
-    await there.node.plugin.until_logged("kubelet answers who holds what again", PATIENCE)
+    await there.node.plugin.until_logged(Event.KUBELET_ANSWERS, PATIENCE)
     assert _ids(there) == ["npu0pe0-1", "npu1pe0", "npu1pe1"]
 
 
@@ -371,11 +372,11 @@ async def test_the_first_list_waits_for_a_checkpoint_that_can_be_read(machine: M
     there.configure("defaultPe: Single")
     await there.start_plugin()
     await there.until_page("/readyz", "waiting for the kubelet checkpoint", PATIENCE)
-    assert not there.node.plugin.logged("offering resource")
+    assert not there.node.plugin.logged(Event.OFFERING)
     checkpoint.write_text(whole)
     await there.node.kubelet.start()
     await there.node.offers("npu0pe0-1")
-    assert len(there.node.plugin.logged("waiting for the kubelet checkpoint")) == 1
+    assert len(there.node.plugin.logged(Event.WAITING_FOR_CHECKPOINT)) == 1
 
 
 async def test_a_card_that_comes_while_the_kubelet_lets_the_plugin_wait_is_in_the_first_list(machine: Machine) -> None:
@@ -448,7 +449,7 @@ async def test_a_disabled_device_that_is_not_there_is_told_once_each_time_it_is_
     await asyncio.sleep(NOTHING_HAPPENS)
     plugin = there.node.plugin
     expected = '"one of npu0, or a unit, a UUID or a PCI address of one"'
-    assert [line.split("host ")[1] for line in plugin.logged("a disabled device is not on this host")] == [
+    assert [line.split("host ")[1] for line in plugin.logged(Event.UNKNOWN_DEVICE)] == [
         f"entry=disabledDevices[{place}] device={name} expected={expected}"
         for place, name in enumerate(("npu9", "npu0pe2"))
     ]
@@ -457,7 +458,7 @@ async def test_a_disabled_device_that_is_not_there_is_told_once_each_time_it_is_
     await plugin.until_logged("configuration applied", PATIENCE)
     there.configure("disabledDevices: [{devName: npu7}]")
     await plugin.until_logged("device=npu7", PATIENCE)
-    assert len(plugin.logged("a disabled device is not on this host")) == 3
+    assert len(plugin.logged(Event.UNKNOWN_DEVICE)) == 3
 
 
 # -- the file ---------------------------------------------------------------------------------------------------------
@@ -571,7 +572,7 @@ async def test_after_a_change_back_to_files_the_cdi_file_stays_for_as_long_as_a_
     assert len(list(cdi_dir.iterdir())) == 2
 
     there.node.kubelet.delete_pod("before")
-    await there.node.plugin.until_logged("CDI files of an earlier configuration removed", PATIENCE)
+    await there.node.plugin.until_logged(Event.CDI_FILES_REMOVED, PATIENCE)
     assert [path.name for path in cdi_dir.iterdir()] == ["other.json"]
 
 
@@ -583,7 +584,7 @@ async def test_a_cdi_directory_that_cannot_be_written_is_told_once_and_keeps_not
 
     await asyncio.sleep(NOTHING_HAPPENS)
 
-    assert len(there.node.plugin.logged("cannot write CDI files")) == 1
+    assert len(there.node.plugin.logged(Event.CANNOT_WRITE_CDI)) == 1
 
 
 # -- the endpoint -----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from npu_core.testing import rngd, warboy
+from npu_device_plugin.events import Event
 from testkit.services.direct import calls_to
 from testkit.services.node import RESOURCE, MakeNode
 from testkit.standins.kubelet import EventKind
@@ -79,5 +80,5 @@ async def test_a_second_instance_takes_over_when_the_first_goes(make_node: MakeN
 
     assert await first.stop() == 0
 
-    await second.until_logged("the kubelet listens", PATIENCE)
+    await second.until_logged(Event.KUBELET_LISTENS, PATIENCE)
     await node.offers("npu0pe0-1", "npu1pe0-1", within=AGAIN)

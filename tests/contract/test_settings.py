@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from npu_core.testing import warboy
+from npu_device_plugin.events import Event
 from testkit.services.node import RESOURCE, MakeNode
 from testkit.services.plugin import PluginProcess
 from testkit.waiting import PATIENCE
@@ -72,7 +73,7 @@ async def test_its_log_can_be_lines_of_json(make_node: MakeNode) -> None:
     node = await make_node(warboy(0))
     await node.kubelet.start()
     await node.start_plugin("--disabled-devices", "npu9", environment={"NPU_LOG_FORMAT": "json"})
-    await node.plugin.until_logged("registered with the kubelet", PATIENCE)
+    await node.plugin.until_logged(Event.REGISTERED, PATIENCE)
     assert await node.plugin.stop() == 0
 
     lines = [json.loads(line) for line in node.plugin.log]

@@ -10,6 +10,7 @@ import pytest
 
 from npu_core.service.lifetime import HELD_SIGNALS
 from npu_core.testing import FakeHost, warboy
+from npu_device_plugin.events import Event
 from testkit.services.configured import free_port
 from testkit.services.exporter import ScrapedNode
 from testkit.services.node import RESOURCE, MakeNode
@@ -58,7 +59,7 @@ async def test_a_hangup_at_any_time_does_not_end_a_service(service: str, tmp_pat
             while not _holds(process.pid):  # noqa: ASYNC110  # another process's doing
                 await asyncio.sleep(0.001)
         process.hang_up()
-        await process.until_logged("starting", PATIENCE)
+        await process.until_logged(Event.STARTING, PATIENCE)
         for _ in range(3):
             await asyncio.sleep(0.2)
             process.hang_up()

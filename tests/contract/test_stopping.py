@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from npu_core.arch import Arch
 from npu_core.testing import warboy
+from npu_device_plugin.events import Event
 from testkit.services.direct import listening
 from testkit.services.node import OFTEN, RESOURCE, Node, side_by_side
 from testkit.services.plugin import STOPPED
@@ -62,14 +63,14 @@ async def test_a_signal_ends_it_with_its_streams_closed_and_its_socket_gone(
 
 async def test_it_ends_while_there_is_no_kubelet_and_no_directory(machines: dict[str, Node]) -> None:
     node = machines["no kubelet"]
-    await node.plugin.until_logged("cannot register", PATIENCE)
+    await node.plugin.until_logged(Event.CANNOT_REGISTER, PATIENCE)
 
     await _ends_clean(node)
 
 
 async def test_it_ends_while_there_is_no_card(machines: dict[str, Node]) -> None:
     node = machines["no card"]
-    await node.plugin.until_logged("no NPU found", PATIENCE)
+    await node.plugin.until_logged(Event.NO_CARD, PATIENCE)
 
     await _ends_clean(node)
 

@@ -9,6 +9,7 @@ import pytest
 
 from npu_core.arch import Arch
 from npu_core.testing import rngd, warboy
+from npu_device_plugin.events import Event
 from npu_device_plugin.settings import MAX_SOCKET_PATH
 from testkit.services.configured import ConfiguredNode
 from testkit.services.node import OFTEN, RENEGADE, RESOURCE, MakeNode, Node
@@ -127,12 +128,12 @@ async def test_a_second_family_whose_names_are_too_long_is_told_once_and_the_fir
     await node.offers("npu0pe0-1", resource=name)
 
     node.host.plug(rngd(1))
-    await node.plugin.until_logged("a second family of cards cannot be offered", PATIENCE)
+    await node.plugin.until_logged(Event.SECOND_FAMILY_REFUSED, PATIENCE)
     node.host.card(Arch.WARBOY, 0).die()
     await node.kubelet.until(lambda view: view.unhealthy(name) == {"npu0pe0-1"}, PATIENCE)
 
     assert set(node.kubelet.view().resources) == {name}
-    assert len(node.plugin.logged("cannot be offered")) == 1
+    assert len(node.plugin.logged(Event.SECOND_FAMILY_REFUSED)) == 1
 
 
 async def test_a_family_keeps_the_plain_name_under_which_it_is_held(
@@ -167,7 +168,7 @@ async def test_what_a_lost_card_gave_out_under_the_plain_name_is_not_given_out_w
     await node.plugin.stop()
     node.host.card(Arch.WARBOY, 0).disappear()
     await _start(node)
-    await node.plugin.until_logged("the kubelet listens", PATIENCE)
+    await node.plugin.until_logged(Event.KUBELET_LISTENS, PATIENCE)
 
     node.host.card(Arch.WARBOY, 0).reappear()
 
@@ -190,7 +191,7 @@ async def test_names_are_given_when_it_can_be_told_what_is_held(make_node: MakeN
     checkpoint.write_text("torn")
 
     await _start(node)
-    await node.plugin.until_logged("waiting for the kubelet checkpoint", PATIENCE)
+    await node.plugin.until_logged(Event.WAITING_FOR_CHECKPOINT, PATIENCE)
     checkpoint.write_text(text)
     await node.kubelet.start()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -27,11 +28,25 @@ T = TypeVar("T")
 _log = EventLog(__name__)
 READ_DEADLINE = 2.0
 """Seconds that one look at one card may take before the card counts as stuck."""
-ROUND_PATIENCE = 0.5
-"""Seconds that a round over all cards waits for each of them. One that answers later counts when it does: it must not
-keep what is known of the others from being told."""
-SWEEP_PATIENCE = 0.1
-"""Seconds of those for which the cards are read one after another; those that are left go on each by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the scanner waits, in seconds of real time.
+
+    Attributes:
+        read: that one look at one card may take before the card counts as stuck.
+        round: that a round over all cards waits for the cards. A card that answers later counts when it does: it must
+            not keep what is known of the others from being told.
+        sweep: those of ``round`` for which the cards are read one after another. Those that are left go on each by
+            itself.
+    """
+
+    read: float = READ_DEADLINE
+    round: float = 0.5
+    sweep: float = 0.1
+
+
 _LISTING = "listing"
 
 
@@ -49,11 +64,19 @@ class Scanner:
 
     Attributes:
         fleet: every card seen so far, as it was last seen.
+        patience: how long it waits for the cards.
     """
 
-    def __init__(self, host: Host, clock: Callable[[], float], telemetry: Telemetry | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        clock: Callable[[], float],
+        telemetry: Telemetry | None = None,
+        patience: Patience = Patience(),  # immutable
+    ) -> None:
         """A scanner of ``host`` that knows no card yet; ``clock`` gives seconds that do not go back."""
         self.fleet = Fleet()
+        self.patience = patience
         self._telemetry = telemetry or Telemetry()
         self._host = host
         self._clock = clock
@@ -81,8 +104,16 @@ class Scanner:
             keys = {card.key for card in found}
             self._managed = frozenset(card.key for card in found if card.managed)
             self._rejected = {key: card for key, card in self._rejected.items() if key in keys}
+            self._forget_all_but(keys | {card.device.key for card in self.fleet.cards})
             await self._round(self._identify(card) for card in found)
         await self.look()
+
+    def _forget_all_but(self, keys: AbstractSet[CardKey]) -> None:
+        """Keep nothing of cards that are neither listed nor known: numbers may be given out anew for years."""
+        self._faults = {key: fault for key, fault in self._faults.items() if key in keys}
+        self._unasked &= keys
+        self._passed_over &= keys
+        self._threads.keep(keys | {_LISTING})
 
     async def _list(self) -> tuple[FoundCard, ...]:
         found = await self._read(_LISTING, self._host.find)
@@ -95,7 +126,7 @@ class Scanner:
             read = self._threads.start(key, work)
         except HostError as error:
             return error
-        return await _in_time(read)
+        return await _in_time(read, self.patience.read)
 
     @property
     def is_waiting(self) -> bool:
@@ -115,7 +146,7 @@ class Scanner:
         late = await self._sweep(tuple(steps))
         if late:
             tasks = {asyncio.create_task(self._finish(step, read)) for step, read in late}
-            await asyncio.wait(tasks, timeout=ROUND_PATIENCE - SWEEP_PATIENCE)
+            await asyncio.wait(tasks, timeout=self.patience.round - self.patience.sweep)
             self._unfinished |= tasks
         finished = {task for task in self._unfinished if task.done()}
         self._unfinished -= finished
@@ -127,7 +158,7 @@ class Scanner:
         if not steps:
             return []
         sweep = self._threads.sweep({step.key: step.read for step in steps})
-        await asyncio.wait({asyncio.wrap_future(sweep.swept)}, timeout=SWEEP_PATIENCE)
+        await asyncio.wait({asyncio.wrap_future(sweep.swept)}, timeout=self.patience.sweep)
         self._threads.spread()
         late = []
         for step in steps:
@@ -140,7 +171,7 @@ class Scanner:
         return late
 
     async def _finish(self, step: _Step[T], read: "Future[T]") -> None:
-        outcome = await _in_time(read)
+        outcome = await _in_time(read, self.patience.read)
         step.take(outcome)
         # Where every round begins with a slow identification, there would never be a look.
         if isinstance(outcome, Device | Rejected) and step.key in self._passed_over:
@@ -182,7 +213,7 @@ class Scanner:
     def _is_free(self, card: Card) -> bool:
         """Whether no read of ours is under way that still has time: such a read tells nothing of the card."""
         busy = self._threads.busy(card.device.key)
-        if busy is not None and busy < READ_DEADLINE:
+        if busy is not None and busy < self.patience.read:
             self._passed_over.add(card.device.key)
             return False
         self._passed_over.discard(card.device.key)
@@ -223,9 +254,6 @@ class Scanner:
         fleet = self.fleet.without_lost(allocations, self._clock())
         for key in {card.device.key for card in self.fleet.cards} - {card.device.key for card in fleet.cards}:
             self._threads.forget(key)
-            self._faults.pop(key, None)
-            self._passed_over.discard(key)
-            self._unasked.discard(key)
             _log.info(Event.CARD_FORGOTTEN, card=f"npu{key[1]}", family=key[0])
         fleet = fleet.without_old_holders(allocations)
         cut = fleet.with_cuts(wish, allocations)
@@ -247,7 +275,7 @@ class Scanner:
     @property
     def stuck(self) -> int:
         """How many cards a read has not come back from."""
-        return len(self._threads.stuck(READ_DEADLINE) - {_LISTING})
+        return len(self._threads.stuck(self.patience.read) - {_LISTING})
 
     @property
     def unasked(self) -> int:
@@ -290,14 +318,14 @@ def _outcome(read: "Future[T]") -> T | Exception:
         return error
 
 
-async def _in_time(read: "Future[T]") -> T | Exception:
+async def _in_time(read: "Future[T]", deadline: float) -> T | Exception:
     """What is read, or why it is not, within the deadline."""
     try:
         # Not wait_for: before Python 3.12 it loses a cancellation that comes with the result.
-        async with asyncio.timeout(READ_DEADLINE):
+        async with asyncio.timeout(deadline):
             return await asyncio.wrap_future(read)
     except TimeoutError:
-        return unanswered(read, READ_DEADLINE)
+        return unanswered(read, deadline)
     except Exception as error:  # noqa: BLE001  # whatever it is, the card's step takes it
         return error
 

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -198,6 +199,12 @@ class DeviceThreads:
         worker = self._workers.pop(key, None)
         if worker is not None:
             worker.retire()
+
+    def keep(self, keys: AbstractSet[Hashable]) -> None:
+        """Only these keys are needed from now on, and those whose last work is not over: forget the others."""
+        for key in (self._jobs.keys() | self._workers.keys()) - keys:
+            if self.busy(key) is None:
+                self.forget(key)
 
     def _job(self, key: Hashable, work: Callable[[], Any]) -> _Job:
         busy = self.busy(key)
