@@ -1,4 +1,4 @@
-"""The plugin as a whole, in one process: what ends it, and what two of them on a node do not share."""
+"""The plugin as a whole, in one process: what ends it, what it waits for, and what its parts tell each other."""
 
 import asyncio
 import json
@@ -12,14 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from npu_core.allocations import Sources
 from npu_core.arch import Arch
 from npu_core.checkpoint import CHECKPOINT
 from npu_core.testing import FakeHost, warboy
-from npu_device_plugin.app import START_PATIENCE, DevicePlugin
+from npu_device_plugin.allocation_tracker import AllocationTracker
+from npu_device_plugin.app import PULSE, START_PATIENCE, DevicePlugin
+from npu_device_plugin.events import Event
 from npu_device_plugin.offer import Offer
 from npu_device_plugin.reload import Reloader
 from npu_device_plugin.telemetry import Telemetry
-from testkit.waiting import PATIENCE
+from testkit.services.direct import calls_to
+from testkit.waiting import PATIENCE, eventually
 from tests.device_plugin.clock import Clock
 
 
@@ -44,36 +48,55 @@ class Unlookable(Reloader):
         raise ZeroDivisionError("nobody thought of this")
 
 
-def options(host: FakeHost, plugin_dir: Path) -> dict[str, str]:
-    return {
-        "sysfs": host.sysfs,
-        "devfs": host.devfs,
-        "plugin-dir": str(plugin_dir),
-        "listen-address": "off",
-        "interval": "0.1",
-        "pod-resources-socket": f"{plugin_dir}/nobody.sock",
-    }
+@pytest.fixture
+def host(tmp_path: Path) -> FakeHost:
+    """A node with one card."""
+    return FakeHost(tmp_path / "host", warboy(0))
 
 
 @pytest.fixture
-def given(tmp_path: Path, socket_dir: Path) -> dict[str, str]:
-    """Settings for a node with one card and no kubelet."""
-    return options(FakeHost(tmp_path, warboy(0)), socket_dir)
+def given(host: FakeHost, socket_dir: Path) -> dict[str, str]:
+    """Settings for that node, which has no kubelet."""
+    return {
+        "sysfs": host.sysfs,
+        "devfs": host.devfs,
+        "plugin-dir": str(socket_dir),
+        "listen-address": "off",
+        "interval": "0.1",
+        "pod-resources-socket": f"{socket_dir}/nobody.sock",
+    }
+
+
+def plugin_of(given: Mapping[str, str]) -> DevicePlugin:
+    return DevicePlugin(Reloader(given, {}, Telemetry()))
 
 
 @asynccontextmanager
-async def running(given: Mapping[str, str]) -> AsyncIterator[DevicePlugin]:
-    """A plugin that has begun to serve."""
-    plugin, stopped = DevicePlugin(Reloader(given, {}, Telemetry())), asyncio.Event()
+async def running(plugin: DevicePlugin) -> AsyncIterator[None]:
+    """The plugin runs for as long as the block."""
+    stopped = asyncio.Event()
     task = asyncio.create_task(plugin.run(stopped))
     try:
-        async with asyncio.timeout(PATIENCE):
-            while not plugin._supervisors:  # noqa: ASYNC110  # the plugin tells nobody when it begins
-                await asyncio.sleep(0.01)
-        yield plugin
+        yield
     finally:
         stopped.set()
         await task
+
+
+async def rounds(plugin: DevicePlugin, number: int) -> None:
+    """Wait for the end of so many rounds; the first may have begun before."""
+    async with asyncio.timeout(PATIENCE):
+        for _ in range(number):
+            before = plugin._heartbeat
+            while plugin._heartbeat == before:  # noqa: ASYNC110  # the plugin tells nobody what it does
+                await asyncio.sleep(0.01)
+
+
+def begun(plugin: DevicePlugin) -> Callable[[], bool]:
+    return lambda: bool(plugin._supervisors)
+
+
+# -- what ends it -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -92,12 +115,9 @@ async def test_a_part_that_ends_unexpectedly_ends_the_whole_and_is_named_once(
 ) -> None:
     before = asyncio.all_tasks()
     with pytest.raises(ZeroDivisionError, match="nobody thought of this"):
-        async with asyncio.timeout(PATIENCE):
-            await plugin(reloader(given, {}, Telemetry())).run(asyncio.Event())
-    told = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert [(record.getMessage(), record.__dict__["npu_fields"]) for record in told] == [
-        ("a part that never ends has ended", {"part": part})
-    ]
+        await asyncio.wait_for(plugin(reloader(given, {}, Telemetry())).run(asyncio.Event()), PATIENCE)
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [(each.getMessage(), each.__dict__["npu_fields"]) for each in errors] == [(Event.PART_ENDED, {"part": part})]
     assert asyncio.all_tasks() == before
     assert os.listdir(given["plugin-dir"]) == []  # noqa: PTH208  # names are what is asked for
 
@@ -123,36 +143,91 @@ def test_the_process_then_ends_with_a_status_that_is_not_zero(given: dict[str, s
     assert ended.stderr.rstrip().endswith("ZeroDivisionError: nobody thought of this")
 
 
-async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not happened():  # noqa: ASYNC110  # the plugin tells nobody what it does
-            await asyncio.sleep(0.01)
+# -- what it waits for ------------------------------------------------------------------------------------------------
 
 
 async def test_a_checkpoint_that_stays_unreadable_delays_the_first_list_and_no_longer(
     given: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     await asyncio.to_thread(Path(given["plugin-dir"], CHECKPOINT).write_text, "torn")
-    clock, stopped = Clock(), asyncio.Event()
+    clock = Clock()
     plugin = DevicePlugin(Reloader(given, {}, Telemetry()), clock)
-    task = asyncio.create_task(plugin.run(stopped))
+    async with running(plugin):
+        await eventually(lambda: Event.WAITING_FOR_CHECKPOINT in caplog.messages, "the wait")
+        clock.now += START_PATIENCE - 0.1
+        await rounds(plugin, 1)
+        assert (plugin._supervisors, plugin._condition().ready) == ({}, False)
+        clock.now += 0.1
+        await eventually(begun(plugin), "the offer")
+        assert Event.HOLDERS_UNKNOWN in caplog.messages
 
-    await until(lambda: "waiting for the kubelet checkpoint before offering units" in caplog.messages)
-    clock.now += START_PATIENCE - 0.1
-    before = plugin._heartbeat
-    await until(lambda: plugin._heartbeat > before)
-    assert (plugin._supervisors, plugin._condition().ready) == ({}, False)
-    clock.now += 0.1
-    await until(lambda: bool(plugin._supervisors))
-    assert "offering units without knowing what containers hold" in caplog.messages
-    stopped.set()
-    await task
+
+class KeptWaiting(AllocationTracker):
+    """Asks a kubelet that lets the plugin wait: meanwhile time goes by, and the only card dies."""
+
+    def __init__(self, clock: Clock, host: FakeHost) -> None:
+        super().__init__("/nowhere", "/nowhere", clock, Telemetry())
+        self._time, self._host = clock, host
+
+    async def ask(self) -> None:
+        """Take longer than a pulse."""
+        self._time.now += PULSE + 0.1
+        self._host.card(Arch.WARBOY, 0).die()
+        self.sources = Sources(listed=(), is_listed=True)
+
+
+async def test_what_happened_to_the_cards_while_the_kubelet_let_the_plugin_wait_is_in_the_list(
+    given: dict[str, str], host: FakeHost
+) -> None:
+    clock = Clock()
+    plugin = DevicePlugin(Reloader(given | {"interval": "3600"}, {}, Telemetry()), clock)
+    plugin._tracker = KeptWaiting(clock, host)
+    async with running(plugin):
+        await eventually(begun(plugin), "the offer")
+        [servicer] = plugin._servicers.values()
+        assert [unit.healthy for unit in servicer.offer.units] == [False]
+
+
+# -- what its parts tell each other -----------------------------------------------------------------------------------
+
+
+async def test_a_unit_that_is_given_out_keeps_its_card_as_it_is_cut(
+    given: dict[str, str], tmp_path: Path, socket_dir: Path
+) -> None:
+    """No source names the unit yet: the answer to Allocate alone tells that it is held."""
+    config = tmp_path / "config.yaml"
+    others = f"interval: 0.1\npluginDir: {socket_dir}\npodResourcesSocket: {socket_dir}/nobody.sock\n"
+    config.write_text(f"{others}listenAddress: off\ndefaultPe: Fusion\n")
+    environment = {"NPU_SYSFS": given["sysfs"], "NPU_DEVFS": given["devfs"]}
+    plugin = DevicePlugin(Reloader({"config-file": str(config)}, environment, Telemetry()))
+    async with running(plugin):
+        await eventually((socket_dir / "furiosa-npu").is_socket, "the socket")
+        async with calls_to(socket_dir / "furiosa-npu") as calls:
+            await calls.allocate(["npu0pe0-1"])
+        config.write_text(f"{others}listenAddress: off\ndefaultPe: Single\n")
+        await eventually(lambda: plugin._scanner.fleet.pending, "a card that waits")
+        [servicer] = plugin._servicers.values()
+        assert [unit.id for unit in servicer.offer.listing] == ["npu0pe0-1"]
+
+
+async def test_a_host_without_cards_is_told_once(
+    given: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    empty = FakeHost(tmp_path / "empty")
+    plugin = plugin_of(given | {"sysfs": empty.sysfs, "devfs": empty.devfs})
+    async with running(plugin):
+        await rounds(plugin, 3)
+        assert caplog.messages.count(Event.NO_CARD) == 1
+        empty.plug(warboy(0))
+        await eventually(begun(plugin), "the offer")
 
 
 async def test_two_instances_never_start_under_the_same_scratch_name(given: dict[str, str]) -> None:
     # In containers each of them is process 1, so the process id tells them not apart.
-    names = []
+    names = set()
     for _ in range(2):
-        async with running(given) as plugin:
-            names.append(plugin._supervisors[Arch.WARBOY]._scratch_path)
-    assert names[0] != names[1]
+        plugin = plugin_of(given)
+        async with running(plugin):
+            await eventually(begun(plugin), "the offer")
+            names.add(plugin._supervisors[Arch.WARBOY]._scratch_path)
+    assert len(names) == 2

@@ -447,11 +447,12 @@ def remembered(scanner: Scanner) -> set[object]:
 
 
 @contextmanager
-def hung(scene: Scene) -> Iterator[None]:
+def hung(scene: Scene, index: int = 9) -> Iterator[None]:
     blocked = Blocked()
-    scene.fs.put("*/npu9_mgmt/*", blocked)
+    scene.fs.put(f"*/npu{index}_mgmt/*", blocked)
     yield
     blocked.release()
+    scene.fs.clear()
 
 
 @contextmanager
@@ -469,8 +470,8 @@ def rejected(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def without_threads(scene: Scene) -> Iterator[None]:
-    """Where a card that hangs has the last thread."""
-    with hung(scene), no_more_threads():
+    """Where another card that hangs has the last thread."""
+    with hung(scene, 1), no_more_threads():
         yield
 
 
@@ -478,7 +479,7 @@ WRONG: dict[str, Callable[[Scene], AbstractContextManager[None]]] = {
     "hangs": hung,
     "is a surprise": partial(failing_with, beyond_all_expectations),
     "cannot be asked": partial(failing_with, failing(errno.EMFILE)),
-    "has the last thread": without_threads,
+    "is left no thread": without_threads,
     "is somebody else's": rejected,
 }
 

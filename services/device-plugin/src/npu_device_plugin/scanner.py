@@ -103,16 +103,15 @@ class Scanner:
             self._complain(None)
             keys = {card.key for card in found}
             self._managed = frozenset(card.key for card in found if card.managed)
-            self._rejected = {key: card for key, card in self._rejected.items() if key in keys}
-            self._forget_all_but(keys | {card.device.key for card in self.fleet.cards})
+            self._forget_all_but(keys)
             await self._round(self._identify(card) for card in found)
         await self.look()
 
     def _forget_all_but(self, keys: AbstractSet[CardKey]) -> None:
-        """Keep nothing of cards that are neither listed nor known: numbers may be given out anew for years."""
+        """Keep notes of the listed cards alone: numbers may be given out anew for years."""
+        self._rejected = {key: card for key, card in self._rejected.items() if key in keys}
         self._faults = {key: fault for key, fault in self._faults.items() if key in keys}
         self._unasked &= keys
-        self._passed_over &= keys
         self._threads.keep(keys | {_LISTING})
 
     async def _list(self) -> tuple[FoundCard, ...]:
@@ -253,7 +252,6 @@ class Scanner:
         """Cut the cards as far as their holders allow, and forget the lost ones that nobody holds."""
         fleet = self.fleet.without_lost(allocations, self._clock())
         for key in {card.device.key for card in self.fleet.cards} - {card.device.key for card in fleet.cards}:
-            self._threads.forget(key)
             _log.info(Event.CARD_FORGOTTEN, card=f"npu{key[1]}", family=key[0])
         fleet = fleet.without_old_holders(allocations)
         cut = fleet.with_cuts(wish, allocations)
