@@ -470,8 +470,8 @@ def rejected(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def without_threads(scene: Scene) -> Iterator[None]:
-    """Where another card that hangs has the last thread."""
-    with hung(scene, 1), no_more_threads():
+    """Where other cards that hang have the last threads."""
+    with hung(scene, 0), hung(scene, 1), no_more_threads():
         yield
 
 
