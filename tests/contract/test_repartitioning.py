@@ -19,7 +19,6 @@ from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub
 from npu_device_plugin.events import Event
 from testkit.services.configured import ConfiguredNode
 from testkit.services.node import DEATH_KNOWN, RESOURCE, MakeNode, Node
-from testkit.standins.kubelet import Event as KubeletEvent
 from testkit.standins.kubelet import (
     ContainerSpec,
     EventKind,
@@ -29,6 +28,7 @@ from testkit.standins.kubelet import (
     TopologyPolicy,
     UnexpectedAdmissionError,
 )
+from testkit.standins.kubelet import Event as KubeletEvent
 from testkit.standins.scripted_plugin import CHANNEL_OPTIONS, ScriptedPlugin, answer, devices
 from testkit.waiting import PATIENCE
 
