@@ -13,7 +13,6 @@ from npu_core.testing.layout import metrics_text, perf_regs_text
 from testkit.strategies import core_ranges
 
 FUSED = CoreRange(0, 1)
-
 PERF_REGS = """\
 ProgramCounter: 0x10b74
 InstructionCount: 0x29b33c
@@ -24,54 +23,66 @@ LastTensorExecutionTime: 0xa7
 CycleCount: 0x6f22d16d
 CycleCountHigh: 0x0
 """
+COUNTERS = PeCounters(FUSED, 0x6F22D16D, 0x26272443, 0x256254D7, bits=32)
 CLOCKS = "ne tensor (MHz): 2000\nne memory (MHz): 1000\nne operation (MHz): 1000\ndram (MT/s): 4266\n"
-
-
-@pytest.mark.parametrize("text", [PERF_REGS, PERF_REGS.rstrip("\n"), PERF_REGS.replace("\n", "\r\n")])
-def test_the_registers_of_a_core_range_are_its_running_totals(text: str) -> None:
-    assert parse_perf_regs(text, FUSED) == PeCounters(FUSED, 0x6F22D16D, 0x26272443, 0x256254D7, bits=32)
-
-
-def test_the_high_half_of_the_cycles_is_the_upper_32_bits() -> None:
-    counters = parse_perf_regs(PERF_REGS.replace("CycleCountHigh: 0x0", "CycleCountHigh: 0x2"), FUSED)
-    assert counters.cycles == (2 << 32) + 0x6F22D16D
+WARBOY_CLOCKS = (
+    Clock("ne tensor", 2000, "MHz"),
+    Clock("ne memory", 1000, "MHz"),
+    Clock("ne operation", 1000, "MHz"),
+    Clock("dram", 4266, "MT/s"),
+)
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "counters"),
     [
-        ("", "performance counters with CycleCount, TaskExecutionTime, TensorExecutionTime"),
-        ("CycleCount: 0x1\nTensorExecutionTime: 0x1", "performance counters with TaskExecutionTime"),
-        ("CycleCount: 1", "a register such as 'CycleCount: 0x6f22d16d'"),
-        ("CycleCount: 0x", "a register such as 'CycleCount: 0x6f22d16d'"),
-        ("CycleCount 0x1", "a register such as 'CycleCount: 0x6f22d16d'"),
-        ("CycleCount: 0x" + "f" * 17, "a register such as 'CycleCount: 0x6f22d16d'"),
+        (PERF_REGS, COUNTERS),
+        (PERF_REGS.rstrip("\n"), COUNTERS),
+        (PERF_REGS.replace("\n", "\r\n"), COUNTERS),
+        (PERF_REGS.replace("CycleCountHigh: 0x0\n", ""), COUNTERS),
+        (
+            PERF_REGS.replace("CycleCountHigh: 0x0", "CycleCountHigh: 0x2"),
+            PeCounters(FUSED, (2 << 32) + 0x6F22D16D, 0x26272443, 0x256254D7),
+        ),
+        (
+            "CycleCount:0x1\nTaskExecutionTime:0x0000000000000002\nTensorExecutionTime:0xf",
+            PeCounters(FUSED, 1, 2, 15),
+        ),
+        (
+            " CycleCount : 0x1 \n\n \n\tTaskExecutionTime\t:\t0x2\nTensorExecutionTime: 0XF\n",
+            PeCounters(FUSED, 1, 2, 15),
+        ),
     ],
 )
-def test_registers_that_are_not_as_documented_are_refused(text: str, expected: str) -> None:
+def test_the_registers_of_a_core_range_are_its_running_totals(text: str, counters: PeCounters) -> None:
+    assert parse_perf_regs(text, FUSED) == counters
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("", "CycleCount, TaskExecutionTime, TensorExecutionTime"),
+        ("CycleCount: 0x1\nTensorExecutionTime: 0x1", "TaskExecutionTime"),
+    ],
+)
+def test_registers_that_are_missing_are_named(text: str, missing: str) -> None:
     with pytest.raises(FormatError) as caught:
         parse_perf_regs(text, FUSED)
-    assert (caught.value.text, caught.value.expected) == (text, expected)
+    assert caught.value.text == text
+    assert caught.value.expected.endswith(f" {missing}")
 
 
 @pytest.mark.parametrize(
-    "text",
+    "line",
     [
-        "CycleCount:0x1\nTaskExecutionTime:0x0000000000000002\nTensorExecutionTime:0xf",
-        " CycleCount : 0x1 \n\n \n\tTaskExecutionTime\t:\t0x2\nTensorExecutionTime: 0XF\n",
+        *("CycleCount: 1", "CycleCount: 0x", "CycleCount 0x1", "CycleCount: 0x" + "f" * 17, ": 0x1", "Größe: 0x1"),
+        *("CycleCount:\u20030x1", "\u2003CycleCount: 0x1", "Cycle Count: 0x1"),
     ],
-)
-def test_blanks_and_the_case_of_digits_make_no_difference_to_a_register(text: str) -> None:
-    assert parse_perf_regs(text, FUSED) == PeCounters(FUSED, 1, 2, 15)
-
-
-@pytest.mark.parametrize(
-    "line", [": 0x1", "Größe: 0x1", "CycleCount:\u20030x1", "\u2003CycleCount: 0x1", "Cycle Count: 0x1"]
 )
 def test_a_line_among_others_that_is_no_register_is_shown(line: str) -> None:
     with pytest.raises(FormatError) as caught:
         parse_perf_regs(f"{PERF_REGS}{line}\n", FUSED)
-    assert (caught.value.text, caught.value.expected) == (line, "a register such as 'CycleCount: 0x6f22d16d'")
+    assert caught.value.text == line
 
 
 @given(core_ranges(), st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
@@ -92,29 +103,24 @@ def test_simulated_metrics_read_back(cycles: int, task: int) -> None:
 def test_metrics_without_one_of_the_two_totals_are_refused(there: str, missing: str) -> None:
     with pytest.raises(FormatError) as caught:
         parse_pe_metrics(f"{there}: 0x10\n", CoreRange(0, 0))
-    assert caught.value.expected == f"performance counters with {missing}"
-
-
-@pytest.mark.parametrize("text", [CLOCKS, CLOCKS.rstrip("\n"), CLOCKS.replace("\n", "\r\n")])
-def test_warboy_clocks_have_names_and_units(text: str) -> None:
-    assert parse_named_clocks(text) == (
-        Clock("ne tensor", 2000, "MHz"),
-        Clock("ne memory", 1000, "MHz"),
-        Clock("ne operation", 1000, "MHz"),
-        Clock("dram", 4266, "MT/s"),
-    )
+    assert caught.value.expected.endswith(f" {missing}")
 
 
 @pytest.mark.parametrize(
-    ("line", "clock"),
+    ("text", "clocks"),
     [
-        ("a (MHz):1", Clock("a", 1, "MHz")),
-        ("a (MHz): 123456789", Clock("a", 123_456_789, "MHz")),
-        ("  a b  ( MHz ):  20  ", Clock("a b", 20, "MHz")),
+        (CLOCKS, WARBOY_CLOCKS),
+        (CLOCKS.rstrip("\n"), WARBOY_CLOCKS),
+        (CLOCKS.replace("\n", "\r\n"), WARBOY_CLOCKS),
+        ("a (MHz):1\n \n", (Clock("a", 1, "MHz"),)),
+        ("a (MHz): 123456789", (Clock("a", 123_456_789, "MHz"),)),
+        ("  a b  ( MHz ):  20  ", (Clock("a b", 20, "MHz"),)),
+        ("", ()),
+        ("\n", ()),
     ],
 )
-def test_blanks_and_the_length_of_the_number_make_no_difference_to_a_clock(line: str, clock: Clock) -> None:
-    assert parse_named_clocks(f"{line}\n \n") == (clock,)
+def test_warboy_clocks_have_names_and_units(text: str, clocks: tuple[Clock, ...]) -> None:
+    assert parse_named_clocks(text) == clocks
 
 
 @pytest.mark.parametrize(
@@ -125,20 +131,12 @@ def test_blanks_and_the_length_of_the_number_make_no_difference_to_a_clock(line:
 def test_a_line_that_is_no_clock_is_shown(line: str) -> None:
     with pytest.raises(FormatError) as caught:
         parse_named_clocks(f"dram (MT/s): 4266\n{line}\n")
-    assert (caught.value.text, caught.value.expected) == (line, "a clock such as 'ne tensor (MHz): 2000'")
+    assert caught.value.text == line
 
 
 def test_rngd_clocks_are_numbered_by_pe() -> None:
     assert parse_numbered_clocks("1000000000\n0\n") == (Clock("pe0", 1_000_000_000, "Hz"), Clock("pe1", 0, "Hz"))
-
-
-def test_a_numbered_clock_that_is_no_number_is_shown() -> None:
+    assert parse_numbered_clocks("") == parse_numbered_clocks("\n") == ()
     with pytest.raises(FormatError) as caught:
         parse_numbered_clocks("1000000000\nMHz\n")
-    assert (caught.value.text, caught.value.expected) == ("MHz", "a frequency in Hz")
-
-
-@pytest.mark.parametrize("text", ["", "\n"])
-def test_no_lines_are_no_clocks(text: str) -> None:
-    assert parse_named_clocks(text) == ()
-    assert parse_numbered_clocks(text) == ()
+    assert caught.value.text == "MHz"

@@ -8,6 +8,8 @@ import pytest
 
 from npu_core.service import file_looks
 from npu_core.service.file_looks import DEADLINE, FileLooks
+from testkit.refused_threads import no_more_threads
+from testkit.waiting import PATIENCE, eventually
 
 
 class SlowFile:
@@ -19,15 +21,8 @@ class SlowFile:
 
     def look(self) -> int:
         self.looks += 1
-        self.go_on.wait(60)
+        self.go_on.wait()
         return self.looks
-
-
-async def result(looks: FileLooks[int]) -> int:
-    async with asyncio.timeout(60):
-        while (found := looks.take()) is None:  # noqa: ASYNC110  # a thread has no asyncio.Event
-            await asyncio.sleep(0.001)
-    return found
 
 
 @pytest.fixture
@@ -38,8 +33,10 @@ def slow() -> Iterator[SlowFile]:
 
 
 async def test_a_quick_look_has_its_result_when_it_was_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_looks, "PATIENCE", 60.0)
+    monkeypatch.setattr(file_looks, "PATIENCE", PATIENCE)
     looks = FileLooks(lambda: "seen")
+    await looks.wait()  # for nothing
+    assert looks.take() is None
     looks.begin()
     await looks.wait()
     assert [looks.take(), looks.take()] == ["seen", None]
@@ -51,31 +48,55 @@ async def test_a_slow_look_is_left_alone_and_taken_when_it_has_ended(slow: SlowF
     await looks.wait()
     assert looks.take() is None
     looks.begin()
-    assert slow.looks == 1
     slow.go_on.set()
-    assert await result(looks) == 1
+    assert await eventually(looks.take, "the look ends") == 1
+
+
+async def test_a_look_is_waited_for_from_its_beginning_on(slow: SlowFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits again and again does not wait anew each time."""
+    now, spans = [0.0], []
+
+    async def wait(_: object, timeout: float) -> None:  # noqa: ASYNC109  # as asyncio.wait
+        spans.append(timeout)
+
+    monkeypatch.setattr(asyncio, "wait", wait)
+    looks = FileLooks(slow.look, lambda: now[0])
+    looks.begin()
+    for now[0] in (0.0, 0.15, 0.2, 7.0):
+        await looks.wait()
+    assert spans == [0.2, pytest.approx(0.05)]
 
 
 async def test_a_look_that_does_not_come_back_is_complained_of_and_not_waited_for(slow: SlowFile) -> None:
     now = [0.0]
     looks = FileLooks(slow.look, lambda: now[0])
     looks.begin()
-    now[0] = DEADLINE + 1
+    now[0] = DEADLINE
+    assert looks.complaint == ""
+    now[0] += 1
     await looks.wait()
-    assert looks.complaint == f"no answer within {DEADLINE:g} s"
+    assert looks.complaint
     slow.go_on.set()
-    await result(looks)
+    await eventually(looks.take, "the look ends")
     assert looks.complaint == ""
 
 
-async def test_what_the_look_raises_is_raised_to_whoever_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_looks, "PATIENCE", 60.0)
-
-    def fail() -> str:
-        raise ZeroDivisionError
-
-    looks = FileLooks(fail)
+async def test_a_look_without_a_thread_is_complained_of_and_made_at_the_next_call() -> None:
+    looks = FileLooks(lambda: "seen")
+    with no_more_threads():
+        looks.begin()
+    assert looks.complaint
+    assert looks.take() is None
     looks.begin()
-    await looks.wait()
+    assert looks.complaint == ""
+    assert await eventually(looks.take, "the look ends") == "seen"
+
+
+async def test_what_the_look_raises_is_raised_to_whoever_takes_it_and_the_next_look_is_made() -> None:
+    answers = iter([0, 1])
+    looks = FileLooks(lambda: 1 // next(answers))
+    looks.begin()
     with pytest.raises(ZeroDivisionError):
-        looks.take()
+        await eventually(looks.take, "the look ends")
+    looks.begin()
+    assert await eventually(looks.take, "the next look ends") == 1
