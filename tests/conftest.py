@@ -11,8 +11,6 @@ import pytest
 
 SLOW = frozenset(
     {
-        "test_api_sinks.py",
-        "test_api_sinks_failures.py",
         "test_churn.py",
         "test_containerd_away.py",
         "test_discovery_api.py",

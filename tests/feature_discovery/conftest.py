@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from npu_feature_discovery.sinks.child import ApiAccess
 from testkit.standins.apiserver import Authority, StandInApiServer
+from testkit.waiting import PATIENCE
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +35,9 @@ def service_account(api_server: StandInApiServer, tmp_path: Path) -> Path:
     directory = tmp_path / "serviceaccount"
     api_server.write_service_account(directory)
     return directory
+
+
+@pytest.fixture
+def access(service_account: Path) -> ApiAccess:
+    """How a pod reaches the API server."""
+    return ApiAccess(None, str(service_account), PATIENCE)

@@ -1,16 +1,36 @@
 """A discovery on a simulated host whose time is the test's, and a sink that does what it is told."""
 
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+
+import pytest
 
 from npu_core.testing import FakeHost, FaultyFS
 from npu_feature_discovery.heritage import with_heritage
 from npu_feature_discovery.labels import PREFIX, Facts, Labels, labels_of
 from npu_feature_discovery.looking import Looker
 from npu_feature_discovery.loop import Discovery, Pace
+from npu_feature_discovery.publish.__main__ import perform
+from npu_feature_discovery.publish.api import Api
 from npu_feature_discovery.publisher import Publisher
-from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
+from npu_feature_discovery.sinks import FailureReason, Outcome, Sink, SinkError
+from npu_feature_discovery.sinks.api_sink import ApiSink
+from npu_feature_discovery.sinks.child import (
+    Action,
+    ApiAccess,
+    Done,
+    Note,
+    Request,
+    Target,
+    decode_answer,
+    decode_request,
+    encode_answer,
+    encode_request,
+)
+from npu_feature_discovery.sinks.node_feature import NodeFeatureSink
+from npu_feature_discovery.sinks.node_labels import NodeLabelsSink
 from npu_feature_discovery.telemetry import Telemetry
 from testkit.waiting import PATIENCE
 
@@ -74,6 +94,53 @@ class ObedientSink:
 
     def close(self) -> None:
         """Nothing is ever under way."""
+
+
+class DirectSink(ApiSink):
+    """The real API sink; what its child would do is done in this process, with the texts between them.
+
+    Attributes:
+        notes: what the operator would be told.
+    """
+
+    def __init__(self, access: ApiAccess, target: Target, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(access, target, clock)
+        self.notes: list[Note] = []
+
+    def _run(self, action: Action, labels: Labels) -> Outcome:
+        request = decode_request(encode_request(Request(action, self._access, self._target, labels)))
+        answer: Done | SinkError
+        try:
+            answer = perform(Api(request.access), request)
+        except SinkError as error:
+            answer = error
+        answer = decode_answer(encode_answer(answer))
+        if isinstance(answer, SinkError):
+            raise answer
+        self.notes.extend(answer.notes)
+        return answer.outcome
+
+
+def node_feature(access: ApiAccess, node: str = "node-1", namespace: str = "npu") -> DirectSink:
+    """As :class:`~npu_feature_discovery.sinks.node_feature.NodeFeatureSink`."""
+    return DirectSink(access, NodeFeatureSink(access, node, namespace)._target)
+
+
+def node_labels(access: ApiAccess, node: str = "node-1") -> DirectSink:
+    """As :class:`~npu_feature_discovery.sinks.node_labels.NodeLabelsSink`."""
+    return DirectSink(access, NodeLabelsSink(access, node)._target)
+
+
+def failure(sink: Sink, labels: Labels | None = None) -> SinkError:
+    """Why a publication is not possible."""
+    with pytest.raises(SinkError) as caught:
+        sink.publish(labels or {PREFIX + "npu.count": "1"})
+    return caught.value
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, object]]]:
+    """The events that were logged, each with its fields."""
+    return [(record.getMessage(), getattr(record, "npu_fields")) for record in caplog.records]  # noqa: B009  # the log's
 
 
 def unreachable(message: str = "nobody answers", retry_after: float | None = None) -> SinkError:

@@ -1,20 +1,20 @@
-"""The child process behind the API sinks: how it is ended, and what it leaves."""
-
-from __future__ import annotations
+"""The child process behind the API sinks: what it answers, how it is ended, and what it leaves."""
 
 import contextlib
 import json
+import logging
 import os
 import select
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from npu_feature_discovery.events import Event
 from npu_feature_discovery.labels import Labels
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.child import (
@@ -25,21 +25,20 @@ from npu_feature_discovery.sinks.child import (
     Note,
     Request,
     Target,
-    decode_answer,
-    decode_request,
     encode_answer,
-    encode_request,
 )
 from npu_feature_discovery.sinks.node_labels import NodeLabelsSink
 from testkit.standins.apiserver import Fault, StandInApiServer
-from testkit.waiting import PATIENCE
+from testkit.waiting import PATIENCE, until
+from tests.feature_discovery.rigs import failure, told
 
 LABELS: Labels = {"beta.furiosa.ai/npu.count": "1"}
+REQUEST = Request(Action.PUBLISH, ApiAccess(None, "", PATIENCE), Target("node-labels", "n"), LABELS)
 
 
 @pytest.fixture
-def sink(service_account: Path) -> NodeLabelsSink:
-    return NodeLabelsSink(ApiAccess(None, str(service_account), 30.0), "node-1")
+def sink(access: ApiAccess) -> NodeLabelsSink:
+    return NodeLabelsSink(access, "node-1")
 
 
 def _children() -> set[int]:
@@ -54,17 +53,6 @@ def _children() -> set[int]:
 
 def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def _state(process: Path) -> str:
-    return (process / "stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 class Publication:
@@ -89,81 +77,66 @@ class Publication:
 
 @pytest.fixture
 def stuck(api_server: StandInApiServer, sink: NodeLabelsSink) -> Iterator[Publication]:
-    """A publication that waits for an answer."""
-    api_server.fail(Fault(delay=60))
+    """A publication that waits for an answer which does not come."""
+    api_server.fail(Fault(delay=2 * PATIENCE))
     publication = Publication(sink)
-    wait_until(lambda: bool(api_server.asked))
+    until(lambda: api_server.asked, "a request")
     yield publication
     sink.close()
     publication.reason()
 
 
-def test_closing_ends_a_publication_under_way_at_once_and_leaves_no_process(
-    sink: NodeLabelsSink, stuck: Publication
-) -> None:
-    before = _children()
-    begin = time.monotonic()
-    sink.close()
-    assert time.monotonic() - begin < 0.2
-    assert stuck.reason() is FailureReason.CLOSED
-    assert time.monotonic() - begin < 1
-    assert before
-    assert _children() == set()
+def _answers(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    """Let children be this program instead."""
+    monkeypatch.setattr("npu_feature_discovery.sinks.child._PROGRAM", ("-c", program))
 
 
-def test_closing_ends_what_a_kubeconfig_started_as_well(tmp_path: Path) -> None:
-    started, config = tmp_path / "started", tmp_path / "config"
-    plugin = {
-        "apiVersion": "client.authentication.k8s.io/v1",
-        "command": "/bin/sh",
-        "args": ["-c", f"echo $$ > {started}.part; mv {started}.part {started}; exec sleep 60"],
-        "interactiveMode": "Never",
-    }
-    parts = {
-        "current-context": "here",
-        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
-        "users": [{"name": "u", "user": {"exec": plugin}}],
-    }
-    config.write_text(json.dumps(parts), encoding="utf-8")
-    sink = NodeLabelsSink(ApiAccess(str(config), "", 30.0), "node-1")
-    publication = Publication(sink)
-    wait_until(started.exists)
-    process = Path("/proc", started.read_text(encoding="ascii").strip())
-    assert process.exists()
-    sink.close()
-    assert publication.reason() is FailureReason.CLOSED
-    wait_until(lambda: not process.exists() or _state(process) == "Z")
+# -- what it answers --------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_published_after_closing_but_what_is_there_can_be_removed(
-    api_server: StandInApiServer, sink: NodeLabelsSink
-) -> None:
-    sink.publish(LABELS)
-    sink.close()
-    sink.forget()
-    with pytest.raises(SinkError) as caught:
-        sink.publish(LABELS)
-    assert caught.value.reason is FailureReason.CLOSED
-    assert sink.remove() is Outcome.REMOVED
-    assert "beta.furiosa.ai/npu.count" not in api_server.node_labels("node-1")
-
-
-def test_closing_twice_or_with_nothing_under_way_does_nothing(sink: NodeLabelsSink) -> None:
-    sink.close()
-    sink.close()
-
-
-def test_a_child_that_is_killed_is_a_failure_and_the_next_one_works(
-    api_server: StandInApiServer, sink: NodeLabelsSink, stuck: Publication
-) -> None:
-    (child,) = _children()
-    os.kill(child, 9)
-    assert stuck.reason() is FailureReason.CHILD_FAILED
-    assert isinstance(stuck.outcome, SinkError)
-    assert "status -9" in stuck.outcome.message
-    api_server.heal()
+def test_a_publication_leaves_no_process_and_no_descriptor(api_server: StandInApiServer, sink: NodeLabelsSink) -> None:
     assert sink.publish(LABELS) is Outcome.CREATED
+    before = _descriptors()
+    sink.forget()
+    assert sink.publish(LABELS) is Outcome.UNCHANGED
+    assert _children() == set()
+    # The server's own connections come and go by themselves.
+    until(lambda: _descriptors() <= before, "no more descriptors than before")
+    assert [asked.method for asked in api_server.asked] == ["GET", "PATCH", "GET"]
+
+
+def test_an_answer_that_trickles_in_is_a_timeout(api_server: StandInApiServer, access: ApiAccess) -> None:
+    """Each read comes in time; the whole answer does not."""
+    api_server.fail(Fault(trickle=0.1, times=None))
+    assert failure(NodeLabelsSink(replace(access, timeout=0.5), "node-1")).reason is FailureReason.TIMEOUT
+
+
+@pytest.mark.parametrize("is_warning", [True, False])
+def test_what_the_operator_should_know_of_a_success_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, is_warning: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    answer = encode_answer(Done(Outcome.CREATED, (Note("one thing", is_warning=is_warning),)))
+    _answers(monkeypatch, f"import sys; sys.stdin.read(); sys.stdout.buffer.write({answer!r})")
+    assert Child().run(REQUEST) is Outcome.CREATED
+    assert told(caplog) == [(Event.OTHER_NAMESPACES, {"detail": "one thing"})]
+    assert caplog.records[0].levelno == (logging.WARNING if is_warning else logging.INFO)
+
+
+@pytest.mark.parametrize("answer", ["", "[]", "{}", '{"outcome": "done", "notes": []}', '{"failed": {"reason": "x"}}'])
+def test_an_answer_that_is_none_is_a_failure_of_the_child(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    _answers(monkeypatch, f"import sys; sys.stdin.read(); sys.stdout.write({answer!r})")
+    with pytest.raises(SinkError) as caught:
+        Child().run(REQUEST)
+    assert caught.value.reason is FailureReason.CHILD_FAILED
+
+
+def test_a_child_that_cannot_be_started_is_a_failure_that_names_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(SinkError) as caught:
+        Child().run(REQUEST)
+    assert caught.value.reason is FailureReason.CHILD_FAILED
+    assert "/nowhere/python" in caught.value.message
 
 
 def test_what_breaks_in_the_child_is_told_on_standard_error() -> None:
@@ -178,68 +151,96 @@ def test_what_a_child_says_on_standard_error_is_logged_and_waits_for_nobody(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than any pipe holds: a child that wrote it to a log that nobody reads would never end."""
-    says = "import sys; sys.stderr.write('first\\n' + 'x' * 200_000 + '\\nlast\\n'); sys.exit(3)"
-    monkeypatch.setattr("npu_feature_discovery.sinks.child._PROGRAM", ("-c", says))
-    request = Request(Action.PUBLISH, ApiAccess(None, "", PATIENCE), Target("node-labels", "n"), LABELS)
-    with pytest.raises(SinkError, match="status 3") as caught:
-        Child().run(request)
-    assert caught.value.reason is FailureReason.CHILD_FAILED
-    said = [getattr(record, "npu_fields")["text"] for record in caplog.records]  # noqa: B009  # not a field of its type
-    assert (said[0], said[-1]) == ("first", "last")
-    assert max(map(len, said)) < 10_000
-
-
-def test_a_publication_leaves_no_process_and_no_descriptor(api_server: StandInApiServer, sink: NodeLabelsSink) -> None:
-    sink.publish(LABELS)
-    before = _descriptors()
-    for _ in range(3):
-        sink.forget()
-        sink.publish(LABELS)
-    assert _children() == set()
-    # The server's own connections come and go by themselves.
-    wait_until(lambda: _descriptors() <= before)
-    assert len(api_server.asked) == 5
-
-
-def test_the_sinks_do_not_load_the_client() -> None:
-    code = (
-        "import sys, npu_feature_discovery.sinks.node_feature, npu_feature_discovery.sinks.node_labels;"
-        "print(sorted({name.split('.')[0] for name in sys.modules} & {'kubernetes', 'urllib3', 'ssl', 'asyncio'}))"
+    _answers(
+        monkeypatch,
+        "import sys; sys.stderr.write('x\\n' * 100 + 'first\\n' + 'x' * 200_000 + '\\n' + 'last\\n' * 48); sys.exit(3)",
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True)
-    assert ended.stdout == "[]\n"
-
-
-def test_requests_and_answers_come_out_as_they_went_in() -> None:
-    request = Request(Action.REMOVE, ApiAccess("k", "s", 1.5), Target("node-feature", "n", "npu"), {"a/b": "ü"})
-    assert decode_request(encode_request(request)) == request
-    for done in (
-        Done(Outcome.REMOVED),
-        Done(Outcome.CREATED, (Note("one", is_warning=True), Note("two", is_warning=False))),
-    ):
-        assert decode_answer(encode_answer(done)) == done
-    failed = decode_answer(encode_answer(SinkError(FailureReason.THROTTLED, "slow down", retry_after=3.0)))
-    assert isinstance(failed, SinkError)
-    assert (failed.reason, failed.message, failed.retry_after) == (FailureReason.THROTTLED, "slow down", 3.0)
+    with pytest.raises(SinkError, match="status 3") as caught:
+        Child().run(REQUEST)
+    assert caught.value.reason is FailureReason.CHILD_FAILED
+    said = [fields["text"] for event, fields in told(caplog) if event == Event.CHILD_SAID]
+    assert len(said) == 50
+    assert (said[0], said[-1]) == ("first", "last")
+    assert max(len(str(text)) for text in said) == 1000
 
 
 def test_what_a_child_said_before_it_was_ended_is_logged_too(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Why it hangs may be there: a kubeconfig's program that gives credentials waits for somebody to log in."""
-    says = "import sys, time; sys.stderr.write('waiting for a password\\n'); sys.stderr.flush(); time.sleep(600)"
-    monkeypatch.setattr("npu_feature_discovery.sinks.child._PROGRAM", ("-c", says))
+    _answers(
+        monkeypatch,
+        "import sys, time; sys.stderr.write('waiting for a password\\n'); sys.stderr.flush(); time.sleep(600)",
+    )
     communicate = subprocess.Popen.communicate
 
     def once_it_has_said_it(process: subprocess.Popen[bytes], given: bytes, _: float) -> tuple[bytes, bytes]:
         assert process.stderr is not None
         assert select.select([process.stderr], [], [], PATIENCE)[0]
-        return communicate(process, given, 2.0)
+        return communicate(process, given, 0.2)
 
     monkeypatch.setattr(subprocess.Popen, "communicate", once_it_has_said_it)
-    request = Request(Action.PUBLISH, ApiAccess(None, "", PATIENCE), Target("node-labels", "n"), LABELS)
     with pytest.raises(SinkError) as caught:
-        Child().run(request)
+        Child().run(REQUEST)
     assert caught.value.reason is FailureReason.TIMEOUT
-    said = [getattr(record, "npu_fields")["text"] for record in caplog.records]  # noqa: B009  # not a field of its type
-    assert said == ["waiting for a password"]
+    assert told(caplog) == [(Event.CHILD_SAID, {"text": "waiting for a password"})]
+    assert _children() == set()
+
+
+# -- how it is ended --------------------------------------------------------------------------------------------------
+
+
+def test_closing_ends_a_publication_under_way_and_leaves_no_process(sink: NodeLabelsSink, stuck: Publication) -> None:
+    assert _children()
+    sink.close()
+    assert stuck.reason() is FailureReason.CLOSED
+    assert _children() == set()
+
+
+def test_closing_ends_what_a_kubeconfig_started_as_well(tmp_path: Path) -> None:
+    started, config = tmp_path / "started", tmp_path / "config"
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": "/bin/sh",
+        "args": ["-c", f"echo $$ > {started}.part; mv {started}.part {started}; exec sleep 600"],
+        "interactiveMode": "Never",
+    }
+    parts = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"exec": plugin}}],
+    }
+    config.write_text(json.dumps(parts), encoding="utf-8")
+    sink = NodeLabelsSink(ApiAccess(str(config), "", PATIENCE), "node-1")
+    publication = Publication(sink)
+    until(started.exists, "the program that gives credentials")
+    status = Path("/proc", started.read_text(encoding="ascii").strip(), "stat")
+    assert status.exists()
+    sink.close()
+    assert publication.reason() is FailureReason.CLOSED
+    until(lambda: not status.exists() or ") Z " in status.read_text(encoding="ascii"), "the end of that program")
+
+
+def test_nothing_is_published_after_closing_but_what_is_there_can_be_removed(
+    api_server: StandInApiServer, sink: NodeLabelsSink
+) -> None:
+    sink.publish(LABELS)
+    sink.close()
+    sink.close()
+    sink.forget()
+    assert failure(sink).reason is FailureReason.CLOSED
+    assert sink.remove() is Outcome.REMOVED
+    assert "beta.furiosa.ai/npu.count" not in api_server.node_labels("node-1")
+
+
+def test_a_child_that_is_killed_is_a_failure_and_the_next_one_works(
+    api_server: StandInApiServer, sink: NodeLabelsSink, stuck: Publication
+) -> None:
+    (child,) = _children()
+    os.kill(child, 9)
+    assert stuck.reason() is FailureReason.CHILD_FAILED
+    assert isinstance(stuck.outcome, SinkError)
+    assert "status -9" in stuck.outcome.message
+    api_server.heal()
+    assert sink.publish(LABELS) is Outcome.CREATED

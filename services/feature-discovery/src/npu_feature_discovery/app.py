@@ -14,6 +14,7 @@ from npu_core.service.openssl import leave_out_openssl
 from npu_feature_discovery.back_off import chance
 from npu_feature_discovery.condition import LOOK_PATIENCE
 from npu_feature_discovery.decision import Memory
+from npu_feature_discovery.events import Event
 from npu_feature_discovery.heritage import with_heritage
 from npu_feature_discovery.labels import Facts, Labels, labels_of
 from npu_feature_discovery.looking import Looker
@@ -97,9 +98,9 @@ class Service:
         try:
             outcome = self._sink.remove()
         except SinkError as error:
-            _log.error("cannot remove the labels", sink=self._sink.name, reason=error.message)
+            _log.error(Event.CANNOT_REMOVE, sink=self._sink.name, reason=error.message)
             return 1
-        _log.info("removed" if outcome is Outcome.REMOVED else "nothing to remove", sink=self._sink.name)
+        _log.info(Event.REMOVED if outcome is Outcome.REMOVED else Event.NOTHING_TO_REMOVE, sink=self._sink.name)
         return 0
 
     def _remove_feature_file(self) -> Outcome:
@@ -122,7 +123,7 @@ class Service:
         return worker.status
 
     def _end(self, worker: "_Worker") -> int:
-        _log.info("stopping")
+        _log.info(Event.STOPPING)
         self._discovery.stop()
         if not worker.join(_FINISH):
             self._sink.close()
@@ -134,10 +135,10 @@ class Service:
             try:
                 cleaner.start()
             except RuntimeError as error:
-                _log.error("cannot remove the labels", sink=self._sink.name, reason=f"no thread: {error}")
+                _log.error(Event.CANNOT_REMOVE, sink=self._sink.name, reason=f"no thread: {error}")
                 return 0
             if not cleaner.join(_clean_up_limit(self._settings)):
-                _log.error("cannot remove the labels", sink=self._sink.name, reason="no end within the time there is")
+                _log.error(Event.CANNOT_REMOVE, sink=self._sink.name, reason="no end within the time there is")
         return 0
 
 
@@ -167,7 +168,7 @@ class _Worker:
         try:
             status = self._work()
         except Exception as error:  # noqa: BLE001  # said, and then the process ends with status 1
-            _log.exception("a part that never ends has ended", error)
+            _log.exception(Event.PART_ENDED, error)
         finally:
             self.status = status
             signal.pthread_kill(self._waiting, _WORK_ENDED)

@@ -11,6 +11,7 @@ from npu_core.errors import SettingsError
 from npu_core.service import logs
 from npu_feature_discovery import __version__, once
 from npu_feature_discovery.app import Service
+from npu_feature_discovery.events import Event
 from npu_feature_discovery.settings import load
 
 _log = logs.EventLog(__name__)
@@ -32,7 +33,7 @@ def run(given: Mapping[str, str]) -> int:
     if settings.ends_by_itself:
         return once.run(settings)
     logs.configure(settings.log_level, settings.log_format)
-    _log.info("starting", version=__version__, sink=settings.sink, interval=settings.interval)
+    _log.info(Event.STARTING, version=__version__, sink=settings.sink, interval=settings.interval)
     status = Service(settings).run()
-    _log.info("stopped")
+    _log.info(Event.STOPPED)
     return status

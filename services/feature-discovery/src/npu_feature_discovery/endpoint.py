@@ -14,6 +14,7 @@ from npu_core.service.http.traffic import Traffic
 from npu_core.service.logs import EventLog
 from npu_core.service.settings import Address
 from npu_feature_discovery.condition import Condition
+from npu_feature_discovery.events import Event
 from npu_feature_discovery.metrics import CONTENT_TYPE, exposition
 from npu_feature_discovery.telemetry import Telemetry
 
@@ -41,7 +42,7 @@ def _run(pages: FixedPages, address: Address, traffic: Traffic) -> None:
     try:
         asyncio.run(_serve(pages, address, traffic))
     except Exception as error:  # noqa: BLE001  # the labels matter more than this
-        _log.exception("the endpoint has ended", error)
+        _log.exception(Event.ENDPOINT_ENDED, error)
 
 
 async def _serve(pages: FixedPages, address: Address, traffic: Traffic) -> None:
@@ -54,10 +55,10 @@ async def _serve(pages: FixedPages, address: Address, traffic: Traffic) -> None:
             reason = explain(error, str(address), setting="--listen-address")
             if reason != logged_reason:
                 logged_reason = reason
-                _log.error("cannot listen", address=address, reason=logged_reason)
+                _log.error(Event.CANNOT_LISTEN, address=address, reason=logged_reason)
             await asyncio.sleep(_LISTEN_AGAIN)
             continue
-        _log.info("listening", address=address)
+        _log.info(Event.LISTENING, address=address)
         await asyncio.Event().wait()
 
 

@@ -13,6 +13,7 @@ from npu_core.machine import Machine
 from npu_core.parse.mgmt import EVERY_ATTRIBUTE
 from npu_core.service.device_threads import DeviceThreads, unanswered
 from npu_core.service.logs import EventLog
+from npu_feature_discovery.events import Event
 from npu_feature_discovery.labels import Facts
 
 T = TypeVar("T")
@@ -110,18 +111,18 @@ class Looker:
             identified = self._end(read, ends)
         except StuckError as error:
             if self._news(card.key, "stuck"):
-                _log.warning("card does not answer", **named, reason=error.detail)
+                _log.warning(Event.CARD_SILENT, **named, reason=error.detail)
             return _bare(card, error)
         except ExhaustedError as error:
             if self._news(card.key, "unasked"):
-                _log.error("cannot ask the card, its labels stay as they were", **named, reason=error.detail)
+                _log.error(Event.CARD_NOT_ASKED, **named, reason=error.detail)
             return _bare(card, error)
         except Exception as error:  # noqa: BLE001  # one strange card must not cost the others
             if self._news(card.key, type(error).__name__):
-                _log.exception("a look at a card failed", error, **named)
+                _log.exception(Event.CARD_FAILED, error, **named)
             return _bare(card, ReadFailedError(f"a look at it failed: {error!r}"))
         if self._told.get(card.key) in {"stuck", "unasked"}:
-            _log.info("card answers again", **named)
+            _log.info(Event.CARD_ANSWERS, **named)
         if isinstance(identified, Device):
             self._news(card.key, "")
         return identified
@@ -131,7 +132,7 @@ class Looker:
             machine = self._end(read, ends)
         except HostError as error:
             if self._news(_MACHINE, error.reason):
-                _log.warning("cannot read what machine this is", reason=error)
+                _log.warning(Event.MACHINE_UNKNOWN, reason=error)
             return None
         self._news(_MACHINE, "")
         return machine
@@ -154,7 +155,7 @@ class Looker:
     def _tell_rejected(self, found: tuple[FoundCard, ...], identified: list[Device | Rejected]) -> None:
         for card, result in zip(found, identified, strict=True):
             if isinstance(result, Rejected) and self._news(card.key, result.reason):
-                _log.warning("card not counted", card=result.name, family=result.arch, reason=result.reason)
+                _log.warning(Event.CARD_NOT_COUNTED, card=result.name, family=result.arch, reason=result.reason)
 
     def _news(self, key: Hashable, text: str) -> bool:
         """Whether ``text`` is not what was told of ``key`` last. A text may not hold what differs at each look."""

@@ -12,6 +12,7 @@ from npu_core.service.mounts import RemovedDirectories
 from npu_feature_discovery.back_off import BackOff, chance
 from npu_feature_discovery.condition import Condition
 from npu_feature_discovery.decision import Memory
+from npu_feature_discovery.events import Event
 from npu_feature_discovery.labels import Facts, Labels
 from npu_feature_discovery.looking import Looker, Sight
 from npu_feature_discovery.publisher import Publisher
@@ -138,7 +139,7 @@ class Discovery:
 
     def look_again(self) -> None:
         """Look and publish now, and trust nothing that was published before."""
-        _log.info("asked to look again")
+        _log.info(Event.LOOKING_AGAIN)
         self._asked = True
         self._wake.set()
 
@@ -198,12 +199,12 @@ class Discovery:
             self._telemetry.failures["look"] += 1
             # Not the text: it may tell for how long a read has been under way.
             if (look.reason, look.path) != self._complaint:
-                _log.error("cannot look at the host", reason=look)
+                _log.error(Event.CANNOT_LOOK, reason=look)
             self._complaint = look.reason, look.path
             self._retry()
             return
         if self._complaint is not None:
-            _log.info("can look at the host again")
+            _log.info(Event.CAN_LOOK)
         self._complaint = None
         self._back_off = BackOff()
         unsettled = self._memory.unsettled or self._changed
@@ -224,15 +225,15 @@ class Discovery:
     def _tell_not_counted(self, before: tuple[Rejected, ...], after: tuple[Rejected, ...]) -> None:
         for card in after:
             if card not in before:
-                _log.warning("card not counted", card=card.name, family=card.arch, reason=card.reason)
+                _log.warning(Event.CARD_NOT_COUNTED, card=card.name, family=card.arch, reason=card.reason)
 
     def _tell_count(self, before: Facts | None, after: Facts | None) -> None:
         if after is None or (before is not None and len(before.devices) == len(after.devices)):
             return
         if after.devices:
-            _log.info("cards found", cards=len(after.devices))
+            _log.info(Event.CARDS_FOUND, cards=len(after.devices))
         else:
-            _log.warning("no NPU found, waiting for one")
+            _log.warning(Event.NO_CARD)
 
     def _retry(self) -> None:
         self._back_off = self._back_off.after_failure()
@@ -243,4 +244,4 @@ class Discovery:
         is_news = not self._fault.startswith(type(error).__name__)
         self._fault = repr(error)
         if is_news:
-            _log.exception("a look failed as none should", error)
+            _log.exception(Event.LOOK_FAILED, error)

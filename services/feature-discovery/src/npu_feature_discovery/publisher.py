@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from npu_core.service.logs import EventLog, without_numbers
 from npu_feature_discovery.back_off import BackOff, chance
+from npu_feature_discovery.events import Event
 from npu_feature_discovery.labels import PREFIX, Labels
 from npu_feature_discovery.sinks import FailureReason, Outcome, Sink, SinkError
 from npu_feature_discovery.telemetry import Telemetry
@@ -68,7 +69,7 @@ class Publisher:
             self._fail(error)
         except Exception as error:  # noqa: BLE001  # whatever it is, the next attempt may do better
             if repr(error) not in self.failure:
-                _log.exception("a publication failed as none should", error, sink=self._sink.name)
+                _log.exception(Event.PUBLICATION_FAILED, error, sink=self._sink.name)
             self._fail(SinkError(FailureReason.UNFORESEEN, repr(error)))
         else:
             self._succeed(labels, outcome)
@@ -91,7 +92,7 @@ class Publisher:
         self._telemetry.failures[error.reason] += 1
         self.published = False
         if without_numbers(error.message) != without_numbers(self.failure) and error.reason is not FailureReason.CLOSED:
-            _log.error("cannot publish", sink=self._sink.name, reason=error.message)
+            _log.error(Event.CANNOT_PUBLISH, sink=self._sink.name, reason=error.message)
         self.failure = error.message
 
     def _succeed(self, labels: Labels, outcome: Outcome) -> None:
@@ -100,12 +101,12 @@ class Publisher:
         self._telemetry.last_success = time.time()
         self._telemetry.changes += news
         if self.failure:
-            _log.info("can publish again", sink=self._sink.name)
+            _log.info(Event.CAN_PUBLISH, sink=self._sink.name)
         if news:
             changed = ",".join(_changed(self._last or {}, labels))
-            _log.info("published", sink=self._sink.name, outcome=outcome, labels=len(labels), changed=changed)
+            _log.info(Event.PUBLISHED, sink=self._sink.name, outcome=outcome, labels=len(labels), changed=changed)
         elif self._last is None:
-            _log.info("already published", sink=self._sink.name, labels=len(labels))
+            _log.info(Event.ALREADY_PUBLISHED, sink=self._sink.name, labels=len(labels))
         self._back_off = BackOff()
         self.failure, self.published, self._last = "", True, labels
         self._clean_up()
@@ -117,10 +118,10 @@ class Publisher:
         try:
             outcome = supersede()
         except SinkError as error:
-            _log.warning("cannot remove what another sink left behind", reason=error.message)
+            _log.warning(Event.OTHER_SINK_STAYS, reason=error.message)
         else:
             if outcome is Outcome.REMOVED:
-                _log.info("removed what another sink left behind")
+                _log.info(Event.OTHER_SINK_REMOVED)
 
 
 def _changed(before: Labels, after: Labels) -> list[str]:

@@ -20,15 +20,20 @@ def main() -> None:
     answer: Done | SinkError
     try:
         _raise_after(request.access.timeout + START_ALLOWANCE)
-        answer = _perform(request)
+        api = Api(request.access)
+        _raise_after(request.access.timeout + _LATER)
+        answer = perform(api, request)
     except SinkError as error:
         answer = error
     sys.stdout.buffer.write(encode_answer(answer))
 
 
-def _perform(request: Request) -> Done:
-    api = Api(request.access)
-    _raise_after(request.access.timeout + _LATER)
+def perform(api: Api, request: Request) -> Done:
+    """Do what is asked through this API server.
+
+    Raises:
+        SinkError: if that was not possible.
+    """
     if request.target.sink == NODE_FEATURE:
         return node_feature.perform(api, request)
     return Done(node_labels.perform(api, request))

@@ -19,6 +19,7 @@ from enum import StrEnum
 
 from npu_core.os_errors import explain
 from npu_core.service.logs import EventLog
+from npu_feature_discovery.events import Event
 from npu_feature_discovery.labels import Labels
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 
@@ -233,13 +234,13 @@ class Child:
             raise answer
         for note in answer.notes:
             tell = _log.warning if note.is_warning else _log.info
-            tell("NodeFeatures of other namespaces", detail=note.text)
+            tell(Event.OTHER_NAMESPACES, detail=note.text)
         return answer.outcome
 
 
 def _log_complaints(complaints: bytes) -> None:
     for line in complaints.decode("utf-8", "backslashreplace").splitlines()[-_MAX_LINES:]:
-        _log.warning("the process that publishes said", text=line[:_MAX_LINE_CHARACTERS])
+        _log.warning(Event.CHILD_SAID, text=line[:_MAX_LINE_CHARACTERS])
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -27,6 +27,7 @@ from typing import TypeVar
 
 from npu_core.os_errors import explain
 from npu_core.service.logs import EventLog
+from npu_feature_discovery.events import Event
 from npu_feature_discovery.feature_text import MAX_BYTES, parse, render
 from npu_feature_discovery.labels import PREFIX, Labels
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
@@ -159,7 +160,7 @@ class FeatureFileSink:
             raise  # the file went just now
         except OSError as error:
             # The labels are in place, and a worker finds them by itself within a minute.
-            _log.debug("cannot remind readers of the feature file", reason=self._explained(error))
+            _log.debug(Event.CANNOT_REMIND, reason=self._explained(error))
         self._reminder_gap *= _REMINDER_GROWTH
         is_last = self._reminder_gap > _LAST_REMINDER
         self._reminder_due = math.inf if is_last else self._clock() + self._reminder_gap
@@ -344,7 +345,7 @@ def _unlink(path: str) -> None:
     try:
         os.unlink(path)
     except OSError as error:
-        _log.debug("leftover stays", path=path, reason=error.strerror)
+        _log.debug(Event.LEFTOVER_STAYS, path=path, reason=error.strerror)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:
