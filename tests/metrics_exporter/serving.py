@@ -5,13 +5,13 @@ import http.client
 import socket
 import ssl
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import uvloop
 from prometheus_client.metrics_core import GaugeMetricFamily
@@ -23,14 +23,26 @@ from npu_metrics_exporter.render import Exposition, render
 from npu_metrics_exporter.web import Web
 from npu_metrics_exporter.web_reload import WebKeeper
 from testkit.standins.apiserver.certificates import _request
-from testkit.waiting import PATIENCE
+from testkit.waiting import PATIENCE, until
 
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    "uvloop": uvloop.new_event_loop,
-    "asyncio": asyncio.new_event_loop,
-}
-QUICK = Limits(head_seconds=0.3, taking_seconds=0.3, idle_seconds=0.3)
-"""Bounds that a test can wait for."""
+T = TypeVar("T")
+
+
+class TurnedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock a test can turn on."""
+
+    turned = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.turned
+
+    @property
+    def timers(self) -> list[asyncio.TimerHandle]:
+        """What the loop will do when its time has come."""
+        return [each for each in self._scheduled if not each.cancelled()]  # type: ignore[attr-defined]
+
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop, "asyncio": TurnedLoop}
 
 
 def exposition(cards: int = 2, page: bytes = b"<p>cards</p>") -> Exposition:
@@ -114,13 +126,37 @@ class Serving:
             connection.close()
 
     def wait_for_connections(self, number: int) -> None:
-        wait_until(lambda: self.server.connections == number, f"{number} connections")
+        until(lambda: self.server.connections == number, f"{number} connections")
 
-    def close(self, seconds: float = 1.0) -> float:
-        """End the server; returns how many seconds that took."""
-        begun = time.monotonic()
+    def wait_for_answers(self, number: int) -> None:
+        """So many answers are being taken now."""
+        until(lambda: self.source.flying[-1:] == [number], f"{number} answers in flight")
+
+    def do(self, work: Callable[[], T]) -> T:
+        """Call something in the loop's thread, and let the loop go on a little."""
+
+        async def run() -> T:
+            result = work()
+            for _ in range(3):
+                await asyncio.sleep(0)
+            return result
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(PATIENCE)
+
+    def turn(self, seconds: float) -> None:
+        """Let so many seconds pass for the server, but not before the server has read what clients have said so far."""
+        loop = self.loop
+        assert isinstance(loop, TurnedLoop)
+        assert self.ask("/healthz").status == 200
+
+        def turn() -> None:
+            loop.turned += seconds
+
+        self.do(turn)
+
+    def close(self, seconds: float) -> None:
+        """End the server, which has so many seconds for answers under way."""
         asyncio.run_coroutine_threadsafe(self.server.close(seconds), self.loop).result(PATIENCE)
-        return time.monotonic() - begun
 
 
 @dataclass(frozen=True)
@@ -128,13 +164,6 @@ class Reply:
     status: int
     body: bytes
     headers: dict[str, str]
-
-
-def wait_until(true: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, f"still waiting for {what}"
-        time.sleep(0.005)
 
 
 def read_all(client: socket.socket) -> bytes:

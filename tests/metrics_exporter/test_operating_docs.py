@@ -10,12 +10,15 @@ from npu_core.service import mounts, standard_error
 from npu_core.service.http import server
 from npu_core.service.settings import environment_name
 from npu_metrics_exporter import app
+from npu_metrics_exporter.events import Event
 from npu_metrics_exporter.families import POD_INFO, TABLE
 from npu_metrics_exporter.own_metrics import TABLE as OWN
 from npu_metrics_exporter.settings import LIVE, OPTIONS, WISHES, Settings, file_key
 
 DOCS = Path(__file__).parents[2] / "docs"
 LEVELS = {"info", "warning", "error", "exception"}
+SHARED = (reload, standard_error, mounts, server)
+"""Modules of the library that log for the exporter."""
 
 
 def section(document: str) -> str:
@@ -48,22 +51,26 @@ def test_every_key_of_the_file_is_explained() -> None:
     assert sorted(explained) == sorted(map(file_key, WISHES))
 
 
-def events() -> Iterator[str]:
-    """What the exporter's modules, and those of the library that it works with, say to the log."""
-    for path in [
-        *Path(app.__file__).parent.glob("*.py"),
-        *(Path(str(each.__file__)) for each in (reload, standard_error, mounts, server)),
-    ]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            match node:
-                case ast.Call(
-                    func=ast.Attribute(value=ast.Name("_log"), attr=level), args=[ast.Constant(str(event)), *_]
-                ):
-                    assert level in LEVELS | {"debug"}
-                    if level in LEVELS:
-                        yield event
-                case ast.Call(func=ast.Attribute(attr="_tell"), args=[_, _, ast.Constant(str(event))]):
-                    yield event
+def logged(path: str) -> Iterator[str]:
+    """The events that a module logs, debugging left out: texts, and members of an enumeration."""
+    source = Path(path)
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name("_log"), attr=level), args=[event, *_]) if level in LEVELS:
+                if isinstance(event, ast.Constant):
+                    yield str(event.value)
+                elif isinstance(event, ast.Attribute):
+                    yield event.attr
+
+
+def shared_events() -> set[str]:
+    """What the modules of the library log."""
+    found: set[str] = set()
+    for module in SHARED:
+        for name in logged(str(module.__file__)):
+            enumeration = getattr(module, "Event", None)
+            found.add(str(enumeration[name]) if enumeration is not None and name in enumeration.__members__ else name)
+    return found
 
 
 def test_every_event_of_the_log_is_documented_and_no_other() -> None:
@@ -73,7 +80,14 @@ def test_every_event_of_the_log_is_documented_and_no_other() -> None:
         for line in table.splitlines()
         for event in re.findall(r"`([^`]+)`", line.partition("| ")[2].split(" | ")[0])
     ]
-    assert sorted(told) == sorted(set(events()))
+    assert sorted(told) == sorted(shared_events() | set(Event))
+
+
+def test_every_event_is_logged() -> None:
+    own = Path(str(app.__file__)).parent
+    text = "".join(path.read_text(encoding="utf-8") for path in own.glob("*.py"))
+    assert {event.name for event in Event} - set(re.findall(r"Event\.([A-Z_]+)", text)) == set()
+    assert [name for path in own.glob("*.py") for name in logged(str(path)) if not name.isupper()] == []
 
 
 def test_every_metric_of_the_operations_is_there() -> None:

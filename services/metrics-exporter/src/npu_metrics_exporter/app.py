@@ -17,6 +17,7 @@ from npu_core.service.mounts import RemovedDirectories
 from npu_metrics_exporter import __version__, landing
 from npu_metrics_exporter.collector import Collector
 from npu_metrics_exporter.condition import Condition
+from npu_metrics_exporter.events import Event
 from npu_metrics_exporter.overview import cards_of
 from npu_metrics_exporter.own_metrics import Moment, PodQuestions, own_families
 from npu_metrics_exporter.pod_watch import Kubelet, PodTimes, PodWatch
@@ -119,14 +120,14 @@ class Exporter:
         try:
             ended, _ = await asyncio.wait({stop, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
             for task in ended - {stop}:
-                _log.error("a part that never ends has ended", part=task.get_name())
+                _log.error(Event.PART_ENDED, part=task.get_name())
                 task.result()
         finally:
             await self._end(stop)
 
     def look_again(self) -> None:
         """Read the configuration files and the cards at once, as after SIGHUP. Connections stay."""
-        _log.info("looking again, as asked")
+        _log.info(Event.LOOKING_AGAIN)
         self._asked_to_look.set()
 
     def _start(self, work: Coroutine[None, None, None], name: str) -> None:
@@ -152,9 +153,9 @@ class Exporter:
                 reason = explain(error, _joined(self.settings), setting="--listen-address")
                 if reason != complaint:
                     complaint = reason
-                    _log.error("cannot listen", address=_joined(self.settings), reason=reason)
+                    _log.error(Event.CANNOT_LISTEN, address=_joined(self.settings), reason=reason)
                 await asyncio.sleep(_LISTEN_AGAIN)
-        _log.info("listening", address=_joined(self.settings))
+        _log.info(Event.LISTENING, address=_joined(self.settings))
         await asyncio.Event().wait()
 
     # -- the round ------------------------------------------------------------------------------------------------
@@ -206,7 +207,7 @@ class Exporter:
     def _say_once_if_there_is_nothing(self) -> None:
         if not self._collector.snapshot.most and self._telemetry.listing_up and not self._told_of_none:
             self._told_of_none = True
-            _log.warning("no NPU found, waiting for one", sysfs=self.settings.sysfs, devfs=self.settings.devfs)
+            _log.warning(Event.NO_CARD, sysfs=self.settings.sysfs, devfs=self.settings.devfs)
 
     # -- what is published ----------------------------------------------------------------------------------------
 

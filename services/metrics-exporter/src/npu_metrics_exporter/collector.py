@@ -1,10 +1,10 @@
 """Looking at the cards: every read on a thread that may be lost, every result a step of the snapshot."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from npu_core.device import CardKey, Device, FoundCard, Rejected
 from npu_core.errors import ExhaustedError, HostError, StuckError
@@ -14,6 +14,7 @@ from npu_core.identity import is_another_card
 from npu_core.service.device_threads import DeviceThreads, Sweep, unanswered
 from npu_core.service.logs import EventLog, without_numbers
 from npu_metrics_exporter.card_look import CounterLook, look_at_card, look_at_counters
+from npu_metrics_exporter.events import Event
 from npu_metrics_exporter.snapshot import CardReport, CardStatus, Snapshot
 from npu_metrics_exporter.telemetry import READ_FAILURES, Telemetry
 
@@ -29,6 +30,13 @@ COUNTER_DEADLINE = 0.5
 """Seconds for a look at the counters alone."""
 _LISTING = "listing"
 _Look = tuple[CardReport, CounterLook] | Rejected
+Wait = Callable[[Collection["asyncio.Future[Any]"], float], Awaitable[object]]
+"""Returns as soon as all of these are done, and after so many seconds at the latest."""
+
+
+async def wait_for_all(futures: "Collection[asyncio.Future[Any]]", seconds: float) -> None:
+    """See :data:`Wait`."""
+    await asyncio.wait(futures, timeout=seconds)
 
 
 class Collector:
@@ -44,6 +52,7 @@ class Collector:
         telemetry: Telemetry,
         clock: Callable[[], float],
         wall: Callable[[], float],
+        wait: Wait = wait_for_all,
     ) -> None:
         """A collector that has not looked yet.
 
@@ -52,12 +61,14 @@ class Collector:
             telemetry: where looks are counted.
             clock: seconds that do not go back.
             wall: seconds since the epoch, which may.
+            wait: waits for reads; only a test has another one.
         """
         self.snapshot = Snapshot()
         self._host = host
         self._telemetry = telemetry
         self._clock = clock
         self._wall = wall
+        self._wait = wait
         self._threads = DeviceThreads(clock)
         self._found: tuple[FoundCard, ...] = ()
         self._before: dict[CardKey, CounterLook] = {}
@@ -117,7 +128,7 @@ class Collector:
             listing = self._threads.start(_LISTING, self._host.find)
         except HostError as error:
             return error
-        await _until_done([listing], READ_DEADLINE)
+        await self._until_done([listing], READ_DEADLINE)
         return _outcome(listing)
 
     def _look(self, glance: Host, card: FoundCard) -> Callable[[], _Look]:
@@ -130,7 +141,7 @@ class Collector:
             case Rejected():
                 self.snapshot = self.snapshot.with_rejection(key, seen.reason)
                 self._before.pop(key, None)
-                self._tell(key, seen.reason, "card left out", reason=seen.reason)
+                self._tell(key, seen.reason, Event.CARD_LEFT_OUT, reason=seen.reason)
             case (report, counters):
                 before = self.snapshot
                 self.snapshot = before.with_report(report, self._wall())
@@ -141,14 +152,14 @@ class Collector:
                 self._report_recovery(key)
             case StuckError():
                 self._fail(key, seen, stuck=True)
-                self._tell(key, "stuck", "card does not answer", reason=seen.detail)
+                self._tell(key, "stuck", Event.CARD_STUCK, reason=seen.detail)
             case ExhaustedError():
                 self._fail(key, seen, stuck=False)
-                self._tell(key, "unasked", "cannot ask the card, its health stays as it was", reason=seen.detail)
+                self._tell(key, "unasked", Event.CARD_NOT_ASKED, reason=seen.detail)
             case _:  # one strange card must not cost the others
                 self._fail(key, seen, stuck=False)
                 if self._is_news(key, without_numbers(repr(seen))):
-                    _log.exception("a look at a card failed", seen, **_card(key))
+                    _log.exception(Event.LOOK_FAILED, seen, **_card(key))
 
     def _fail(self, key: CardKey, error: Exception, *, stuck: bool) -> None:
         self.snapshot = self.snapshot.with_failure(key, _report_of(error), stuck=stuck, now=self._clock())
@@ -167,11 +178,40 @@ class Collector:
         if not works:
             return {}
         sweep = self._threads.sweep(works)
-        begun = asyncio.get_running_loop().time()
-        await _while_it_gets_on(sweep, within / 2)
+        begun = self._clock()
+        await self._while_it_gets_on(sweep, within / 2)
         self._threads.spread()
-        await _until_done(sweep.reads.values(), begun + within - asyncio.get_running_loop().time())
-        return _outcomes(sweep.reads)
+        await self._until_done(sweep.reads.values(), begun + within - self._clock())
+        outcomes: dict[CardKey, T | Exception] = {}
+        for key, read in sweep.reads.items():
+            outcome = _outcome(read)
+            outcomes[key] = outcome
+        return outcomes
+
+    async def _while_it_gets_on(self, sweep: "Sweep[CardKey, T]", within: float) -> None:
+        """Wait until the shared thread is through, or one card has held it up for longer than a card may.
+
+        Not for the time that all together take: with many cards that is long, and a thread for each costs more.
+        """
+        swept = asyncio.wrap_future(sweep.swept)
+        end, before = self._clock() + within, -1
+        while not swept.done() and (left := end - self._clock()) > 0:
+            done = sum(read.done() for read in sweep.reads.values())
+            if done == before:
+                return
+            before = done
+            await self._wait({swept}, min(SWEEP_PATIENCE, left))
+
+    async def _until_done(self, reads: "Iterable[Future[T]]", within: float) -> None:
+        waiting = [asyncio.wrap_future(read) for read in reads if not read.done()]
+        if not waiting:
+            return
+        await self._wait(waiting, within)
+        for each in waiting:
+            if each.done():
+                each.exception()  # asked for here, or asyncio logs that nobody did
+            else:
+                each.cancel()
 
     # -- what is told ---------------------------------------------------------------------------------------------
 
@@ -185,9 +225,9 @@ class Collector:
 
     def _report_presence(self, before: Snapshot, after: Snapshot) -> None:
         for key in sorted(_there(before) - _there(after)):
-            _log.warning("card is gone", **_card(key))
+            _log.warning(Event.CARD_GONE, **_card(key))
         for key in sorted((_there(after) - _there(before)) & _known(before)):
-            _log.info("card is there again", **_card(key))
+            _log.info(Event.CARD_BACK, **_card(key))
 
     def _report_identity(self, before: Snapshot, after: Snapshot, seen: Device) -> None:
         """Say that a card is new, that a number belongs to another card, or that a card has another number."""
@@ -195,26 +235,26 @@ class Collector:
         known = earlier.device if earlier else None
         fields = _card(seen.key) | {"uuid": seen.uuid, "pci": seen.pci}
         if known is not None and is_another_card(known, seen):
-            _log.warning("another card has this number now", **fields, uuid_before=known.uuid)
+            _log.warning(Event.ANOTHER_CARD, **fields, uuid_before=known.uuid)
         former = earlier.former if earlier and known else frozenset[int]()
         moved = sorted((card.former if card else frozenset()) - former)
         for index in moved:
-            _log.warning("card has another number now", **_card(seen.key), uuid=seen.uuid, before=f"npu{index}")
+            _log.warning(Event.ANOTHER_NUMBER, **_card(seen.key), uuid=seen.uuid, before=f"npu{index}")
         if known is None and not moved:
             identity = {"product": seen.product, "uuid": seen.uuid, "serial": seen.serial, "pci": seen.pci}
-            _log.info("card found", **_card(seen.key), **{name: value for name, value in identity.items() if value})
+            _log.info(Event.CARD_FOUND, **_card(seen.key), **{name: value for name, value in identity.items() if value})
 
     def _report_doubles(self) -> None:
         for card in self.snapshot.cards:
             if card.is_double:
-                self._tell(card.key, card.rejection, "card left out", reason=card.rejection)
+                self._tell(card.key, card.rejection, Event.CARD_LEFT_OUT, reason=card.rejection)
 
     def _report_recovery(self, key: CardKey) -> None:
         state = self.snapshot.card(key)
         if state is not None and not state.is_double and self._is_news(key, ""):
-            _log.info("card answers again", **_card(key))
+            _log.info(Event.CARD_ANSWERS, **_card(key))
 
-    def _tell(self, key: CardKey, state: str, event: str, **fields: object) -> None:
+    def _tell(self, key: CardKey, state: str, event: Event, **fields: object) -> None:
         if self._is_news(key, state):
             _log.warning(event, **_card(key), **fields)
 
@@ -229,44 +269,10 @@ class Collector:
         if error is None:
             reason = ""
         if error is not None and reason != self._complaint:
-            _log.error("cannot list the cards", reason=error)
+            _log.error(Event.CANNOT_LIST, reason=error)
         elif self._complaint and error is None:
-            _log.info("can list the cards again")
+            _log.info(Event.CAN_LIST_AGAIN)
         self._complaint = reason
-
-
-async def _while_it_gets_on(sweep: "Sweep[CardKey, T]", within: float) -> None:
-    """Wait until the shared thread is through, or one card has held it up for longer than a card may.
-
-    Not for the time that all together take: with many cards that is long, and a thread for each costs more.
-    """
-    swept = asyncio.wrap_future(sweep.swept)
-    loop = asyncio.get_running_loop()
-    end, before = loop.time() + within, -1
-    while not swept.done() and (left := end - loop.time()) > 0:
-        done = sum(read.done() for read in sweep.reads.values())
-        if done == before:
-            return
-        before = done
-        await asyncio.wait({swept}, timeout=min(SWEEP_PATIENCE, left))
-
-
-async def _until_done(reads: "Iterable[Future[T]]", within: float) -> None:
-    waiting = [asyncio.wrap_future(read) for read in reads if not read.done()]
-    if waiting:
-        done, late = await asyncio.wait(waiting, timeout=within)
-        for each in done:
-            each.exception()  # asked for here, or asyncio logs that nobody did
-        for each in late:
-            each.cancel()
-
-
-def _outcomes(reads: "Mapping[CardKey, Future[T]]") -> dict[CardKey, T | Exception]:
-    outcomes: dict[CardKey, T | Exception] = {}
-    for key, read in reads.items():
-        outcome = _outcome(read)
-        outcomes[key] = outcome
-    return outcomes
 
 
 def _outcome(read: "Future[T]") -> T | Exception:

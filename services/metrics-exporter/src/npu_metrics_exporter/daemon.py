@@ -15,6 +15,7 @@ from npu_core.service import logs
 from npu_core.service.lifetime import END_SIGNALS, LOOK_AGAIN, release_signals
 from npu_metrics_exporter import __version__
 from npu_metrics_exporter.app import Exporter
+from npu_metrics_exporter.events import Event
 from npu_metrics_exporter.settings import LIVE, Settings, load
 from npu_metrics_exporter.telemetry import Telemetry
 from npu_metrics_exporter.web_reload import WebKeeper
@@ -37,10 +38,10 @@ def run(given: Mapping[str, str]) -> int:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    _log.info("starting", version=__version__, interval=settings.interval, podLabels=settings.pod_labels)
+    _log.info(Event.STARTING, version=__version__, interval=settings.interval, podLabels=settings.pod_labels)
     with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
         runner.run(_run(Exporter(following, keeper, telemetry)))
-    _log.info("stopped")
+    _log.info(Event.STOPPED)
     return 0
 
 

@@ -21,6 +21,7 @@ from npu_core.errors import ExhaustedError, FormatError
 from npu_core.os_errors import explain
 from npu_core.service.logs import EventLog, without_numbers
 from npu_core.threads import NO_THREAD
+from npu_metrics_exporter.events import Event
 from npu_metrics_exporter.pod_names import PodName, holders_of, pods_in, pods_shown
 from npu_metrics_exporter.podmap import PodMap, may_be_npu, npus_of
 from npu_metrics_exporter.settings import Settings
@@ -176,7 +177,7 @@ class PodWatch:
         except Exception as error:  # noqa: BLE001  # whatever it is, the next question may do better
             reason = without_numbers(repr(error))
             if reason != self._complaint:
-                _log.exception("a question to the kubelet failed as none should", error)
+                _log.exception(Event.QUESTION_FAILED, error)
             self._fail(UNFORESEEN, reason)
 
     def map(self, cards: Collection[KnownCard]) -> PodMap:
@@ -189,12 +190,12 @@ class PodWatch:
         unnamed = {(claim.pod_uid, claim.container_name): claim for claim in holders.unnamed}
         for name in sorted(unnamed.keys() - self._unnamed):
             fields = {"uid": name[0], "container": name[1], "id": unnamed[name].device_id}
-            _log.warning("a container holds an NPU and the name of its pod is not known", **fields)
+            _log.warning(Event.HOLDER_UNNAMED, **fields)
         conflicts = self._confirmed(pods.conflicts)
         for arch, index in sorted(conflicts - self._conflicted):
-            _log.warning("two pods hold the same cores", family=arch, card=f"npu{index}")
+            _log.warning(Event.HOLDERS_CONFLICT, family=arch, card=f"npu{index}")
         for resource, text in sorted(pods.unmapped - self._unmapped):
-            _log.warning("a container holds a device that is no card known here", resource=resource, id=text)
+            _log.warning(Event.DEVICE_UNKNOWN, resource=resource, id=text)
         self.counts.conflicts += len(conflicts - self._conflicted)
         self.counts.unmapped, self.counts.unnamed = len(pods.unmapped), len(unnamed)
         self.counts.unconfirmed = len(holders.unconfirmed)
@@ -239,11 +240,11 @@ class PodWatch:
         checkpoint = await _on_thread(self._read_checkpoint)
         if isinstance(checkpoint, FormatError):
             if self._is_news("checkpoint", str(checkpoint)):
-                _log.warning("cannot read the kubelet checkpoint", reason=checkpoint)
+                _log.warning(Event.CHECKPOINT_UNREADABLE, reason=checkpoint)
             self._sources = self._sources.without_checkpoint()
             return
         if self._is_news("checkpoint", ""):
-            _log.info("kubelet checkpoint readable again")
+            _log.info(Event.CHECKPOINT_READABLE)
         self._sources = self._sources.with_checkpoint(checkpoint.claims, checkpoint.stamp, {})
         self._recorded_at = self._clock()
 
@@ -255,10 +256,10 @@ class PodWatch:
             if isinstance(found, OSError):
                 reason = explain(found, self._kubelet.pod_logs_dir, setting="--pod-logs-dir")
                 if self._is_news("names", reason):
-                    _log.warning("cannot list the log directory of the pods", reason=reason)
+                    _log.warning(Event.POD_LOGS_UNREADABLE, reason=reason)
                 found = {}
             elif self._is_news("names", ""):
-                _log.info("log directory of the pods can be listed again")
+                _log.info(Event.POD_LOGS_READABLE)
             names = {**shown, **found, **names}
         self._names = {uid: name for uid, name in names.items() if uid in uids}
 
@@ -310,7 +311,7 @@ class PodWatch:
         self._failures = 0
         self.counts.is_answered = True
         if self._complaint:
-            _log.info("the kubelet tells who holds what")
+            _log.info(Event.KUBELET_TELLS)
         self._complaint = ""
 
     def _fail(self, code: str, detail: str) -> None:
@@ -320,7 +321,7 @@ class PodWatch:
         self.counts.errors[code] += 1
         complaint = detail if code == UNFORESEEN else code
         if complaint != self._complaint:
-            _log.warning("cannot ask the kubelet who holds what", code=code, reason=detail)
+            _log.warning(Event.KUBELET_SILENT, code=code, reason=detail)
         self._complaint = complaint
 
     def _is_news(self, source: str, reason: str) -> bool:

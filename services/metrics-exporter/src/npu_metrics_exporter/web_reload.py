@@ -18,6 +18,7 @@ from npu_core.service.file_looks import FileLooks
 from npu_core.service.given_files import FileLook, GivenFiles
 from npu_core.service.http.server import Tls
 from npu_core.service.logs import EventLog
+from npu_metrics_exporter.events import Event
 from npu_metrics_exporter.protection import unsaid_losses
 from npu_metrics_exporter.tls import context, is_allowed
 from npu_metrics_exporter.web_config import WebConfig, load
@@ -125,9 +126,9 @@ class WebKeeper:
         self._take(self._looks.take())
         complaint = self._looks.complaint
         if complaint and not self._complaint:
-            _log.error("web configuration cannot be read, the last good one stays", path=self._path, reason=complaint)
+            _log.error(Event.WEB_UNREADABLE, path=self._path, reason=complaint)
         elif self._complaint and not complaint:
-            _log.info("web configuration can be read again", path=self._path)
+            _log.info(Event.WEB_READABLE, path=self._path)
         self._complaint = complaint
 
     def _take(self, found: InForce | SettingsError | None) -> None:
@@ -145,8 +146,8 @@ class WebKeeper:
         self._in_force, self._refusal = found, ""
         self.generation += 1
         for protection in sorted(ended):
-            _log.warning("a protection was switched off", path=self._path, setting=protection)
-        _log.info("web configuration applied", generation=self.generation)
+            _log.warning(Event.PROTECTION_ENDED, path=self._path, setting=protection)
+        _log.info(Event.WEB_APPLIED, generation=self.generation)
         self._warn_of_key()
 
     def _tell_refusal(self, found: SettingsError) -> None:
@@ -156,14 +157,14 @@ class WebKeeper:
             return
         self._told_refusal, self._tell_again_at = self._refusal, now + _SAME_REFUSAL_SECONDS
         for problem in found.told:
-            _log.error("web configuration refused, the last good one stays", problem=problem)
+            _log.error(Event.WEB_REFUSED, problem=problem)
 
     def _warn_of_key(self) -> None:
         key = self._in_force.open_key
         if key is not None and key != self._told_key:
             path, mode = key
             _log.warning(
-                "every user of this machine can read the key of the TLS certificate",
+                Event.OPEN_KEY,
                 path=path,
                 mode=f"{mode:04o}",
                 expected="0640 or stricter",
