@@ -68,7 +68,7 @@ def shared_events() -> set[str]:
     found: set[str] = set()
     for module in SHARED:
         for name in logged(str(module.__file__)):
-            enumeration = getattr(module, "Event", None)
+            enumeration = getattr(module, "SharedEvent", None)
             found.add(str(enumeration[name]) if enumeration is not None and name in enumeration.__members__ else name)
     return found
 

@@ -31,6 +31,7 @@ from npu_core.errors import HostError
 from npu_core.service.device_threads import DeviceThreads
 from npu_core.service.http.room import origin
 from npu_core.service.logs import EventLog
+from npu_metrics_exporter.events import Event
 from npu_metrics_exporter.fair_queue import FairQueue
 
 _log = EventLog(__name__)
@@ -196,9 +197,9 @@ class Passwords:
 
     def _complain(self, complaint: str) -> None:
         if complaint and not self._complaint:
-            _log.error("passwords cannot be checked", reason=complaint)
+            _log.error(Event.PASSWORDS_UNCHECKED, reason=complaint)
         elif self._complaint and not complaint:
-            _log.info("passwords can be checked again")
+            _log.info(Event.PASSWORDS_CHECKED)
         self._complaint = complaint
 
 

@@ -40,4 +40,6 @@ class Event(StrEnum):
     WEB_UNREADABLE = "web configuration cannot be read, the last good one stays"
     WEB_READABLE = "web configuration can be read again"
     PROTECTION_ENDED = "a protection was switched off"
+    PASSWORDS_UNCHECKED = "passwords cannot be checked"
+    PASSWORDS_CHECKED = "passwords can be checked again"
     OPEN_KEY = "every user of this machine can read the key of the TLS certificate"
