@@ -1,11 +1,8 @@
 """Asking kubelets, of every mood, which containers hold which devices."""
 
-import shutil
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from socket import AF_UNIX
 from socket import socket as any_socket
@@ -29,22 +26,14 @@ from testkit.waiting import PATIENCE
 
 
 @pytest.fixture
-def directory() -> Iterator[Path]:
-    """A directory with a name short enough for sockets in it."""
-    path = Path(tempfile.mkdtemp(prefix="h-"))
-    yield path
-    shutil.rmtree(path)
+def socket(socket_dir: Path) -> str:
+    return str(socket_dir / "pods" / "kubelet.sock")
 
 
 @pytest.fixture
-def socket(directory: Path) -> str:
-    return str(directory / "pods" / "kubelet.sock")
-
-
-@pytest.fixture
-async def kubelet(directory: Path) -> AsyncIterator[StandInKubelet]:
+async def kubelet(socket_dir: Path) -> AsyncIterator[StandInKubelet]:
     """A kubelet with four devices of one resource and one of another."""
-    settings = KubeletSettings(directory / "plugins", pod_resources_dir=directory / "pods")
+    settings = KubeletSettings(socket_dir / "plugins", pod_resources_dir=socket_dir / "pods")
     async with StandInKubelet(settings) as kubelet:
         first = await _plugin(kubelet, RESOURCE, "npu0", "npu1", "npu2", "npu3")
         second = await _plugin(kubelet, OTHER, "other0")
@@ -103,45 +92,26 @@ async def test_a_pod_that_is_over_counts_only_where_the_kubelet_lists_it(kubelet
     assert await list_holdings(socket, PATIENCE) == (Holding("default", "pod", "main", RESOURCE, admitted.device_ids),)
 
 
-@pytest.mark.parametrize(
-    ("mode", "code", "detail"),
-    [
-        (PodResourcesMode.UNIMPLEMENTED, "UNIMPLEMENTED", "unknown service v1.PodResourcesLister"),
-        (PodResourcesMode.RESOURCE_EXHAUSTED, "RESOURCE_EXHAUSTED", "rejected by rate limit"),
-    ],
-)
+@pytest.mark.parametrize("mode", [PodResourcesMode.UNIMPLEMENTED, PodResourcesMode.RESOURCE_EXHAUSTED])
 async def test_a_refusal_is_an_error_with_its_code(
-    kubelet: StandInKubelet, socket: str, mode: PodResourcesMode, code: str, detail: str
+    kubelet: StandInKubelet, socket: str, mode: PodResourcesMode
 ) -> None:
     await kubelet.set_pod_resources(PodResourcesBehaviour(mode))
-    error = await _failure(socket)
-    assert (error.code, str(error)) == (code, f"{code}: {detail}")
+    assert (await _failure(socket)).code == mode.name
 
 
 async def test_a_socket_that_is_not_there_is_known_at_once_and_found_when_it_is(
     kubelet: StandInKubelet, socket: str
 ) -> None:
     await kubelet.set_pod_resources(PodResourcesBehaviour(PodResourcesMode.ABSENT))
-    asked = time.monotonic()
-    assert (await _failure(socket)).code == "UNAVAILABLE"
-    assert time.monotonic() - asked < PATIENCE / 2
-
+    assert (await _failure(socket)).code == "UNAVAILABLE"  # and not that the deadline has passed
     await kubelet.set_pod_resources(PodResourcesBehaviour())
     assert await list_holdings(socket, PATIENCE) == ()
 
 
-async def test_a_socket_that_nobody_serves_any_more_is_known_too(kubelet: StandInKubelet, socket: str) -> None:
-    await kubelet.kill()
-    assert kubelet.pod_resources_socket
-    assert kubelet.pod_resources_socket.is_socket()
-    assert (await _failure(socket)).code == "UNAVAILABLE"
-
-
 async def test_a_kubelet_that_takes_too_long_is_given_up(kubelet: StandInKubelet, socket: str) -> None:
     await kubelet.set_pod_resources(PodResourcesBehaviour(delay=3600.0))
-    asked = time.monotonic()
     assert (await _failure(socket, 0.2)).code == "DEADLINE_EXCEEDED"
-    assert time.monotonic() - asked < PATIENCE / 2
 
 
 @pytest.mark.parametrize("answer", [b"\xff" * 9, b"\x0a\x03\x0a\x01\xff"], ids=["junk", "a name that is no UTF-8"])
@@ -199,13 +169,10 @@ def test_a_kubelet_that_lists_its_static_pods_alone_does_not_know_its_pods(
 # -- why nobody answers, for an operator -------------------------------------------------------------------------------
 
 
-async def test_a_socket_that_is_not_there_is_named_with_its_option_and_what_to_do(socket: str) -> None:
+async def test_a_socket_behind_which_nobody_is_is_named_with_its_option(socket: str) -> None:
     error = await _failure(socket)
     assert error.code == "UNAVAILABLE"
     assert f"{socket} (--pod-resources-socket): ENOENT (" in str(error)
-
-
-async def test_a_socket_behind_which_nobody_is_is_named(socket: str) -> None:
     Path(socket).parent.mkdir()
     with any_socket(AF_UNIX) as left_behind:
         left_behind.bind(socket)
@@ -227,7 +194,7 @@ with no_more_threads():
 """
     root = Path(__file__).parents[2]
     ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert (ended.returncode, ended.stdout) == (0, "NO_THREAD\n")
 
@@ -259,5 +226,7 @@ async def ask():
 
 asyncio.run(ask())
 """
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert (ended.returncode, ended.stdout) == (0, "UNAVAILABLE\n"), ended.stderr

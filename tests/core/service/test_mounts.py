@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from npu_core.service.events import SharedEvent
 from npu_core.service.mounts import RemovedDirectories
 
 
@@ -62,4 +63,4 @@ def test_a_removed_directory_is_said_once(pinned: tuple[Path, str], caplog: pyte
     assert watch.look() == ()
     directory.rmdir()
     assert [watch.look(), watch.look()] == [(path,), (path,)]
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert [record.getMessage() for record in caplog.records] == [SharedEvent.DIRECTORY_REMOVED]

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from testkit.waiting import PATIENCE
+
 SHA2 = ("_sha2", "_sha256", "_sha512")  # by Python's version
 LEAVES_IT_OUT = """\
 import sys
@@ -21,7 +23,7 @@ print(*sorted(name for name in ("ssl", "_ssl", "_hashlib") if sys.modules.get(na
 def _without(*modules: str) -> tuple[str, str]:
     """The digests, and what there is of OpenSSL, on a Python without these modules; nothing is complained about."""
     ended = subprocess.run(
-        [sys.executable, "-c", LEAVES_IT_OUT, *modules], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", LEAVES_IT_OUT, *modules], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert ended.stderr == ""
     digests, openssl = ended.stdout.splitlines()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from npu_core.service.standard_error import LineWriter
-from testkit.waiting import PATIENCE
+from testkit.waiting import PATIENCE, until
 
 PIPE_BYTES = 4096
 
@@ -33,8 +33,7 @@ class Pipe:
         self.writer.write(b"-" * PIPE_BYTES)
         assert self.writer.drain(PATIENCE)
         self.writer.write(b"first\n")
-        while len(self.writer._waiting):  # the thread has it when it is not there any more
-            pass
+        until(lambda: not self.writer._waiting, "the thread has the line")
 
     def read(self, until: bytes) -> bytes:
         """What is read up to some text."""
