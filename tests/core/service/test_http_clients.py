@@ -13,7 +13,6 @@ import pytest
 from npu_core.service.events import SharedEvent
 from npu_core.service.http.connection import Limits
 from npu_core.service.http.messages import Answer
-from npu_core.service.http.room import Room, origin
 from npu_core.service.http.server import Server, bounded_by_descriptors
 from npu_core.service.http.traffic import Refusal, Traffic
 from testkit.loop_clock import LoopClock
@@ -216,25 +215,3 @@ def test_clients_get_no_more_descriptors_than_the_work_leaves() -> None:
             assert bounded_by_descriptors(Limits()).connections == connections
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
-def test_an_ipv4_address_is_one_origin_however_it_is_written_and_a_network_of_ipv6_is_one() -> None:
-    assert origin("10.0.0.1") == origin("::ffff:10.0.0.1") != origin("10.0.0.2")
-    assert origin("2001:db8::1") == origin("2001:db8:0:0:ffff::2") == origin("2001:db8::1%eth0")
-    assert origin("2001:db8::1") != origin("2001:db8:0:1::1")
-    assert origin("no address") != origin("another")
-
-
-def test_of_the_origin_with_most_guests_the_one_that_waits_longest_goes_unless_it_is_spared() -> None:
-    room: Room[str] = Room()
-    assert room.to_go() is None
-    for now, guest in enumerate(("a1", "b1", "b2", "c1", "c2")):
-        room.enter(guest, guest[:1].encode(), float(now))
-    assert room.to_go() == "b1"  # of two origins with as many, the one whose first guest waits longest
-    assert room.to_go(lambda guest: guest == "b1") == "b2"
-    assert room.to_go(lambda guest: guest.startswith("b")) == "b1"  # all are spared: one has to go
-    room.enter("b1", b"b", 9.0)
-    assert room.to_go() == "b2"
-    for guest in ("b1", "b2", "b2"):
-        room.leave(guest)
-    assert (room.to_go(), len(room), "b1" in room, room.guests()) == ("c1", 3, False, ["a1", "c1", "c2"])
