@@ -1,11 +1,11 @@
-"""Configuration files, and what is said of them."""
+"""Configuration files, and what is wrong with them."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from npu_core.errors import SettingsError
+from npu_core.errors import MOST_TOLD, Problem, SettingsError
 from npu_device_plugin.settings import load
 
 # The sample of the specification, to the letter.
@@ -36,9 +36,9 @@ def write(directory: Path, content: str | bytes) -> str:
     return str(path)
 
 
-def messages(options: Mapping[str, str], environment: Mapping[str, str]) -> list[str]:
-    """What is said of wrong settings, a line each."""
+def problems(options: Mapping[str, str], environment: Mapping[str, str]) -> tuple[Problem, ...]:
+    """What is wrong with wrong settings. Of so many as are told one by one, each has a line."""
     with pytest.raises(SettingsError) as caught:
         load(options, environment)
-    assert len(str(caught.value).splitlines()) == len(caught.value.told)
-    return str(caught.value).splitlines()
+    assert len(str(caught.value).splitlines()) == min(len(caught.value.problems), MOST_TOLD + 1)
+    return caught.value.problems

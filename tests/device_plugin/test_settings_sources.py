@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from npu_core.arch import Arch
+from npu_core.errors import ProblemCode
 from npu_core.partition import FUSION, SINGLE, Partitioning
 from npu_core.service.logs import LogFormat, LogLevel
 from npu_core.service.settings import Address
@@ -13,7 +14,7 @@ from npu_device_plugin.disabled import DisabledDevice
 from npu_device_plugin.injection import DeviceInjection
 from npu_device_plugin.resource_name import ResourceNames
 from npu_device_plugin.settings import OPTIONS, SURROUNDINGS, Settings, load
-from tests.device_plugin.configs import CONFIGMAP_SAMPLE, SAMPLE, messages, write
+from tests.device_plugin.configs import CONFIGMAP_SAMPLE, SAMPLE, problems, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,6 @@ ALL = (
     Option("event-loop", "NPU_EVENT_LOOP", "event_loop", "Uvloop", "uvloop", "asyncio", "asyncio"),
 )
 BY_NAME = {option.name: option for option in ALL}
-WISHES = tuple(option for option in ALL if option.name not in SURROUNDINGS)
 AROUND = tuple(option for option in ALL if option.name in SURROUNDINGS)
 each_option = pytest.mark.parametrize("option", ALL, ids=lambda option: option.name)
 
@@ -115,31 +115,18 @@ def test_these_are_all_the_options_there_are() -> None:
 
 
 @each_option
-def test_an_option_is_given_by_flag(option: Option) -> None:
-    assert getattr(load({option.name: option.text}, {}), option.field) == option.value
-
-
-@each_option
-def test_an_option_is_given_by_environment(option: Option) -> None:
-    assert getattr(load({}, {option.variable: option.text}), option.field) == option.value
+def test_an_option_is_given_by_flag_or_by_environment_and_the_flag_comes_first(option: Option) -> None:
+    given, variable = {option.name: option.text}, {option.variable: option.text}
+    assert getattr(load(given, {}), option.field) == getattr(load({}, variable), option.field) == option.value
+    # What a flag hides need not even be right.
+    for hidden in (option.other_text, "\0"):
+        assert getattr(load(given, {option.variable: hidden}), option.field) == option.value
 
 
 @each_option
 def test_an_option_that_is_not_given_has_its_default(option: Option) -> None:
     others = {other.name: other.text for other in ALL if other is not option}
     assert getattr(load(others, {}), option.field) == option.default
-
-
-@each_option
-def test_a_flag_stands_before_the_environment(option: Option) -> None:
-    settings = load({option.name: option.text}, {option.variable: option.other_text})
-    assert getattr(settings, option.field) == option.value
-
-
-@each_option
-def test_what_a_flag_hides_need_not_be_right(option: Option) -> None:
-    settings = load({option.name: option.text}, {option.variable: "\0"})
-    assert getattr(settings, option.field) == option.value
 
 
 def test_the_nodes_name_comes_from_its_own_variable() -> None:
@@ -229,28 +216,14 @@ def test_a_file_may_be_named_by_the_environment(tmp_path: Path) -> None:
     assert (settings.interval, settings.config_file) == (3.0, path)
 
 
-@pytest.mark.parametrize("option", WISHES, ids=lambda option: option.name)
-def test_a_file_excludes_every_other_flag(tmp_path: Path, option: Option) -> None:
-    options = {"config-file": write(tmp_path, SAMPLE), option.name: option.text}
-    assert messages(options, {"NODE_NAME": "x"}) == [
-        f"command line: --{option.name} is {option.text!r}: expected no other option beside --config-file"
-    ]
-
-
-@pytest.mark.parametrize("option", WISHES, ids=lambda option: option.name)
-def test_a_file_excludes_the_variables_of_other_options(tmp_path: Path, option: Option) -> None:
-    environment = {"NODE_NAME": "x", option.variable: option.text}
-    assert messages({"config-file": write(tmp_path, SAMPLE)}, environment) == [
-        f"environment: {option.variable} is {option.text!r}: expected no other option beside --config-file"
-    ]
-
-
-@pytest.mark.parametrize("option", AROUND, ids=lambda option: option.name)
-def test_a_file_excludes_the_flags_of_the_surroundings_too(tmp_path: Path, option: Option) -> None:
-    options = {"config-file": write(tmp_path, SAMPLE), option.name: option.text}
-    assert messages(options, {"NODE_NAME": "x"}) == [
-        f"command line: --{option.name} is {option.text!r}: expected no other option beside --config-file"
-    ]
+@each_option
+def test_a_file_excludes_every_other_flag_and_the_variables_of_what_it_can_hold(tmp_path: Path, option: Option) -> None:
+    file = {"config-file": write(tmp_path, SAMPLE)}
+    [problem] = problems(file | {option.name: option.text}, {"NODE_NAME": "x"})
+    assert (problem.source, problem.key, problem.code) == ("command line", f"--{option.name}", ProblemCode.CONFLICT)
+    if option.name not in SURROUNDINGS:
+        [problem] = problems(file, {"NODE_NAME": "x", option.variable: option.text})
+        assert (problem.source, problem.key, problem.code) == ("environment", option.variable, ProblemCode.CONFLICT)
 
 
 @pytest.mark.parametrize("option", AROUND, ids=lambda option: option.name)
@@ -265,28 +238,22 @@ def test_the_files_own_address_goes_before_the_environments(tmp_path: Path) -> N
     assert load({"config-file": write(tmp_path, "interval: 5")}, environment).listen_address == Address("", 6255)
 
 
-def test_every_option_beside_a_file_is_named(tmp_path: Path) -> None:
-    options = {"config-file": write(tmp_path, "{}"), "interval": "5", "log-level": "debug"}
+def test_every_option_beside_a_file_is_named_with_what_is_wrong_in_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "interval: soon\n")
     environment = {"NPU_DEFAULT_PE": "Single", "NPU_SYSFS": "/host/sys"}
-    assert messages(options, environment) == [
-        "environment: NPU_DEFAULT_PE is 'Single': expected no other option beside --config-file",
-        "command line: --interval is '5': expected no other option beside --config-file",
-        "command line: --log-level is 'debug': expected no other option beside --config-file",
+    found = problems({"config-file": path, "interval": "5", "log-level": "debug"}, environment)
+    assert [(problem.source, problem.key) for problem in found] == [
+        ("environment", "NPU_DEFAULT_PE"),
+        ("command line", "--interval"),
+        ("command line", "--log-level"),
+        (path, "interval"),
     ]
 
 
 def test_a_file_named_by_the_environment_excludes_options_in_its_own_name(tmp_path: Path) -> None:
-    assert messages({"interval": "5"}, {"NPU_CONFIG_FILE": write(tmp_path, "{}")}) == [
-        "command line: --interval is '5': expected no other option beside NPU_CONFIG_FILE"
-    ]
-
-
-def test_options_beside_a_file_and_what_is_wrong_in_it_are_told_together(tmp_path: Path) -> None:
-    path = write(tmp_path, "interval: soon\n")
-    assert messages({"config-file": path, "socket-name": "s"}, {}) == [
-        "command line: --socket-name is 's': expected no other option beside --config-file",
-        f"{path}:1: interval is 'soon': expected a number of seconds from 0.1 to 86400, not a string",
-    ]
+    [problem] = problems({"interval": "5"}, {"NPU_CONFIG_FILE": write(tmp_path, "{}")})
+    assert (problem.key, problem.code) == ("--interval", ProblemCode.CONFLICT)
+    assert "NPU_CONFIG_FILE" in problem.expected
 
 
 # -- the node ---------------------------------------------------------------------------------------------------------

@@ -112,6 +112,7 @@ class Scanner:
         self._rejected = {key: card for key, card in self._rejected.items() if key in keys}
         self._faults = {key: fault for key, fault in self._faults.items() if key in keys}
         self._unasked &= keys
+        self._passed_over &= keys
         self._threads.keep(keys | {_LISTING})
 
     async def _list(self) -> tuple[FoundCard, ...]:

@@ -146,7 +146,7 @@ def _load_file(
 ) -> Settings:
     flags = [item for item in around if item.source == COMMAND_LINE]
     excluded = [item for item in wish if item is not config] + flags
-    problems = [item.problem(f"no other option beside {config.name}") for item in excluded]
+    problems = [item.problem(f"no other option beside {config.name}", ProblemCode.CONFLICT) for item in excluded]
     try:
         path = absolute_path(config)
         settings = _read(_read_file(path, read), around, environment, _FILE_KEYS, path)
