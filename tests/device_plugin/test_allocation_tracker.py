@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,7 @@ from npu_core.partition import FUSION, SINGLE, units_of
 from npu_device_plugin.allocation_tracker import REFRESH_INTERVAL, AllocationTracker
 from npu_device_plugin.events import Event
 from npu_device_plugin.telemetry import Telemetry
+from testkit.logged import logged
 from testkit.standins.kubelet import (
     ContainerSpec,
     DraDevice,
@@ -176,6 +178,24 @@ async def test_of_many_ids_that_may_mean_any_card_only_some_get_a_line(
     assert caplog.messages.count(Event.MORE_UNMAPPED_DEVICES) == 1
 
 
+async def test_what_is_told_of_ids_that_may_mean_any_card_is_in_order_and_counted(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    def tell(count: int) -> None:
+        claims = tuple(Claim(RESOURCE, f"slot-{number:02}", pod_uid="uid") for number in reversed(range(count)))
+        scene.tracker.sources = scene.tracker.sources.with_checkpoint(claims, (1, 1, count), scene.tracker.resources)
+        scene.allocations()
+
+    tell(20)
+    assert logged(caplog) == [
+        (Event.UNMAPPED_DEVICE, {"resource": RESOURCE, "id": f"slot-{number:02}"}) for number in range(20)
+    ]
+    tell(42)
+    *some, last = logged(caplog)
+    assert [fields["id"] for _, fields in some] == [f"slot-{number}" for number in range(20, 40)]
+    assert last == (Event.MORE_UNMAPPED_DEVICES, {"count": 2})
+
+
 # -- grants -----------------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +258,7 @@ async def test_a_kubelet_that_is_slow_is_waited_for_until_it_let_a_question_go_u
     for _ in range(3):
         await asyncio.wait_for(scene.turn(), PATIENCE)
     assert scene.telemetry.holdings_errors.total() == 1
+    assert [task.get_name() for task in asyncio.all_tasks()].count("asking who holds what") == 1
     assert not is_listed()
     # Its end is noticed when it comes, and after it another one is asked.
     await scene.kubelet.set_pod_resources(PodResourcesBehaviour())
@@ -278,6 +299,60 @@ async def test_a_checkpoint_that_is_not_there_means_nothing_only_until_a_kubelet
     assert scene.tracker.needs_refresh(something_waits=False)
 
 
+async def test_a_checkpoint_is_read_again_only_if_it_is_another_one_or_could_not_be_read(scene: Scene) -> None:
+    await scene.kubelet.run_pod("pod", containers=FETCH_THEN_MAIN)
+    scene.tracker.look()
+    checkpoint = scene.kubelet.settings.plugin_dir / CHECKPOINT
+    known, content = checkpoint.stat(), checkpoint.read_bytes()
+
+    def write(text: bytes) -> None:
+        """In place and with the old time: nothing tells this writing from the one before."""
+        with checkpoint.open("r+b") as file:
+            file.write(text)
+        os.utime(checkpoint, ns=(known.st_atime_ns, known.st_mtime_ns))
+
+    write(b"x" * len(content))
+    scene.tracker.look(is_written=True)
+    assert (scene.held(), scene.tracker.checkpoint_complaint) == (FUSED, "")
+    os.utime(checkpoint)
+    scene.tracker.look()
+    assert scene.held() is None
+    write(content)
+    scene.tracker.look(is_written=True)
+    assert (scene.held(), scene.tracker.checkpoint_complaint) == (FUSED, "")
+
+
+async def test_each_kind_of_complaint_is_logged_once_with_its_reason(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    checkpoint = scene.kubelet.settings.plugin_dir / CHECKPOINT
+    await scene.turn()
+    assert logged(caplog) == []
+    checkpoint.write_text("[]")
+    await scene.turn()
+    assert logged(caplog) == [(Event.CANNOT_READ_CHECKPOINT, {"reason": scene.tracker.checkpoint_complaint})]
+    checkpoint.unlink()
+    scene.tracker.look(is_written=True)
+    assert logged(caplog) == [(Event.CANNOT_READ_CHECKPOINT, {"reason": scene.tracker.checkpoint_complaint})]
+    assert str(checkpoint.parent) in scene.tracker.checkpoint_complaint
+    await scene.refresh()
+    await scene.turn()
+    assert logged(caplog) == [(Event.CHECKPOINT_READABLE, {})]
+
+    await scene.kubelet.set_pod_resources(PodResourcesBehaviour(PodResourcesMode.UNIMPLEMENTED))
+    await scene.turn()
+    [(event, fields)] = logged(caplog)
+    assert (event, bool(fields["reason"])) == (Event.CANNOT_ASK_KUBELET, True)
+    await scene.kubelet.set_pod_resources(PodResourcesBehaviour(PodResourcesMode.ABSENT))
+    await scene.turn()
+    await scene.turn()
+    assert [event for event, _ in logged(caplog)] == [Event.CANNOT_ASK_KUBELET]
+    await scene.kubelet.set_pod_resources(PodResourcesBehaviour())
+    await scene.turn()
+    assert logged(caplog) == [(Event.KUBELET_ANSWERS, {})]
+
+
 # -- how often the checkpoint is written again ------------------------------------------------------------------------
 
 
@@ -315,6 +390,51 @@ async def test_devices_of_others_are_never_a_reason_to_refresh(scene: Scene) -> 
     await scene.kubelet.run_pod("pod", containers=FETCH_THEN_MAIN)
     await scene.turn()
     assert not scene.tracker.needs_refresh(something_waits=True)
+
+
+async def test_doubt_that_is_new_is_cleared_at_once_and_then_with_doubled_pauses(scene: Scene) -> None:
+    def doubt(number: int) -> Sources:
+        return Sources(recorded=(Claim(RESOURCE, f"npu{number}pe0-1"),), is_recorded=True, listed=(), is_listed=True)
+
+    def asked(seconds: int, *, something_waits: bool) -> list[int]:
+        """The seconds from now on at which the checkpoint is to be written again."""
+        moments = []
+        for second in range(1, seconds + 1):
+            scene.clock.now += 1.0
+            if scene.tracker.needs_refresh(something_waits=something_waits):
+                moments.append(second)
+        return moments
+
+    scene.clock.now = 0.0
+    scene.tracker.sources = doubt(0)
+    assert scene.tracker.needs_refresh(something_waits=False)
+    assert asked(1300, something_waits=False) == [10, 30, 70, 150, 310, 630, 950, 1270]
+    assert asked(29, something_waits=True) == [1, 11, 21]
+    # Other doubt: the pauses begin anew, and where something waits they are short.
+    scene.tracker.sources = doubt(1)
+    assert asked(40, something_waits=False) == [2, 12, 32]
+    scene.tracker.sources = doubt(2)
+    scene.clock.now -= 7.0
+    assert asked(12, something_waits=True) == [1, 11]
+    # Without a listing nothing that is recorded can be doubted by it.
+    scene.tracker.sources = doubt(3).without_listing()
+    assert asked(1000, something_waits=True) == []
+
+
+# -- what is worked out -----------------------------------------------------------------------------------------------
+
+
+def test_allocations_are_worked_out_anew_only_if_something_changed() -> None:
+    tracker = AllocationTracker("/nowhere", "/nowhere", Clock(), Telemetry())
+    tracker.resources[Arch.WARBOY] = RESOURCE
+    tracker.granted(Arch.WARBOY, units_of(CARD, FUSION))
+    first = tracker.allocations([KnownCard(CARD)])
+    assert tracker.allocations([KnownCard(CARD)]) is first
+    assert tracker.allocations([KnownCard(CARD), KnownCard(warboy_card(1))]) is not first
+    assert tracker.allocations([KnownCard(CARD)]) is not first
+    second = tracker.allocations([KnownCard(CARD)])
+    tracker.resources[Arch.WARBOY] = "another.name/npu"
+    assert tracker.allocations([KnownCard(CARD)]) is not second
 
 
 # -- names ------------------------------------------------------------------------------------------------------------
