@@ -1,5 +1,6 @@
 """How the API server is reached: through a proxy or past it."""
 
+import json
 import os
 from pathlib import Path
 
@@ -92,3 +93,27 @@ def test_a_pipe_or_a_giant_in_the_place_of_a_kubeconfig_is_refused_by_its_path(t
             configuration(ApiAccess(str(path), "", 1.0))
         assert caught.value.reason is FailureReason.CONFIGURATION
         assert str(path) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        ("user", "tokenFile"),
+        ("user", "client-certificate"),
+        ("user", "client-key"),
+        ("cluster", "certificate-authority"),
+    ],
+)
+def test_a_pipe_that_a_kubeconfig_names_is_refused_by_its_path(tmp_path: Path, part: str, key: str) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    parts = {"cluster": {"server": "https://here"}, "user": {"token": "t"}}
+    parts[part][key] = "pipe"
+    named = {name: [{"name": "c", each: parts[each]}] for name, each in (("users", "user"), ("clusters", "cluster"))}
+    context = {"name": "c", "context": {"cluster": "c", "user": "c"}}
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(json.dumps({"current-context": "c", "contexts": [context], **named}))
+    with pytest.raises(SinkError) as refused:
+        configuration(ApiAccess(str(kubeconfig), "", 1.0))
+    assert refused.value.reason is FailureReason.CONFIGURATION
+    assert str(pipe) in refused.value.message

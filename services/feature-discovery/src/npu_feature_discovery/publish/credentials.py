@@ -2,6 +2,8 @@
 
 import re
 import ssl
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +15,7 @@ from npu_feature_discovery.sinks.child import ApiAccess
 _TOKEN = "BearerToken"  # noqa: S105  # the client's name for the way to authenticate
 
 
+_FILE_KEYS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _BRACKETED = re.compile(r"\[(?P<address>[0-9A-Fa-f:.%]+)\](?:(?P<bits>/[0-9]+)|:(?P<port>[0-9]+))?", re.ASCII)
 
@@ -73,6 +76,8 @@ def _load_kubeconfig(made: Any, path: str) -> None:  # noqa: ANN401
     from kubernetes.config import load_kube_config  # noqa: PLC0415
 
     _check_file(path)
+    for named in _files_named_in(path):
+        _check_file(named)
     try:
         load_kube_config(path, client_configuration=made, persist_config=False)
     except SinkError:  # out of time
@@ -80,6 +85,24 @@ def _load_kubeconfig(made: Any, path: str) -> None:  # noqa: ANN401
     except Exception as error:  # what a wrong file makes the loader raise is not a closed set
         text = f"cannot use the kubeconfig {path}: {_one_line(error)}"
         raise SinkError(FailureReason.CONFIGURATION, text) from error
+
+
+def _files_named_in(kubeconfig: str) -> Iterator[str]:
+    """The files that a kubeconfig names and that are there. The client may never need one that is missing."""
+    import yaml  # noqa: PLC0415  # the client needs it anyway
+
+    try:
+        document = yaml.safe_load(read_once(kubeconfig))
+        parts = [
+            entry[part]
+            for section, part in (("clusters", "cluster"), ("users", "user"))
+            for entry in document.get(section) or ()
+        ]
+        names = [part[key] for part in parts for key in _FILE_KEYS if part and key in part]
+        paths = [Path(kubeconfig).parent / name for name in names]
+    except (yaml.YAMLError, RecursionError, AttributeError, KeyError, TypeError, ValueError):
+        return  # no kubeconfig, which the client says better
+    yield from (str(path) for path in paths if path.exists())
 
 
 def _check_file(path: str) -> None:
