@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,26 @@ def test_a_file_that_somebody_overwrote_is_written_again(directory: Path, text: 
     other.replace(directory / WARBOY_FILE)
     specs.write({WARBOY_FILE: EXPECTED})
     assert (directory / WARBOY_FILE).read_text() == EXPECTED
+
+
+@pytest.mark.parametrize("is_held_open", [False, True], ids=["nobody writes", "somebody could write"])
+def test_a_pipe_in_the_place_of_a_file_is_replaced_and_not_waited_for(
+    directory: Path, request: pytest.FixtureRequest, *, is_held_open: bool
+) -> None:
+    directory.mkdir(parents=True)
+    os.mkfifo(directory / WARBOY_FILE)
+    if is_held_open:
+        request.addfinalizer(partial(os.close, os.open(directory / WARBOY_FILE, os.O_RDWR)))
+    SpecDirectory(str(directory)).write({WARBOY_FILE: EXPECTED})
+    assert (directory / WARBOY_FILE).read_text() == EXPECTED
+
+
+def test_a_link_to_a_file_alike_is_replaced(directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "alike").write_text(EXPECTED)
+    directory.mkdir(parents=True)
+    (directory / WARBOY_FILE).symlink_to(tmp_path / "alike")
+    SpecDirectory(str(directory)).write({WARBOY_FILE: EXPECTED})
+    assert not (directory / WARBOY_FILE).is_symlink()
 
 
 def test_a_file_that_another_instance_wrote_alike_is_left_alone(directory: Path) -> None:

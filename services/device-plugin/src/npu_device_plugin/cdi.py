@@ -80,6 +80,19 @@ def _no_link(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
+def _starts(path: str, length: int) -> bytes:
+    """The first bytes of a file. Neither follows a link nor waits for the writer of a pipe.
+
+    Raises:
+        OSError: if nothing can be read there, or not now.
+    """
+    descriptor = _no_link(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return os.read(descriptor, length)
+    finally:
+        os.close(descriptor)
+
+
 class SpecDirectory:
     """The directory where runtimes look for CDI files.
 
@@ -118,18 +131,17 @@ class SpecDirectory:
 
     def _is_there(self, name: str, text: str) -> bool:
         """Whether the file has this text. The file is read only if its version is not the one written or read last."""
-        known = self._written.get(name)
+        known, content = self._written.get(name), text.encode()
         path = f"{self.path}/{name}"
         try:
             if known is not None and known.text == text and known.version == _version(path):
                 return True
-            with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123  # as above
-                found = file.read(len(text) + 1)
+            is_same = _starts(path, len(content) + 1) == content
         except OSError:
             return False  # the file is missing or is not a file: the write that follows gives the error
-        if found == text:
+        if is_same:
             self._remember(name, text)
-        return found == text
+        return is_same
 
     def _remember(self, name: str, text: str) -> None:
         with suppress(FileNotFoundError):  # somebody removed the file at once: the next call writes it again
