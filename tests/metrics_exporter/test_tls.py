@@ -307,3 +307,43 @@ def test_what_this_openssl_does_not_have_is_told_as_a_wrong_setting(
         context(Tls(certificate, private, **choice))
     (problem,) = caught.value.problems
     assert (problem.key, problem.source) == (f"tls_server_config.{key}", "web.yml")
+
+
+MUTUAL = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: {}\n"
+
+
+def is_answered(client: socket.socket) -> bool:
+    """Whether a client gets a scrape on a connection that it has."""
+    try:
+        client.sendall(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        return client.recv(65536).startswith(b"HTTP/1.1 200")
+    except (ssl.SSLError, ConnectionError):
+        return False
+
+
+def test_no_connection_outlives_the_proof_that_it_was_made_with(
+    tmp_path: Path, ours: Certificates, friend: Pair, loop: str
+) -> None:
+    theirs = Certificates(tmp_path / "theirs")
+    member = theirs.sign("member", "DNS:prometheus.monitoring")
+    file = tmp_path / "web.yml"
+    file.write_text("{}\n")
+    with serving(web_config=file, loop=loop) as web:
+        kept = web.connect()
+        web.wait_for_connections(1)
+        for more, newer in (
+            (MUTUAL.format(ours.authority), friend),
+            (MUTUAL.format(theirs.authority), member),
+            (MUTUAL.format(theirs.authority) + "  client_allowed_sans: [prometheus.monitoring]\n", member),
+        ):
+            configured(tmp_path, ours, more)
+            client = ours.client(newer).wrap_socket(web.connect(), server_hostname="127.0.0.1")
+            assert is_answered(client)
+            assert not is_answered(kept)
+            kept.close()
+            kept = client
+        # A renewed certificate of the server, and another one of its keys, end nothing.
+        ours.sign("server")
+        assert is_served(web, ours.client(member))
+        assert is_answered(kept)
+        kept.close()

@@ -115,7 +115,10 @@ class WebKeeper:
         in_force = await self.follow()
         if in_force.context is None or in_force.config.tls is None:
             return None
-        return Tls(in_force.context, partial(is_allowed, sans=in_force.config.tls.allowed_sans))
+        tls = in_force.config.tls
+        authority = tls.client_ca and (tls.client_ca.text or in_force.digests.get(tls.client_ca.path or ""))
+        proof = (tls.client_auth, tls.allowed_sans, authority)
+        return Tls(in_force.context, partial(is_allowed, sans=tls.allowed_sans), proof)
 
     def look(self) -> InForce:
         """As :meth:`follow`, on this thread, which a file may hold up. Not beside :meth:`current` or :meth:`follow`."""

@@ -5,7 +5,7 @@ import errno
 import resource
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -40,6 +40,7 @@ _CUTTING_SECONDS = 0.1
 """For connections that were cut off to say so."""
 _GOODBYE_SECONDS = 2.0
 """For a client to end TLS in good order."""
+_UNSEEN = object()
 _LACKS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -50,10 +51,12 @@ class Tls:
     Attributes:
         context: of the handshake.
         admits: whether a client with this certificate may ask; as ``SSLObject.getpeercert`` gives it, or None.
+        proof: what clients have to prove. Connections that were made under another one end when this one is first seen.
     """
 
     context: "ssl.SSLContext"
     admits: Callable[[Mapping[str, Any] | None], bool]
+    proof: Hashable = ()
 
 
 async def no_tls() -> Tls | None:
@@ -98,6 +101,7 @@ class Server:
         self._date = (0, b"")
         self._lack = 0
         self._crowded_until: float | None = None
+        self._proof: Hashable = _UNSEEN
         self.addresses: tuple[tuple[str, int], ...] = tuple(each.getsockname()[:2] for each in self._listeners)
         for listener in self._listeners:
             self._loop.add_reader(listener, self._accept, listener)
@@ -194,6 +198,7 @@ class Server:
 
     async def _connect(self, connection: Connection, client: socket.socket) -> None:
         tls = await self._tls()
+        self._follow(None if tls is None else tls.proof)
         if connection.is_ending:
             client.close()
             return
@@ -215,6 +220,16 @@ class Server:
         if tls and not tls.admits(transport.get_extra_info("peercert")):
             self._failed(connection, "none of the certificate's names is allowed")
             connection.abort()
+
+    def _follow(self, proof: Hashable) -> None:
+        """End the connections of clients who had to prove something else than clients have to prove now."""
+        former, self._proof = self._proof, proof
+        if former in {_UNSEEN, proof}:
+            return
+        for connection in self._clients.guests():
+            # Those that wait for their handshake to begin will have to prove what the others prove.
+            if connection not in self._arriving or connection in self._shaking:
+                connection.end_soon()
 
     def _failed(self, connection: Connection, reason: object) -> None:
         self.count(Refusal.HANDSHAKE)
