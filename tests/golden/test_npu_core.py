@@ -19,6 +19,11 @@ from npu_core.service.logs import LogLevel
 from npu_core.service.settings import COMMAND_LINE, ENVIRONMENT, Given, Reader, absolute_path, one_of, seconds, text_of
 from testkit.golden import compare
 
+
+def _possible(measure: Measure) -> Callable[[str], object]:
+    return lambda value: possible(int(value), measure, LIMITS[measure], 1)
+
+
 GOLDEN = Path(__file__).with_name("npu-core.txt")
 WRONG: list[tuple[Callable[[str], object], str]] = [
     (CoreRange.parse, "0-01"),
@@ -49,10 +54,7 @@ WRONG: list[tuple[Callable[[str], object], str]] = [
     (lambda regs: perf_regs.parse_perf_regs(regs, CoreRange(0, 1)), "CycleCount: 1"),
     (lambda regs: perf_regs.parse_perf_regs(regs, CoreRange(0, 1)), ""),
     (lambda regs: perf_regs.parse_pe_metrics(regs, CoreRange(0, 0)), "CycleCount: 0x10"),
-    *(
-        (lambda value, of=measure: possible(int(value), of, LIMITS[of], 1), "1000000000000")  # type: ignore[misc]
-        for measure in Measure
-    ),
+    *((_possible(measure), "1000000000000") for measure in Measure),
     (lambda value: possible(int(value), Measure.TEMPERATURE, LIMITS[Measure.TEMPERATURE], 1000), "511000"),
     (lambda device_type: _raise(UnsupportedDeviceError(device_type, ["warboy", "rngd"])), "U250"),
     (lambda detail: _raise(StuckError(detail, path="/sys/x")), "no answer within 2 s"),
@@ -64,7 +66,11 @@ def _raise(error: NpuError) -> None:
 
 
 def test_the_library_says_what_is_written_down() -> None:
-    sections = {"events": list(SharedEvent), "texts": list(_texts()), "settings": list(_settings())}
+    sections: dict[str, list[str]] = {
+        "events": list(SharedEvent),
+        "texts": list(_texts()),
+        "settings": list(_settings()),
+    }
     compare(GOLDEN, "\n".join("\n".join((f"## {title}", "", *lines, "")) for title, lines in sections.items()))
 
 
