@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,6 +177,14 @@ async def test_of_many_ids_that_may_mean_any_card_only_some_get_a_line(
     assert 1 < caplog.messages.count(Event.UNMAPPED_DEVICE) < 30
     assert caplog.messages.count(Event.MORE_UNMAPPED_DEVICES) == 1
 
+    # They are told again only when they come again.
+    for number, (named, lines) in enumerate(((claims[:1], 0), ((), 0), (claims[:1], 1)), start=2):
+        caplog.clear()
+        stamp = (number, 1, 1)
+        scene.tracker.sources = scene.tracker.sources.with_checkpoint(named, stamp, scene.tracker.resources)
+        scene.allocations()
+        assert len(caplog.messages) == lines
+
 
 async def test_what_is_told_of_ids_that_may_mean_any_card_is_in_order_and_counted(
     scene: Scene, caplog: pytest.LogCaptureFixture
@@ -213,6 +221,16 @@ async def test_a_grant_counts_until_the_kubelet_has_written_its_checkpoint_twice
         assert scene.held() == expected
 
 
+async def test_a_checkpoint_from_before_a_grant_says_nothing_of_it(scene: Scene) -> None:
+    await scene.turn()
+    await scene.refresh()  # which nobody has looked at yet
+    scene.tracker.granted(Arch.WARBOY, units_of(CARD, FUSION))
+    for expected in (FUSED, FUSED, FREE):
+        await scene.turn()
+        assert scene.held() == expected
+        await scene.refresh()
+
+
 async def test_a_grant_that_the_checkpoint_names_is_held_by_the_checkpoint_from_then_on(scene: Scene) -> None:
     await scene.turn()
     scene.tracker.granted(Arch.WARBOY, units_of(CARD, FUSION))
@@ -234,6 +252,8 @@ async def test_where_the_kubelet_cannot_be_asked_its_checkpoint_speaks(
     await scene.turn()
     await scene.turn()
     assert scene.held() == FUSED
+    # Nothing would be learned: what the kubelet lists is not known.
+    assert not scene.tracker.needs_refresh(something_waits=True)
     assert sum(scene.telemetry.holdings_errors.values()) == 2
 
     await scene.kubelet.set_pod_resources(PodResourcesBehaviour())
@@ -266,6 +286,22 @@ async def test_a_kubelet_that_is_slow_is_waited_for_until_it_let_a_question_go_u
     async with asyncio.timeout(PATIENCE):
         while not is_listed():
             await scene.turn()
+    # And a kubelet that answers again is waited for again.
+    await scene.kubelet.set_pod_resources(PodResourcesBehaviour(delay=0.3))
+    await scene.turn()
+    assert scene.tracker._asking is None
+
+
+class Surprised(AllocationTracker):
+    """Meets with what it never thought of."""
+
+    async def _ask(self) -> None:
+        raise ZeroDivisionError("nobody thought of this")
+
+
+async def test_an_unexpected_fault_of_a_question_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await Surprised("/nowhere", "/nowhere", Clock(), Telemetry()).ask()
 
 
 @pytest.mark.parametrize("content", ['{"Data":{"PodDev', "", "[]"])
@@ -356,33 +392,50 @@ async def test_each_kind_of_complaint_is_logged_once_with_its_reason(
 # -- how often the checkpoint is written again ------------------------------------------------------------------------
 
 
-async def test_what_stays_in_doubt_is_refreshed_less_and_less_often_unless_something_waits(scene: Scene) -> None:
-    await scene.kubelet.run_pod("pod", containers=FETCH_THEN_MAIN)
-    await scene.turn()
-    assert scene.tracker.needs_refresh(something_waits=False)
-    asked = 0
-    for _ in range(3600):
-        scene.clock.now += 1.0
-        asked += scene.tracker.needs_refresh(something_waits=False)
-    assert asked < 20
-    waits = 0
-    for _ in range(100):
-        scene.clock.now += 1.0
-        waits += scene.tracker.needs_refresh(something_waits=True)
-    assert waits == 100 / REFRESH_INTERVAL
+def in_doubt(number: int) -> Sources:
+    """The checkpoint names a unit that the kubelet does not list."""
+    return Sources(recorded=(Claim(RESOURCE, f"npu{number}pe0-1"),), is_recorded=True, listed=(), is_listed=True)
 
 
-@pytest.mark.parametrize(("something_waits", "most"), [(True, 51), (False, 11)])
-async def test_pods_that_come_and_go_do_not_have_the_checkpoint_written_without_a_pause(
-    scene: Scene, *, something_waits: bool, most: int
-) -> None:
-    asked = 0
-    for second in range(100):
-        scene.clock.now += 1.0
-        claim = Claim("beta.furiosa.ai/npu", f"npu{second}pe0-1")
-        scene.tracker.sources = Sources(recorded=(claim,), is_recorded=True, listed=(), is_listed=True)
-        asked += scene.tracker.needs_refresh(something_waits=something_waits)
-    assert 5 < asked <= most
+NO_DOUBT = Sources(recorded=(), is_recorded=True, listed=(), is_listed=True)
+
+
+def refreshes(seconds: int, sources: Callable[[int], Sources], *, something_waits: bool) -> list[int]:
+    """When the checkpoint is written again, by a tracker that knows ``sources(second)`` and is asked each second."""
+    clock = Clock()
+    tracker = AllocationTracker("/nowhere", "/nowhere", clock, Telemetry())
+    tracker.resources[Arch.WARBOY] = RESOURCE
+    times = []
+    for second in range(seconds):
+        tracker.sources = sources(second)
+        if tracker.needs_refresh(something_waits=something_waits):
+            times.append(second)
+        clock.now += 1.0
+    return times
+
+
+def test_what_stays_in_doubt_is_refreshed_less_and_less_often_unless_something_waits() -> None:
+    stays = in_doubt(0)
+    rarely = [0, 10, 30, 70, 150, 310, 630, 950, 1270]
+    assert refreshes(1300, lambda _: stays, something_waits=False) == rarely
+    assert refreshes(100, lambda _: stays, something_waits=True) == list(range(0, 100, int(REFRESH_INTERVAL)))
+
+
+def test_a_new_doubt_is_refreshed_as_often_as_the_first() -> None:
+    times = refreshes(250, lambda second: in_doubt(second >= 200), something_waits=False)
+    assert times == [0, 10, 30, 70, 150, 200, 210, 230]
+
+
+def test_a_doubt_that_comes_again_is_a_new_one() -> None:
+    def comes_and_goes(second: int) -> Sources:
+        return NO_DOUBT if 160 <= second < 165 else in_doubt(0)
+
+    assert refreshes(200, comes_and_goes, something_waits=False) == [0, 10, 30, 70, 150, 165, 175, 195]
+
+
+def test_pods_that_come_and_go_do_not_have_the_checkpoint_written_without_a_pause() -> None:
+    assert refreshes(100, in_doubt, something_waits=True) == list(range(0, 100, 2))
+    assert refreshes(100, in_doubt, something_waits=False) == list(range(0, 100, 10))
 
 
 async def test_devices_of_others_are_never_a_reason_to_refresh(scene: Scene) -> None:
@@ -444,6 +497,15 @@ async def test_ids_that_two_sources_name_are_held_once(scene: Scene) -> None:
     await scene.kubelet.run_pod("pod", {RESOURCE: 1})
     await scene.turn()
     assert [claim.device_id for claim in scene.tracker.sources.claims] == ["npu0pe0-1"]
+
+
+def test_what_is_held_is_worked_out_anew_only_when_something_changed() -> None:
+    tracker = AllocationTracker("/nowhere", "/nowhere", Clock(), Telemetry())
+    tracker.sources = in_doubt(0)
+    before = tracker.allocations([KnownCard(CARD)])
+    assert tracker.allocations([KnownCard(CARD)]) is before
+    tracker.resources[Arch.WARBOY] = RESOURCE
+    assert tracker.allocations([KnownCard(CARD)]).held(CARD.key) == FUSED
 
 
 def test_units_of_both_cuts_are_given_out_to_nobody_at_once() -> None:

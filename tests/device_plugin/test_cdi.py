@@ -12,7 +12,7 @@ from npu_core.arch import Arch
 from npu_core.device import Device
 from npu_core.health import HEALTHY
 from npu_core.partition import FUSION, SINGLE, Partitioning
-from npu_device_plugin.cdi import SpecDirectory, device_name, file_name, spec_texts
+from npu_device_plugin.cdi import SpecDirectory, device_name, spec_texts
 from npu_device_plugin.grants import grant
 from npu_device_plugin.inventory import Fleet
 from npu_device_plugin.offer import Offer, offers
@@ -113,14 +113,6 @@ def test_a_unit_without_a_file_left_is_left_out_since_runtimes_would_refuse_all_
     [text] = spec_texts(offers_of(FUSION, bare, warboy_card(1))).values()
     assert [device["name"] for device in json.loads(text)["devices"]] == ["npu1pe0-1"]
     assert spec_texts(offers_of(FUSION, bare)) == {}
-
-
-def test_a_family_that_offers_nothing_has_no_file() -> None:
-    assert spec_texts([Offer(Arch.WARBOY)]) == {}
-
-
-def test_the_names_of_files_are_ours() -> None:
-    assert [file_name(arch) for arch in (Arch.WARBOY, Arch.RENEGADE)] == [WARBOY_FILE, RNGD_FILE]
 
 
 # -- how they are written ---------------------------------------------------------------------------------------------
@@ -225,13 +217,6 @@ def test_a_file_that_another_instance_wrote_alike_is_left_alone(directory: Path)
     assert (directory / WARBOY_FILE).stat().st_ino == before
 
 
-def test_at_a_start_what_an_earlier_process_left_is_written_anew(directory: Path) -> None:
-    directory.mkdir(parents=True)
-    (directory / WARBOY_FILE).write_text("stale")
-    SpecDirectory(str(directory)).write({WARBOY_FILE: "fresh"})
-    assert (directory / WARBOY_FILE).read_text() == "fresh"
-
-
 def test_what_of_ours_nobody_needs_is_removed_and_nothing_else(directory: Path) -> None:
     directory.mkdir(parents=True)
     others = {"nvidia.yaml", "furiosa.json", "furiosa-npu.json", "x-" + WARBOY_FILE, "X" + RNGD_FILE, ".other.tmp"}
@@ -243,15 +228,6 @@ def test_what_of_ours_nobody_needs_is_removed_and_nothing_else(directory: Path) 
 
     assert names(directory) == others | {WARBOY_FILE}
     assert all((directory / name).read_text() == name for name in others)
-
-
-def test_a_family_that_went_takes_its_file_along_and_brings_it_back(directory: Path) -> None:
-    specs = SpecDirectory(str(directory))
-    specs.write({WARBOY_FILE: "1", RNGD_FILE: "1"})
-    specs.write({WARBOY_FILE: "1"})
-    assert names(directory) == {WARBOY_FILE}
-    specs.write({WARBOY_FILE: "1", RNGD_FILE: "1"})
-    assert names(directory) == {WARBOY_FILE, RNGD_FILE}
 
 
 def test_a_file_that_went_and_was_brought_back_by_somebody_else_is_written_anew(directory: Path) -> None:
@@ -309,14 +285,3 @@ def test_a_directory_that_cannot_be_had_is_an_error_and_works_once_it_can(tmp_pa
     (tmp_path / "file").unlink()
     specs.write({WARBOY_FILE: "1"})
     assert names(tmp_path / where) == {WARBOY_FILE}
-
-
-def test_a_file_that_cannot_be_written_is_tried_again(directory: Path) -> None:
-    specs = SpecDirectory(str(directory))
-    blocker = directory / WARBOY_FILE
-    blocker.mkdir(parents=True)
-    with pytest.raises(OSError, match="directory"):
-        specs.write({WARBOY_FILE: "1"})
-    blocker.rmdir()
-    specs.write({WARBOY_FILE: "1"})
-    assert names(directory) == {WARBOY_FILE}

@@ -17,7 +17,7 @@ from npu_core.testing import EIO, FakeHost, Fault, FaultyFS, garbage, warboy
 from npu_device_plugin.disabled import DisabledDevice, is_device_name
 from npu_device_plugin.inventory import Fleet
 from npu_device_plugin.offer import offers
-from testkit.strategies import attribute_texts, devices, partitionings, pci_addresses, unit_ids
+from testkit.strategies import devices, partitionings
 from tests.device_plugin.cards import rngd_card, warboy_card
 
 UUID = "A76AAD68-6855-40B1-9E86-D080852D1C84"
@@ -51,18 +51,6 @@ def test_a_card_without_uuid_and_address_has_its_name_only() -> None:
     unknown = replace(CARD, uuid=None, pci=None)
     assert taken_away(UUID, unknown, FUSION) == taken_away("0000:6d:00.0", unknown, FUSION) == []
     assert taken_away("npu1", unknown, FUSION) == ["npu1pe0-1"]
-
-
-def test_a_unit_is_taken_away_by_itself() -> None:
-    assert taken_away("npu1pe1", CARD, SINGLE) == ["npu1pe1"]
-
-
-def test_a_core_takes_the_fused_unit_away_that_it_is_part_of() -> None:
-    assert taken_away("npu1pe0", CARD, FUSION) == ["npu1pe0-1"]
-
-
-def test_a_fused_unit_takes_its_cores_away() -> None:
-    assert taken_away("npu1pe0-1", CARD, SINGLE) == ["npu1pe0", "npu1pe1"]
 
 
 @pytest.mark.parametrize(
@@ -122,16 +110,6 @@ def test_nothing_else_is_a_name(name: str) -> None:
     assert not is_device_name(name)
 
 
-@given(st.one_of(unit_ids().map(str), pci_addresses().map(str), st.uuids().map(str)))
-def test_every_unit_address_and_uuid_is_a_name(name: str) -> None:
-    assert is_device_name(name)
-
-
-@given(attribute_texts(), devices())
-def test_a_text_that_is_no_name_takes_nothing_away(text: str, device: Device) -> None:
-    assert is_device_name(text) or taken_away(text, device, SINGLE) == []
-
-
 # -- names that cannot be read ----------------------------------------------------------------------------------------
 
 
@@ -167,14 +145,6 @@ def test_a_card_that_may_be_the_one_meant_is_not_given_out_until_its_name_can_be
     assert offered(host, another) == {"npu0pe0-1": (), "npu1pe0-1": ()}
 
 
-@pytest.mark.parametrize(("attribute", "name"), [("device_uuid", PCI), ("busname", UUID), ("device_sn", UUID)])
-def test_an_attribute_that_the_entry_does_not_go_by_raises_no_doubt(tmp_path: Path, attribute: str, name: str) -> None:
-    fs = FaultyFS()
-    host = FakeHost(tmp_path, warboy(0), warboy(1, uuid=UUID, pci="0000:18:00.0")).open(fs)
-    fs.put(f"*/npu0_mgmt/{attribute}", EIO)
-    assert offered(host, name).get("npu0pe0-1", ()) == ()
-
-
 @pytest.mark.parametrize(
     ("name", "card", "unread", "doubtful"),
     [
@@ -199,16 +169,3 @@ def test_a_card_is_in_doubt_if_what_an_entry_calls_it_by_is_there_and_was_never_
 ) -> None:
     failures = tuple(Unreadable.of("npu1", subject, ReadFailedError("EIO")) for subject in unread)
     assert DisabledDevice(name).may_mean(replace(card, unreadable=failures)) is doubtful
-
-
-@pytest.mark.parametrize(("node", "text"), [(None, "npu1"), ("warboy-node01", "npu1 on warboy-node01")])
-def test_an_entry_is_shown_with_the_node_that_it_names(node: str | None, text: str) -> None:
-    assert str(DisabledDevice("npu1", node)) == text
-
-
-@pytest.mark.parametrize("name", ["npu0", "npu0pe0", "npu1"])
-def test_a_name_or_a_unit_is_told_whatever_cannot_be_read(tmp_path: Path, name: str) -> None:
-    fs = FaultyFS()
-    host = FakeHost(tmp_path, warboy(0), warboy(1)).open(fs)
-    fs.put("*/npu0_mgmt/*", EIO)
-    assert offered(host, name) == {"npu0pe0-1" if name == "npu1" else "npu1pe0-1": ()}

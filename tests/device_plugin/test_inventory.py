@@ -13,7 +13,7 @@ from npu_core.errors import Reason, Unreadable
 from npu_core.health import HEALTHY, HealthReport, HealthState, HealthStatus
 from npu_core.partition import FUSION, SINGLE
 from npu_device_plugin.cutting import Cut
-from npu_device_plugin.inventory import FORGET_AFTER, SETTLE_FILES, Fleet, HealthChange, health_changes
+from npu_device_plugin.inventory import SETTLE_FILES, Fleet, HealthChange, health_changes
 from testkit.strategies import devices, health_reports
 from tests.device_plugin.cards import rngd_card, warboy_card
 from tests.device_plugin.holders import UNKNOWN
@@ -34,35 +34,9 @@ def statuses(fleet: Fleet) -> list[tuple[str, HealthStatus]]:
     return [(card.device.name, card.health.status) for card in fleet.cards]
 
 
-def test_a_fleet_that_has_seen_nothing_has_no_cards() -> None:
-    assert (Fleet().cards, Fleet().families, Fleet().card((Arch.WARBOY, 0))) == ((), (), None)
-
-
-def test_a_new_card_is_known_and_its_health_is_not() -> None:
-    fleet = Fleet().with_devices([warboy_card(0)])
-    assert [card.device for card in fleet.cards] == [warboy_card(0)]
-    assert statuses(fleet) == [("npu0", HealthStatus.UNKNOWN)]
-
-
-def test_a_new_card_is_healthy_after_its_first_good_look() -> None:
-    fleet = after(Fleet().with_devices([warboy_card(0)]), warboy_card(0), HEALTHY)
-    assert statuses(fleet) == [("npu0", HealthStatus.HEALTHY)]
-
-
 def test_a_known_card_that_is_seen_again_keeps_its_health() -> None:
     fleet = after(Fleet().with_devices([warboy_card(0)]), warboy_card(0), LOST)
     assert fleet.with_devices([warboy_card(0)]) == fleet
-
-
-def test_a_known_card_is_brought_up_to_date() -> None:
-    fleet = Fleet().with_devices([warboy_card(0)]).with_devices([warboy_card(0, numa_node=1)])
-    assert [card.device for card in fleet.cards] == [warboy_card(0, numa_node=1)]
-
-
-def test_a_card_that_is_not_found_any_more_stays_known() -> None:
-    fleet = Fleet().with_devices([warboy_card(0), warboy_card(1)])
-    assert fleet.with_devices([warboy_card(1)]) == fleet
-    assert fleet.with_devices([]) == fleet
 
 
 def test_a_lost_card_is_unhealthy_at_once_and_comes_back_after_two_good_looks() -> None:
@@ -84,12 +58,6 @@ def test_a_look_concerns_its_card_only() -> None:
 def test_a_look_at_a_card_that_is_not_known_is_left_out() -> None:
     fleet = Fleet().with_devices([warboy_card(0)])
     assert after(fleet, warboy_card(1), HEALTHY) == fleet
-
-
-def test_a_card_is_found_by_family_and_number() -> None:
-    fleet = Fleet().with_devices([warboy_card(0), warboy_card(1), rngd_card(1)])
-    found = [fleet.card(key) for key in ((Arch.WARBOY, 1), (Arch.RENEGADE, 1), (Arch.RENEGADE, 0))]
-    assert [card and card.device for card in found] == [warboy_card(1), rngd_card(1), None]
 
 
 def test_cards_are_in_the_order_of_family_and_number_however_they_were_found() -> None:
@@ -119,10 +87,6 @@ def test_a_card_that_is_not_known_is_not_made_known_by_being_none_of_ours() -> N
     assert fleet.with_rejection((Arch.RENEGADE, 0), "it is none") == fleet
 
 
-def test_a_card_whose_cut_was_not_decided_waits_for_nothing() -> None:
-    assert Fleet().with_devices([warboy_card(0)]).pending == ()
-
-
 def test_a_card_stays_cut_as_it_is_where_nobody_can_tell_who_holds_it() -> None:
     fleet = Fleet().with_devices([warboy_card(0)]).with_cuts(SINGLE, NOTHING_HELD).with_cuts(FUSION, UNKNOWN)
     assert [card.cut for card in fleet.cards] == [Cut(SINGLE, "it cannot be told whether its units are held")]
@@ -136,10 +100,6 @@ def test_another_card_under_the_same_number_is_cut_as_the_holders_of_the_first_k
     assert (card.device, card.cut, card.health) == (other, Cut(SINGLE), HealthState())
 
 
-def test_a_card_is_kept_for_a_minute_after_it_was_lost() -> None:
-    assert FORGET_AFTER == 60.0
-
-
 # -- what a card is, when not all of it can be read -------------------------------------------------------------------
 
 
@@ -147,12 +107,6 @@ def test_what_cannot_be_read_any_more_stays_as_it_was_known() -> None:
     partly = replace(warboy_card(0), serial=None, unreadable=(UNREADABLE_SERIAL,))
     (card,) = Fleet().with_devices([warboy_card(0)]).with_devices([partly]).cards
     assert card.device == replace(warboy_card(0), unreadable=(UNREADABLE_SERIAL,))
-
-
-def test_what_can_be_read_again_is_known_again() -> None:
-    partly = replace(warboy_card(0), serial=None, unreadable=(UNREADABLE_SERIAL,))
-    fleet = Fleet().with_devices([partly]).with_devices([warboy_card(0)])
-    assert [card.device for card in fleet.cards] == [warboy_card(0)]
 
 
 def test_what_the_driver_does_not_offer_any_more_is_forgotten() -> None:
@@ -183,12 +137,6 @@ def test_another_driver_may_have_other_device_files() -> None:
     newer = replace(warboy_card(0, without=("ch3",)), driver=ComponentVersion.parse("2.0.0, abc"))
     (card,) = Fleet().with_devices([warboy_card(0)]).with_devices([newer]).cards
     assert card.device.files == newer.files
-
-
-def test_another_card_in_the_same_place_takes_over_the_number() -> None:
-    other = warboy_card(0, uuid="00000000-0000-0000-0000-00000000000A", pci="0000:aa:00.0", numa_node=1)
-    fleet = Fleet().with_devices([warboy_card(0)]).with_devices([other])
-    assert [card.device for card in fleet.cards] == [other]
 
 
 def test_another_card_that_cannot_be_read_well_inherits_nothing() -> None:
@@ -297,10 +245,6 @@ def test_a_card_of_which_nothing_tells_that_it_is_another_is_no_other() -> None:
 # -- device files that are still being made ---------------------------------------------------------------------------
 
 
-def test_a_card_with_every_file_of_its_family_is_whole_at_once() -> None:
-    assert Fleet().with_devices([warboy_card(0)], now=5.0).unsettled == ()
-
-
 def test_a_card_that_lacks_files_is_whole_when_they_are_there() -> None:
     fleet = Fleet().with_devices([warboy_card(0, without=("ch0", "ch1", "ch2", "ch3"))], now=0.0)
     assert [card.awaited for card in fleet.unsettled] == [("npu0ch0", "npu0ch1", "npu0ch2", "npu0ch3")]
@@ -330,11 +274,6 @@ def test_a_lost_card_is_not_waited_for() -> None:
 
 
 # -- what changed -----------------------------------------------------------------------------------------------------
-
-
-def test_a_new_card_is_a_change_from_nothing() -> None:
-    fleet = Fleet().with_devices([warboy_card(0)])
-    assert list(health_changes(Fleet(), fleet)) == [HealthChange(None, fleet.cards[0])]
 
 
 def test_a_card_whose_status_changed_is_a_change() -> None:

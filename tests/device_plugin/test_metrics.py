@@ -14,7 +14,7 @@ from npu_core.service.http.traffic import Refusal
 from npu_core.threads import NO_THREAD
 from npu_device_plugin import __version__
 from npu_device_plugin.condition import Condition
-from npu_device_plugin.metrics import CONTENT_TYPE, exposition
+from npu_device_plugin.metrics import exposition
 from npu_device_plugin.supervisor import Loss
 from npu_device_plugin.telemetry import LATENCY_BOUNDS, Latency, Telemetry
 from tests.device_plugin.conditions import NOTHING_YET, RESOURCE, condition
@@ -203,14 +203,6 @@ def test_a_plugin_that_has_seen_nothing_tells_that() -> None:
         ("config_last_reload_failed", ()): 0,
     }
     assert {family.name.removeprefix(PREFIX) for family in families(NOTHING_YET, Telemetry())} == set(FAMILIES)
-
-
-def test_the_same_state_is_the_same_text() -> None:
-    assert exposition(condition(), busy(), NOW) == exposition(condition(), busy(), NOW)
-
-
-def test_it_is_the_plain_text_format() -> None:
-    assert CONTENT_TYPE == "text/plain; version=0.0.4; charset=utf-8"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

@@ -12,17 +12,16 @@ from npu_core.arch import Arch
 from npu_core.claims import Claim
 from npu_core.device import Device, PciAddress
 from npu_core.health import HEALTHY, HealthReport, HealthStatus
-from npu_core.partition import FUSION, SINGLE, Partitioning, UnitId, units_of
+from npu_core.partition import FUSION, SINGLE, Partitioning, UnitId
 from npu_device_plugin.disabled import DisabledDevice
 from npu_device_plugin.inventory import SETTLE_FILES, Fleet
-from npu_device_plugin.offer import ListedUnit, Offer, OfferedUnit, offers
+from npu_device_plugin.offer import ListedUnit, Offer, offers
 from testkit.strategies import devices
 from tests.device_plugin.cards import card, rngd_card, warboy_card
 from tests.device_plugin.holders import holding
 
 DEAD = HealthReport(HealthStatus.UNHEALTHY, ("the driver reports the card as dead",))
 UNSURE = HealthReport(HealthStatus.UNKNOWN, ("it does not say",))
-BOTH = [FUSION, SINGLE]
 policies = st.sampled_from([FUSION, SINGLE, Partitioning(2), Partitioning(4)])
 
 
@@ -48,11 +47,6 @@ def ids(offer: Offer) -> list[str]:
 
 def unhealthy(offer: Offer) -> dict[str, tuple[str, ...]]:
     return {offered.unit.id: offered.objections for offered in offer.units if not offered.healthy}
-
-
-@pytest.mark.parametrize("policy", BOTH)
-def test_no_cards_are_no_offer(policy: Partitioning) -> None:
-    assert offers(Fleet(), policy) == ()
 
 
 @pytest.mark.parametrize(
@@ -83,33 +77,11 @@ def test_each_family_is_an_offer_of_its_own_in_the_order_of_the_table() -> None:
     ]
 
 
-def test_units_are_in_the_order_of_card_and_core_by_number() -> None:
-    offer = only_offer(fleet_of([warboy_card(10), warboy_card(9), warboy_card(2)], HEALTHY), SINGLE)
-    assert ids(offer) == ["npu2pe0", "npu2pe1", "npu9pe0", "npu9pe1", "npu10pe0", "npu10pe1"]
-
-
 # -- health -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_cards_fault_reaches_every_unit_of_it_and_of_no_other() -> None:
-    fleet = fleet_of([rngd_card(0), rngd_card(1)], HEALTHY).with_look((Arch.RENEGADE, 1), DEAD, 1.0)
-    assert unhealthy(only_offer(fleet, Partitioning(4))) == {
-        "npu1pe0-3": ("the driver reports the card as dead",),
-        "npu1pe4-7": ("the driver reports the card as dead",),
-    }
 
 
 def test_a_card_that_was_not_looked_at_is_not_given_out() -> None:
     assert unhealthy(only_offer(fleet_of([warboy_card()]), FUSION)) == {"npu0pe0-1": ("not looked at yet",)}
-
-
-def test_a_card_on_its_way_back_is_not_given_out_yet() -> None:
-    offer = only_offer(fleet_of([warboy_card()], DEAD, HEALTHY), FUSION)
-    assert unhealthy(offer) == {"npu0pe0-1": ("the driver reports the card as dead",)}
-
-
-def test_a_card_that_cannot_tell_for_a_moment_stays_healthy() -> None:
-    assert unhealthy(only_offer(fleet_of([warboy_card()], HEALTHY, UNSURE), FUSION)) == {}
 
 
 def test_a_missing_device_file_makes_only_its_unit_unhealthy() -> None:
@@ -225,16 +197,6 @@ def test_what_is_held_under_the_former_number_is_not_given_out_under_the_new_one
 # -- disabled devices -------------------------------------------------------------------------------------------------
 
 
-def test_a_disabled_card_is_not_offered() -> None:
-    fleet = fleet_of([warboy_card(0), warboy_card(1)], HEALTHY)
-    assert ids(only_offer(fleet, SINGLE, "npu1")) == ["npu0pe0", "npu0pe1"]
-
-
-def test_a_disabled_core_takes_the_fused_unit_of_its_card_away() -> None:
-    fleet = fleet_of([warboy_card(0), warboy_card(1)], HEALTHY)
-    assert ids(only_offer(fleet, FUSION, "npu0pe0")) == ["npu1pe0-1"]
-
-
 def test_a_family_all_of_whose_cards_are_disabled_is_an_empty_offer() -> None:
     assert only_offer(fleet_of([warboy_card(0)], HEALTHY), FUSION, "npu0") == Offer(Arch.WARBOY)
 
@@ -256,12 +218,6 @@ def test_a_listing_stays_equal_while_only_the_cards_identity_changes() -> None:
     assert changed.listing == known.listing
 
 
-def test_a_listing_stays_equal_while_only_the_reasons_change() -> None:
-    lost = HealthReport(HealthStatus.UNHEALTHY, ("the card is gone from /sys",))
-    offered = [only_offer(fleet_of([warboy_card(0)], look), FUSION) for look in (DEAD, lost)]
-    assert offered[0].listing == offered[1].listing
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -274,17 +230,6 @@ def test_a_listing_stays_equal_while_only_the_reasons_change() -> None:
 def test_a_listing_changes_with_health_place_and_number(change: Fleet) -> None:
     known = only_offer(fleet_of([warboy_card(0)], HEALTHY), FUSION)
     assert only_offer(change, FUSION).listing != known.listing
-
-
-def test_a_unit_may_be_given_out_unless_something_is_said_against_it() -> None:
-    offered = OfferedUnit(units_of(warboy_card(0), FUSION)[0])
-    assert (offered.healthy, offered.disabled) == (True, False)
-
-
-def test_a_unit_is_found_by_its_id() -> None:
-    offer = only_offer(fleet_of([warboy_card(0)], HEALTHY), SINGLE)
-    assert offer.by_id["npu0pe1"] == offer.units[1]
-    assert "npu0pe0-1" not in offer.by_id
 
 
 @given(st.lists(devices(), max_size=6), policies)

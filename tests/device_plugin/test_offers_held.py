@@ -79,11 +79,6 @@ def test_a_virtual_function_of_a_disabled_card_is_given_out_only_if_nobody_holds
     assert offer.by_id["npu1pe0-1"].healthy is is_offered
 
 
-def test_a_disabled_core_of_a_held_fused_unit_keeps_the_unit_listed() -> None:
-    offer = only_offer(healthy_fleet(warboy_card(0)), holding("npu0pe0-1"), FUSION, "npu0pe1")
-    assert told(offer) == {"npu0pe0-1": STILL_HELD}
-
-
 def test_a_unit_whose_cores_are_held_as_another_is_listed_but_not_given_out() -> None:
     """Two pods that cannot both be right: each keeps what it has, and nobody gets more."""
     fleet = healthy_fleet(rngd_card(0)).with_cuts(Partitioning(4), NOTHING_HELD)
@@ -104,17 +99,6 @@ def test_a_new_wish_is_for_the_cards_that_nobody_holds() -> None:
     fleet = fleet.with_cuts(SINGLE, holding())
     assert fleet.pending == ()
     assert list(told(only_offer(fleet, holding(), SINGLE))) == ["npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1"]
-
-
-def test_the_units_that_a_card_is_cut_into_do_not_depend_on_the_wish_of_the_moment() -> None:
-    fleet = healthy_fleet(warboy_card(0)).with_cuts(FUSION, NOTHING_HELD)
-    assert list(told(only_offer(fleet, NOTHING_HELD, SINGLE))) == ["npu0pe0-1"]
-
-
-def test_a_card_keeps_its_cut_when_it_is_found_again_and_looked_at() -> None:
-    fleet = healthy_fleet(warboy_card(0)).with_cuts(SINGLE, NOTHING_HELD)
-    again = fleet.with_devices([warboy_card(0, numa_node=1)]).with_look((Arch.WARBOY, 0), LOST, 1.0)
-    assert [card.cut for card in again.cards] == [card.cut for card in fleet.cards]
 
 
 # -- what is held under another name ----------------------------------------------------------------------------------
@@ -157,11 +141,6 @@ def test_a_unit_whose_card_does_not_tell_its_numa_node_is_listed_with_the_one_th
 def test_a_family_without_any_card_left_still_lists_what_is_held() -> None:
     offer = only_offer(Fleet(), named(NamedDevice("npu0pe0-1", 0)), FUSION)
     assert [(unit.id, unit.healthy) for unit in offer.listing] == [("npu0pe0-1", False)]
-
-
-def test_an_id_leaves_the_list_when_no_source_names_it_any_more() -> None:
-    offer = only_offer(healthy_fleet(warboy_card(0)), named(), FUSION)
-    assert [unit.id for unit in offer.listing] == ["npu0pe0-1"]
 
 
 # -- cards that are lost ----------------------------------------------------------------------------------------------

@@ -150,27 +150,6 @@ def test_the_same_content_written_again_is_no_change(path: Path, change: Change)
     assert not watch.changed()
 
 
-def test_a_touched_file_is_no_change(path: Path) -> None:
-    watch = watching(str(path))
-    os.utime(path, (1, 1))
-    assert not watch.changed()
-
-
-def test_a_swap_to_the_same_content_is_no_change(tmp_path: Path) -> None:
-    volume = ConfigMap(tmp_path, FUSED)
-    watch = watching(str(volume.path))
-    volume.update(FUSED)
-    assert not watch.changed()
-
-
-def test_a_file_that_goes_and_comes_back_changes_twice(path: Path) -> None:
-    watch = watching(str(path))
-    path.unlink()
-    assert [watch.changed(), watch.changed(), watch.digest] == [True, False, ""]
-    path.write_text(FUSED)
-    assert [watch.changed(), watch.changed(), watch.digest] == [True, False, digest(FUSED)]
-
-
 def test_a_file_that_cannot_be_read_counts_as_none(path: Path) -> None:
     watch = watching(str(path))
     path.unlink()
@@ -210,11 +189,6 @@ def test_wrong_settings_at_the_start_are_an_error(path: Path) -> None:
         loaded(path)
 
 
-def test_it_starts_with_what_the_file_says(reloader: Reloader) -> None:
-    assert reloader.settings.default_pe == FUSION
-    assert reloader.telemetry.config == ConfigState(generation=1, digest=digest(FUSED))
-
-
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_right_change_is_in_force_at_the_next_look(
     reloader: Reloader, path: Path, change: Change, caplog: pytest.LogCaptureFixture
@@ -242,17 +216,6 @@ def test_everything_live_changes_at_once(reloader: Reloader, path: Path) -> None
     reloader.look()
     assert (reloader.settings.interval, reloader.settings.disabled_devices) == (10.0, ())
     assert reloader.telemetry.config.generation == 3
-
-
-def test_a_comment_is_applied_and_changes_nothing(
-    reloader: Reloader, path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    before, text = reloader.settings, FUSED + "# a remark\n"
-    path.write_text(text)
-    reloader.look()
-    assert reloader.settings == before
-    assert reloader.telemetry.config == ConfigState(generation=1, digest=digest(text))
-    assert [event for _, event, _ in lines(caplog)] == ["configuration applied"]
 
 
 def test_what_needs_a_restart_is_told_and_the_rest_is_applied(
@@ -298,14 +261,6 @@ def test_a_wrong_file_is_told_once_and_the_last_good_one_stays(
     assert str(path) in config.error
 
 
-def test_a_mended_file_is_no_error_any_more(reloader: Reloader, path: Path) -> None:
-    path.write_text("nonsense: 1\n")
-    reloader.look()
-    path.write_text(FUSED)
-    reloader.look()
-    assert reloader.telemetry.config == ConfigState(generation=1, digest=digest(FUSED))
-
-
 def test_a_file_that_is_deleted_leaves_everything_as_it_is_until_it_returns(
     reloader: Reloader, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -321,17 +276,6 @@ def test_a_file_that_is_deleted_leaves_everything_as_it_is_until_it_returns(
     reloader.look()
     assert reloader.settings.default_pe == SINGLE
     assert reloader.telemetry.config == ConfigState(generation=2, digest=digest(CUT))
-
-
-def test_the_swaps_of_a_configmap_are_followed(tmp_path: Path) -> None:
-    volume = ConfigMap(tmp_path, FUSED)
-    reloader = loaded(volume.path)
-    seen = []
-    for text in (CUT, "nonsense: 1\n", FUSED):
-        volume.update(text)
-        reloader.look()
-        seen.append((reloader.settings.default_pe, reloader.telemetry.config.generation))
-    assert seen == [(SINGLE, 2), (SINGLE, 2), (FUSION, 3)]
 
 
 def test_surroundings_still_come_from_the_environment(path: Path) -> None:

@@ -165,10 +165,6 @@ def test_a_family_alone_has_the_base_name(arch: Arch) -> None:
     assert ResourceNames().of_families([arch]) == {arch: BASE_NAME}
 
 
-def test_no_family_has_no_name() -> None:
-    assert ResourceNames().of_families([]) == {}
-
-
 @pytest.mark.parametrize("families", [BOTH, BOTH[::-1], frozenset(BOTH)])
 def test_of_two_families_it_is_the_table_that_tells_the_first_whichever_was_found_first(
     families: Collection[Arch],
@@ -225,11 +221,6 @@ def test_a_family_that_is_found_later_has_the_base_name_if_no_other_family_has_i
 def test_a_family_that_is_found_later_has_its_second_name_if_another_one_has_the_base_name() -> None:
     later = ResourceNames().of_families([Arch.WARBOY], [], taken=[BASE_NAME])
     assert later == {Arch.WARBOY: f"{BASE_NAME}-warboy"}
-
-
-def test_a_name_given_to_a_family_stays_with_two_of_them() -> None:
-    names = ResourceNames(of_family=((Arch.WARBOY, "furiosa.ai/warboy"),))
-    assert names.of_families(BOTH)[Arch.WARBOY] == "furiosa.ai/warboy"
 
 
 @given(st.permutations(BOTH), st.lists(st.tuples(st.sampled_from([*RNGD_FIRST.values(), "a/b"]), unit_ids().map(str))))

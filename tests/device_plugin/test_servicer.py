@@ -95,11 +95,6 @@ async def test_a_stream_begins_with_every_unit_and_its_health(socket_dir: Path) 
         ]
 
 
-async def test_no_units_are_a_message_too(socket_dir: Path) -> None:
-    async with calls_to(OfferServicer(RESOURCE, Offer(Arch.WARBOY)), socket_dir) as stub:
-        assert await read(stub.ListAndWatch(api.Empty())) == []
-
-
 async def test_a_unit_has_the_numa_node_of_its_card_and_none_where_it_is_unknown(socket_dir: Path) -> None:
     servicer = servicer_of(warboy_card(0, numa_node=0), warboy_card(1, numa_node=None), warboy_card(2, numa_node=1))
     async with calls_to(servicer, socket_dir) as stub:
@@ -107,15 +102,6 @@ async def test_a_unit_has_the_numa_node_of_its_card_and_none_where_it_is_unknown
         assert isinstance(message, api.ListAndWatchResponse)
     assert [device.HasField("topology") for device in message.devices] == [True, False, True]
     assert [[node.ID for node in device.topology.nodes] for device in message.devices] == [[0], [], [1]]
-
-
-async def test_a_change_is_told_at_once(socket_dir: Path) -> None:
-    servicer = servicer_of(warboy_card(0))
-    async with calls_to(servicer, socket_dir) as stub:
-        stream = stub.ListAndWatch(api.Empty())
-        assert await read(stream) == [("npu0pe0-1", "Healthy")]
-        assert servicer.publish(offer_of([warboy_card(0)], dead=[0]))
-        assert await read(stream) == [("npu0pe0-1", "Unhealthy")]
 
 
 async def test_what_the_kubelet_would_not_see_is_not_told(socket_dir: Path) -> None:
@@ -195,17 +181,6 @@ async def test_streams_end_when_they_are_told_to(socket_dir: Path) -> None:
         assert not servicer.streaming
 
 
-async def test_a_listener_that_goes_away_is_noticed(socket_dir: Path) -> None:
-    servicer = servicer_of(warboy_card(0))
-    async with calls_to(servicer, socket_dir) as stub:
-        stream = stub.ListAndWatch(api.Empty())
-        await asyncio.wait_for(servicer.wait_for_streams(Streams()), PATIENCE)
-        assert servicer.streaming
-        stream.cancel()
-        await asyncio.wait_for(servicer.wait_for_streams(Streams(1, frozenset({1}))), PATIENCE)
-        assert not servicer.streaming
-
-
 async def test_a_stream_is_waited_for_beside_those_that_there_are(socket_dir: Path) -> None:
     servicer = servicer_of(warboy_card(0))
     async with calls_to(servicer, socket_dir) as stub:
@@ -277,13 +252,6 @@ async def test_an_unknown_unit_is_not_found(socket_dir: Path, unit_id: str) -> N
             grpc.StatusCode.NOT_FOUND,
             f"beta.furiosa.ai/npu has no unit {unit_id!r}",
         )
-
-
-async def test_an_unknown_unit_is_not_found_however_long_its_id_is(socket_dir: Path) -> None:
-    async with calls_to(servicer_of(warboy_card(0)), socket_dir) as stub:
-        code, text = await refusal(stub, ["\0" * 100_000])
-        assert code is grpc.StatusCode.NOT_FOUND
-        assert len(text or "") < 1000
 
 
 async def test_a_request_of_too_many_containers_is_refused(socket_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -369,24 +337,3 @@ async def test_the_plugin_has_preferences_and_need_not_be_asked_before_a_start(s
     async with calls_to(servicer_of(warboy_card(0)), socket_dir) as stub:
         options = await stub.GetDevicePluginOptions(api.Empty())
     assert (options.pre_start_required, options.get_preferred_allocation_available) == (False, True)
-
-
-async def test_a_preference_has_one_answer_for_each_container(socket_dir: Path) -> None:
-    def request(*available: str, size: int) -> api.ContainerPreferredAllocationRequest:
-        return api.ContainerPreferredAllocationRequest(available_deviceIDs=available, allocation_size=size)
-
-    servicer = servicer_of(warboy_card(0), warboy_card(1), policy=SINGLE)
-    containers = [
-        request("npu0pe0", "npu1pe0", "npu1pe1", size=2),
-        request("nonsense", size=-(1 << 31)),
-        request("npu0pe1", size=1),
-    ]
-    async with calls_to(servicer, socket_dir) as stub:
-        response = await stub.GetPreferredAllocation(api.PreferredAllocationRequest(container_requests=containers))
-    assert [list(each.deviceIDs) for each in response.container_responses] == [["npu1pe0", "npu1pe1"], [], ["npu0pe1"]]
-
-
-async def test_a_question_before_a_start_is_answered_all_the_same(socket_dir: Path) -> None:
-    async with calls_to(servicer_of(warboy_card(0)), socket_dir) as stub:
-        answer = await stub.PreStartContainer(api.PreStartContainerRequest(devices_ids=["npu0pe0-1", "nonsense"]))
-    assert answer == api.PreStartContainerResponse()

@@ -11,7 +11,6 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from npu_core.config.file import parse_config
 from npu_core.errors import SettingsError
 from npu_core.partition import Partitioning
 from npu_core.service.settings import environment_name
@@ -133,18 +132,6 @@ def test_a_torn_sample_is_settings_or_problems(config_path: Path, content: bytes
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_any_document_under_any_keys_is_settings_or_problems(config_path: Path, config: dict[str, object]) -> None:
     judge_file(config_path, yaml.safe_dump(config, encoding="utf-8", allow_unicode=False))
-
-
-@given(st.one_of(st.binary(max_size=200), torn_samples()))
-@settings(max_examples=100)
-def test_any_bytes_are_entries_or_one_problem(content: bytes) -> None:
-    try:
-        entries = parse_config(content, "x.conf")
-    except SettingsError as error:
-        (problem,) = error.problems
-        assert (problem.key, problem.source) == ("the file", "x.conf")
-        return
-    assert all(entry.key and entry.key.isprintable() for entry in entries)
 
 
 WITHOUT_C = """

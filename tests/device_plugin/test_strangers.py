@@ -1,7 +1,7 @@
 """Other clients than the kubelet on the plugin's socket, in every order: they cost the kubelet nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from npu_core.health import HEALTHY
 from npu_core.kubelet.channel import CHANNEL_OPTIONS
 from npu_core.partition import FUSION
+from npu_device_plugin import supervisor
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import (
     DevicePluginStub,
@@ -25,13 +26,11 @@ from npu_device_plugin.registration import Registration
 from npu_device_plugin.servicer import OfferServicer
 from npu_device_plugin.supervisor import Supervisor
 from testkit.standins.kubelet import KubeletSettings, StandInKubelet, Wire
-from testkit.waiting import PATIENCE
+from testkit.waiting import PATIENCE, eventually
 from tests.device_plugin.cards import warboy_card
 
 RESOURCE = "beta.furiosa.ai/npu"
 UNIT = "npu0pe0-1"
-QUIET = 2.0
-"""Seconds in which a lost registration would be noticed."""
 
 Context = grpc.aio.ServicerContext[api.RegisterRequest, api.Empty]
 
@@ -68,6 +67,7 @@ class Gate(RegistrationServicer):
         self.passes = True
         self.answered = 0
         self.strangers: list[Stranger] = []
+        self.before_passing: Callable[[], None] = lambda: None
         self.opens_before_kubelet = 0
         self.leaves_before_kubelet = False
         self.plugin = kubelet.parent / "furiosa-npu"
@@ -83,6 +83,7 @@ class Gate(RegistrationServicer):
                 self.strangers.append(stranger)
         self.opens_before_kubelet = 0
         if self.passes:
+            self.before_passing()
             async with grpc.aio.insecure_channel(f"unix:{self._kubelet}", options=CHANNEL_OPTIONS) as channel:
                 await RegistrationStub(channel).Register(request)
         self.answered += 1
@@ -105,6 +106,19 @@ class Site:
         """One that listens."""
         return await Stranger(self.socket).listens()
 
+    async def leaves(self, *strangers: Stranger) -> None:
+        """Wait until these have left, and until the plugin has found out whose streams ended."""
+        left = len(self.servicer.streams.open) - len(strangers)
+        for stranger in strangers:
+            await stranger.leaves()
+        await eventually(lambda: len(self.servicer.streams.open) <= left, "the end of the streams")
+        await self.decided()
+
+    async def decided(self) -> None:
+        """Wait until no stream's end is in doubt: what it costs it has cost."""
+        servicer = self.servicer
+        await eventually(lambda: not servicer.listeners.in_doubt(servicer.streams), "a decision")
+
     async def offered(self, registrations: int) -> None:
         """Wait until the kubelet has the unit by so many registrations."""
         await self.kubelet.until(
@@ -116,9 +130,8 @@ class Site:
             PATIENCE,
         )
 
-    async def stays(self, registrations: int, *, messages: int) -> None:
-        """See that nothing happens for a while."""
-        await asyncio.sleep(QUIET)
+    def stays(self, registrations: int, *, messages: int) -> None:
+        """Nothing that happened cost anything."""
         view = self.kubelet.view()
         assert view.healthy(RESOURCE) == {UNIT}
         assert view.registrations(RESOURCE) == registrations
@@ -156,29 +169,21 @@ async def _gated(kubelet: StandInKubelet) -> AsyncIterator[Gate]:
 
 async def test_strangers_who_come_and_go_cost_the_kubelet_nothing_once_it_is_known(site: Site) -> None:
     await site.offered(1)
+    await site.leaves(await site.stranger())
+    # One list for the stranger of whom it was not known.
+    site.stays(1, messages=2)
     for _ in range(5):
-        stranger = await site.stranger()
-        await asyncio.sleep(0.1)
-        await stranger.leaves()
-    await asyncio.sleep(QUIET)
-    messages = site.kubelet.view().messages(RESOURCE)
-    # One for the first stranger, and one for a stranger who left while the kubelet answered.
-    assert 2 <= messages <= 3
-
-    for _ in range(5):
-        await (await site.stranger()).leaves()
-    await site.stays(1, messages=messages)
+        await site.leaves(await site.stranger())
+    site.stays(1, messages=2)
 
 
 async def test_two_strangers_who_overlap_cost_nothing_either(site: Site) -> None:
     await site.offered(1)
     first, second = await site.stranger(), await site.stranger()
-    await first.leaves()
-    await asyncio.sleep(QUIET)
+    await site.leaves(first)
     third = await site.stranger()
-    await second.leaves()
-    await third.leaves()
-    await site.stays(1, messages=3)
+    await site.leaves(second, third)
+    site.stays(1, messages=3)
 
 
 @pytest.mark.parametrize("strangers", [0, 1, 2])
@@ -193,28 +198,35 @@ async def test_the_end_of_the_kubelets_stream_is_noticed_whoever_else_listens(si
 
 async def test_it_is_noticed_after_a_stranger_has_come_and_gone_and_while_another_one_listens(site: Site) -> None:
     await site.offered(1)
-    await (await site.stranger()).leaves()
-    await site.stays(1, messages=2)
+    await site.leaves(await site.stranger())
     other = await site.stranger()
     await site.kubelet.cut(RESOURCE)
     await site.offered(2)
     await other.leaves()
 
 
-async def test_a_stranger_from_before_the_registration_costs_nothing(site: Site) -> None:
+async def test_a_stranger_from_before_the_registration_costs_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await site.offered(1)
     site.gate.passes = False
     await site.kubelet.cut(RESOURCE)
-    async with asyncio.timeout(PATIENCE):
-        while site.gate.answered < 2:  # noqa: ASYNC110  # the gate wakes nobody
-            await asyncio.sleep(0.05)
+    await eventually(lambda: site.gate.answered == 2, "a registration that no kubelet hears of")
     # The kubelet never came, so that the next registration finds this stream open.
     stranger = await site.stranger()
     site.gate.passes = True
+    given_up_at_once(site, monkeypatch)
     await site.offered(2)
     messages = site.kubelet.view().messages(RESOURCE)
     await stranger.leaves()
-    await site.stays(2, messages=messages)
+    await site.decided()
+    site.stays(2, messages=messages)
+
+
+def given_up_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registration that nobody hears of is given up at once; the next one has all the time it needs."""
+    monkeypatch.setattr(supervisor, "FIRST_STREAM_PATIENCE", 0.0)
+    site.gate.before_passing = lambda: monkeypatch.setattr(supervisor, "FIRST_STREAM_PATIENCE", PATIENCE)
 
 
 async def test_a_stranger_who_is_quicker_than_the_kubelet_and_stays_hides_nothing(site: Site) -> None:
@@ -222,8 +234,8 @@ async def test_a_stranger_who_is_quicker_than_the_kubelet_and_stays_hides_nothin
     site.gate.opens_before_kubelet = 2
     await site.kubelet.cut(RESOURCE)
     await site.offered(2)
-    await site.gate.strangers.pop().leaves()
-    await site.stays(2, messages=3)
+    await site.leaves(site.gate.strangers.pop())
+    site.stays(2, messages=3)
 
     await site.kubelet.cut(RESOURCE)
     await site.offered(3)
@@ -234,18 +246,19 @@ async def test_a_stranger_who_is_quicker_than_the_kubelet_and_leaves_at_once_cos
     site.gate.opens_before_kubelet, site.gate.leaves_before_kubelet = 3, True
     await site.kubelet.cut(RESOURCE)
     await site.offered(2)
-    await asyncio.sleep(QUIET)
+    await site.decided()
     await site.offered(2)
 
 
-async def test_a_stranger_does_not_pass_for_a_kubelet_that_never_came(site: Site) -> None:
+async def test_a_stranger_does_not_pass_for_a_kubelet_that_never_came(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await site.offered(1)
     site.gate.passes, site.gate.opens_before_kubelet = False, 1
     await site.kubelet.cut(RESOURCE)
-    async with asyncio.timeout(PATIENCE):
-        while site.gate.answered < 2:  # noqa: ASYNC110  # as above
-            await asyncio.sleep(0.05)
+    await eventually(lambda: site.gate.answered == 2, "a registration that no kubelet hears of")
     site.gate.passes = True
+    given_up_at_once(site, monkeypatch)
     await site.offered(2)
 
 
@@ -253,9 +266,7 @@ async def test_a_kubelet_that_ends_and_leaves_its_socket_is_noticed_although_a_s
     await site.offered(1)
     stranger = await site.stranger()
     await site.kubelet.stop()
-    async with asyncio.timeout(PATIENCE):
-        while site.supervisor.ready:  # noqa: ASYNC110  # as above
-            await asyncio.sleep(0.05)
+    await eventually(lambda: not site.supervisor.ready, "the end of the registration")
     await site.kubelet.start()
     await site.kubelet.until(lambda view: view.healthy(RESOURCE) == {UNIT}, PATIENCE)
     await stranger.leaves()
@@ -267,7 +278,5 @@ async def test_a_kubelet_that_cannot_write_its_checkpoint_keeps_its_units(site: 
     path = site.kubelet.checkpoint_path
     path.unlink()
     path.mkdir()
-    stranger = await site.stranger()
-    await asyncio.sleep(0.1)
-    await stranger.leaves()
+    await (await site.stranger()).leaves()
     await site.kubelet.until(lambda view: view.registrations(RESOURCE) == 2, PATIENCE)

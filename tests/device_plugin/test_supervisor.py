@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from npu_core.arch import Arch
+from npu_device_plugin.events import Event
 from npu_device_plugin.offer import Offer
 from npu_device_plugin.registration import Registration
 from npu_device_plugin.servicer import OfferServicer
@@ -20,11 +21,11 @@ from npu_device_plugin.supervisor import Supervisor
 from testkit.refused_threads import no_more_threads
 from testkit.services.direct import calls_to
 from testkit.standins.kubelet import KubeletSettings, StandInKubelet, Wire
-from testkit.waiting import PATIENCE
+from testkit.waiting import PATIENCE, eventually
 
 RESOURCE = "beta.furiosa.ai/npu"
-A_WHILE = 1.5
-"""Seconds of trouble: several attempts in vain."""
+ATTEMPTS = 3
+"""Attempts in vain before the trouble ends."""
 
 
 @asynccontextmanager
@@ -56,10 +57,11 @@ async def listens(kubelet: StandInKubelet) -> None:
     await kubelet.until(lambda view: view.streams(RESOURCE) == 1, PATIENCE)
 
 
-async def until_complained(caplog: pytest.LogCaptureFixture) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while "cannot register" not in caplog.messages:  # noqa: ASYNC110  # a log wakes nobody
-            await asyncio.sleep(0.05)
+async def fails(supervisor: Supervisor) -> None:
+    """Wait for several more attempts in vain."""
+    failed = supervisor._telemetry.failed_registrations
+    wanted = failed[RESOURCE] + ATTEMPTS
+    await eventually(lambda: failed[RESOURCE] >= wanted, "attempts in vain")
 
 
 WIPER = """
@@ -91,38 +93,35 @@ async def test_it_serves_as_soon_as_a_directory_in_its_sockets_place_is_gone(
     in_the_way = socket_dir / "furiosa-npu"
     in_the_way.mkdir()
     async with supervised(socket_dir) as supervisor:
-        await until_complained(caplog)
-        await asyncio.sleep(A_WHILE)
+        await fails(supervisor)
         assert not supervisor.ready
         in_the_way.rmdir()
         await listens(kubelet)
-    assert caplog.messages.count("cannot register") == 1
+    assert caplog.messages.count(Event.CANNOT_REGISTER) == 1
 
 
 async def test_a_directory_that_takes_its_sockets_place_later_only_interrupts_it(
-    socket_dir: Path, kubelet: StandInKubelet, caplog: pytest.LogCaptureFixture
+    socket_dir: Path, kubelet: StandInKubelet
 ) -> None:
     own = socket_dir / "furiosa-npu"
-    async with supervised(socket_dir):
+    async with supervised(socket_dir) as supervisor:
         await listens(kubelet)
         own.unlink()
         own.mkdir()
-        await until_complained(caplog)
-        await asyncio.sleep(A_WHILE)
+        await fails(supervisor)
         own.rmdir()
         await listens(kubelet)
 
 
 @pytest.mark.parametrize("registered_before", [True, False])
 async def test_it_outlives_somebody_who_removes_its_sockets_as_soon_as_they_appear(
-    socket_dir: Path, kubelet: StandInKubelet, caplog: pytest.LogCaptureFixture, *, registered_before: bool
+    socket_dir: Path, kubelet: StandInKubelet, *, registered_before: bool
 ) -> None:
-    async with supervised(socket_dir):
+    async with supervised(socket_dir) as supervisor:
         if registered_before:
             await listens(kubelet)
         with wiping(socket_dir):
-            await until_complained(caplog)
-            await asyncio.sleep(A_WHILE)
+            await fails(supervisor)
         registrations = kubelet.view().registrations(RESOURCE)
         await kubelet.until(
             lambda view: view.streams(RESOURCE) == 1 and view.registrations(RESOURCE) > registrations, PATIENCE
@@ -152,15 +151,12 @@ async def test_it_takes_the_place_of_a_listening_socket_that_is_no_plugins(
             await listens(kubelet)
 
 
-async def test_it_leaves_its_place_to_a_plugin_that_is_at_work_there(
-    socket_dir: Path, kubelet: StandInKubelet, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_it_leaves_its_place_to_a_plugin_that_is_at_work_there(socket_dir: Path, kubelet: StandInKubelet) -> None:
     async with supervised(socket_dir):
         await listens(kubelet)
         async with supervised(socket_dir) as second:
-            await until_complained(caplog)
+            await fails(second)
             assert not second.ready
-        await asyncio.sleep(A_WHILE)
         assert kubelet.view().registrations(RESOURCE) == 1
 
 
@@ -177,7 +173,7 @@ async def test_without_threads_another_instances_socket_is_not_asked_and_the_lac
     with socket.socket(socket.AF_UNIX) as other, no_more_threads():
         other.bind(str(socket_dir / "furiosa-npu"))
         other.listen()
-        async with supervised(socket_dir):
-            await until_complained(caplog)
+        async with supervised(socket_dir) as supervisor:
+            await fails(supervisor)
     assert "the system refuses the threads to serve with" in str(caplog.records[-1].__dict__)
     assert "Traceback" not in capfd.readouterr().err

@@ -50,11 +50,6 @@ def test_a_uuid_may_be_that_of_a_card_whose_uuid_cannot_be_read() -> None:
     assert len(unknown_devices(disabling("npu2"), [dumb])) == 1
 
 
-def test_an_entry_that_means_nothing_is_told_in_one_line() -> None:
-    text = "unknown device: disabledDevices[1] is 'npu9': expected one of npu1"
-    assert str(UnknownDevice("disabledDevices[1]", "npu9", "one of npu1")) == text
-
-
 def test_an_entry_that_names_a_card_by_its_former_number_is_known() -> None:
     moved = KnownCard(warboy_card(2), former=frozenset({0}))
     assert unknown_devices(disabling("npu0", "npu0pe1"), [moved]) == ()
