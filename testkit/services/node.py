@@ -28,13 +28,6 @@ RESOURCE = "beta.furiosa.ai/npu"
 RENEGADE = "beta.furiosa.ai/npu-renegade"
 """What RNGD cards are offered as beside Warboy cards."""
 
-SOON = 2.0
-"""Seconds from kubelet.sock, or the first card, to the registration."""
-BACK = 3.0
-"""Seconds from anything that ends a registration to the next one."""
-DEATH_KNOWN = 1.5
-"""Seconds from the death of a card until the kubelet knows: a pulse and some."""
-
 OFTEN = ("--interval", "0.1")
 """Options of a plugin that enumerates so often that tests are short."""
 
@@ -122,7 +115,7 @@ class Node:
                 and view.streams(RESOURCE) == 1
                 and view.healthy(RESOURCE) == healthy
             ),
-            within=BACK,
+            within=PATIENCE,
         )
         assert self.listed() == units
         assert plugin.running
@@ -131,14 +124,6 @@ class Node:
         """The last list that the kubelet was sent; nothing if there was none."""
         messages = self.kubelet.events_of(EventKind.LIST_MESSAGE, resource)
         return messages[-1].devices if messages else ()
-
-    async def delay(self, kind: EventKind, since: float, resource: str = RESOURCE) -> float:
-        """Seconds from ``since`` (monotonic) to the first event of this kind after it."""
-        await self.kubelet.until(lambda _: bool(self._after(kind, since, resource)), PATIENCE)
-        return self._after(kind, since, resource)[0] - since
-
-    def _after(self, kind: EventKind, since: float, resource: str) -> list[float]:
-        return [event.at for event in self.kubelet.events_of(kind, resource) if event.at > since]
 
 
 Key = TypeVar("Key")

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,16 +16,11 @@ from npu_core.service.lifetime import HELD_SIGNALS
 from npu_core.testing import warboy
 from npu_device_plugin.events import Event
 from testkit.services.configured import free_port
-from testkit.services.node import OFTEN, RESOURCE, MakeNode, Node
-from testkit.services.plugin import STOPPED
+from testkit.services.node import OFTEN, RESOURCE, MakeNode
 from testkit.waiting import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SEVERAL_ATTEMPTS = 2.5
-"""Seconds in which a plugin that cannot register tries at least three times."""
-STARTED_AND_STOPPED = STOPPED + 3.0
-"""Seconds for one that has most of its start still before it; the machine may be busy. A container is given 30."""
 OWN_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z (INFO|WARNING|ERROR) ")
 AS_FIRST_PROCESS = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
@@ -45,48 +39,34 @@ async def test_a_card_that_hangs_from_the_start_is_listed_as_unhealthy_and_healt
 
     await node.kubelet.until(lambda view: view.unhealthy(RESOURCE) == {"npu0pe0-1"}, PATIENCE)
     await node.plugin.until_logged(Event.CARD_UNHEALTHY, PATIENCE)
-    await asyncio.sleep(1.0)
-    assert len(node.plugin.logged(Event.CARD_UNHEALTHY)) == 1
     assert node.plugin.logged(Event.NO_CARD) == []
 
     card.set_attribute("soc_rev", "B0")
     await node.offers("npu0pe0-1")
     # The list may come before its line in the log.
     await node.plugin.until_logged(Event.CARD_HEALTHY, PATIENCE)
-    assert len(node.plugin.logged(Event.CARD_HEALTHY)) == 1
+    assert len(node.plugin.logged(Event.CARD_HEALTHY)) == len(node.plugin.logged(Event.CARD_UNHEALTHY)) == 1
 
 
 # -- no directory ------------------------------------------------------------------------------------------------------
 
 
-async def _says_once_what_is_wrong(node: Node) -> None:
-    """One line about it, however often it tries, and none by any library."""
+@pytest.mark.parametrize("is_file", [True, False])
+async def test_a_plugin_directory_that_is_missing_or_a_file_is_told_once_and_waited_for(
+    make_node: MakeNode, *, is_file: bool
+) -> None:
+    """In one line, and in none by any library."""
+    node = await make_node(warboy(0))
+    if is_file:
+        node.plugin_dir.write_text("not a directory\n")
     await node.start_plugin(*OFTEN, "--listen-address", "off")
     await node.plugin.until_logged(Event.CANNOT_REGISTER, PATIENCE)
-    lines = len(node.plugin.log)
-    await asyncio.sleep(SEVERAL_ATTEMPTS)
-    assert len(node.plugin.log) == lines
+
+    node.plugin_dir.unlink(missing_ok=True)
+    await node.kubelet.start()
+
+    await node.offers("npu0pe0-1")
     assert [line for line in node.plugin.log if not OWN_LINE.match(line)] == []
-
-
-async def test_a_missing_plugin_directory_is_told_once_and_waited_for(make_node: MakeNode) -> None:
-    node = await make_node(warboy(0))
-    await _says_once_what_is_wrong(node)
-
-    await node.kubelet.start()
-
-    await node.offers("npu0pe0-1")
-
-
-async def test_a_file_in_the_place_of_the_plugin_directory_is_told_once_and_waited_out(make_node: MakeNode) -> None:
-    node = await make_node(warboy(0))
-    node.plugin_dir.write_text("not a directory\n")
-    await _says_once_what_is_wrong(node)
-
-    node.plugin_dir.unlink()
-    await node.kubelet.start()
-
-    await node.offers("npu0pe0-1")
 
 
 # -- as the first process of a container -------------------------------------------------------------------------------
@@ -136,9 +116,9 @@ def _held(pid: int) -> int:
 @pytest.mark.parametrize(
     ("service", "moment"),
     [
-        *(("npu_device_plugin", moment) for moment in (0.0, 0.05, 0.15, 0.3)),
-        *(("npu_feature_discovery", moment) for moment in (0.0, 0.15)),
-        *(("npu_metrics_exporter", moment) for moment in (0.0, 0.15)),
+        (service, moment)
+        for service in ("npu_device_plugin", "npu_feature_discovery", "npu_metrics_exporter")
+        for moment in (0.0, 0.15)
     ],
 )
 async def test_a_signal_in_the_first_moments_ends_the_first_process_of_a_container(
@@ -160,11 +140,9 @@ async def test_a_signal_in_the_first_moments_ends_the_first_process_of_a_contain
         await _until_signals_wait(plugin)
         await asyncio.sleep(moment)
 
-        asked = time.monotonic()
         os.kill(plugin, signal.SIGTERM)
 
         assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
-        assert time.monotonic() - asked < STARTED_AND_STOPPED
     finally:
         if process.returncode is None:
             process.kill()

@@ -60,17 +60,18 @@ async def test_every_generation_asks_for_its_preference(nodes: Nodes) -> None:
     await in_every_generation(story)
 
 
-async def test_a_kubelet_that_ends_every_stream_at_once_is_not_beleaguered(nodes: Nodes) -> None:
+async def test_a_kubelet_that_ends_every_stream_at_once_is_asked_ever_more_rarely(nodes: Nodes) -> None:
     async def story(generation: Generation) -> None:
         node = nodes[generation]
         before = node.kubelet.view().registrations(RESOURCE)
         node.kubelet.plan_streams(StreamPlan(messages=1, then=Cut.CANCEL))
         await node.kubelet.cut(RESOURCE)
-        await asyncio.sleep(1.0)
+        await node.kubelet.until(lambda view: view.registrations(RESOURCE) >= before + 5, PATIENCE)
 
-        attempts = node.kubelet.view().registrations(RESOURCE) - before
         node.kubelet.plan_streams(StreamPlan())
-        assert 2 <= attempts <= 10
+        times = [event.at for event in node.kubelet.events_of(EventKind.REGISTERED)][before:]
+        # After 0.2, 0.4 and 0.8 s, of which chance takes away half at most.
+        assert times[4] - times[3] >= 0.4
         # Another kubelet is not made to wait for what this one did.
         await node.heals(node.kubelet.restart)
 
@@ -110,27 +111,12 @@ async def test_it_survives_a_kubelet_that_is_killed_and_leaves_its_socket(nodes:
     await _all_heal(nodes, kill_and_start)
 
 
-async def test_it_registers_at_the_first_attempt_with_a_kubelet_that_is_back(nodes: Nodes) -> None:
-    """An attempt in vain must not leave anything behind, such as a connection that is not tried again for a second."""
-    node = nodes[Generation.B]
-    delays: list[float] = []
-    for _ in range(3):
-        failures = len(node.plugin.logged(Event.CANNOT_REGISTER))
-        await node.kubelet.kill(Cut.CLOSE)
-        await node.plugin.until_logged(Event.CANNOT_REGISTER, PATIENCE, times=failures + 1)
-        await node.heals(node.kubelet.start)
-        started, registered = (node.kubelet.events_of(kind)[-1] for kind in (EventKind.STARTED, EventKind.REGISTERED))
-        delays.append(registered.at - started.at)
-    # The least, because the machine may be busy for once.
-    assert min(delays) < 0.5
-
-
 async def test_it_survives_a_kubelet_that_is_away_for_a_while(nodes: Nodes) -> None:
     async def story(generation: Generation) -> None:
         node = nodes[generation]
+        failures = len(node.plugin.logged(Event.CANNOT_REGISTER))
         await node.kubelet.stop()
-        # Long enough for several attempts in vain, so that a pause is under way when the kubelet is back.
-        await asyncio.sleep(0.7)
+        await node.plugin.until_logged(Event.CANNOT_REGISTER, PATIENCE, times=failures + 1)
         await node.heals(node.kubelet.start)
 
     await in_every_generation(story)
@@ -151,15 +137,6 @@ async def test_it_registers_again_when_the_directory_is_wiped_under_it(nodes: No
         assert node.socket.name in node.kubelet.wipe(WipeRule.ONLY_SOCKETS)
 
     await _all_heal(nodes, wipe)
-
-
-async def test_it_takes_its_place_back_from_a_file(nodes: Nodes) -> None:
-    async def replace(node: Node) -> None:
-        node.socket.unlink()
-        node.socket.write_text("not a socket\n")
-
-    await _all_heal(nodes, replace)
-    assert all(node.socket.is_socket() for node in nodes.values())
 
 
 async def test_it_takes_its_place_back_from_another_socket(nodes: Nodes) -> None:

@@ -3,7 +3,6 @@
 The limit is RLIMIT_NPROC, which does not bind root: the services run as a user that nothing else runs as.
 """
 
-import asyncio
 import os
 import shutil
 import subprocess
@@ -27,8 +26,6 @@ pytestmark = [
         os.geteuid() != 0 or shutil.which("prlimit") is None, reason="only root can run services as another user"
     ),
 ]
-SETTLED = 5.0
-"""Seconds for which nothing is to change."""
 
 
 def user() -> int:
@@ -63,8 +60,6 @@ async def test_without_another_thread_one_card_that_hangs_costs_the_others_nothi
     plugin = await up(node)
     limit(plugin, 1)
     node.host.card(Arch.WARBOY, 0).hang("alive")
-    await asyncio.sleep(SETTLED)
-    assert node.kubelet.view().healthy(RESOURCE) == {f"npu{index}pe0-1" for index in range(4)}
     node.host.card(Arch.WARBOY, 3).die()
     await node.offers("npu0pe0-1", "npu1pe0-1", "npu2pe0-1")
     limit(plugin, 1000)

@@ -81,25 +81,6 @@ async def test_a_fused_warboy_card_comes_with_its_names_and_its_files(machines: 
     assert (admitted.mounts, admitted.annotations, admitted.cdi_devices) == ((), {}, ())
 
 
-async def test_several_cards_are_named_in_the_order_of_their_index(machines: dict[str, Node]) -> None:
-    admitted = await _pod(machines["warboy"], 3)
-
-    assert admitted.env == {
-        "NPU_DEVNAME": "npu0pe0-1,npu1pe0-1,npu2pe0-1",
-        "FURIOSA_DEVICES": "npu:0:0-1,npu:1:0-1,npu:2:0-1",
-        "NPU_NPUNAME": "npu0,npu1,npu2",
-        "NPU_PENAME": "pe0-1,pe0-1,pe0-1",
-    }
-
-
-async def test_a_device_file_that_the_host_lacks_and_no_unit_needs_is_left_out(machines: dict[str, Node]) -> None:
-    admitted = await _pod(machines["warboy"], 3)
-
-    there = ("_mgmt", "pe0", "pe1", "pe0-1", "ch0", "ch1", "ch2", "ch3")
-    of_the_card = {node for node in admitted.devices if node.host_path.startswith("/dev/npu2")}
-    assert of_the_card == _files("/dev", "npu2", there)
-
-
 async def test_a_single_warboy_pe_is_a_unit_and_opens_no_other_pe(machines: dict[str, Node]) -> None:
     node = machines["single"]
     assert [device.id for device in node.listed()] == ["npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1"]
@@ -123,19 +104,6 @@ async def test_two_single_pes_are_those_of_one_card_and_one_pe_is_of_a_card_in_u
     assert {pods["a"].device_ids, pods["c"].device_ids} == {("npu0pe0",), ("npu0pe1",)}
     for name in pods:
         kubelet.delete_pod(name)
-
-
-@pytest.mark.parametrize(
-    ("machine", "ids"),
-    [
-        ("rngd Fusion", ["npu3pe0-7"]),
-        ("rngd Single", [f"npu3pe{core}" for core in range(8)]),
-        ("rngd 2", ["npu3pe0-1", "npu3pe2-3", "npu3pe4-5", "npu3pe6-7"]),
-        ("rngd 4", ["npu3pe0-3", "npu3pe4-7"]),
-    ],
-)
-async def test_an_rngd_card_is_cut_as_the_policy_says(machines: dict[str, Node], machine: str, ids: list[str]) -> None:
-    assert [device.id for device in machines[machine].listed()] == ids
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -13,12 +12,12 @@ import pytest_asyncio
 from npu_core.arch import Arch
 from npu_core.checkpoint import CHECKPOINT
 from npu_core.partition import UnitId
-from npu_core.testing import rngd, warboy
+from npu_core.testing import warboy
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub
 from npu_device_plugin.events import Event
 from testkit.services.configured import ConfiguredNode
-from testkit.services.node import DEATH_KNOWN, RESOURCE, MakeNode, Node
+from testkit.services.node import RESOURCE, MakeNode, Node
 from testkit.standins.kubelet import (
     ContainerSpec,
     EventKind,
@@ -35,12 +34,6 @@ from testkit.waiting import PATIENCE
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Machine = Callable[..., Awaitable[ConfiguredNode]]
-
-AT_ONCE = 1.5
-"""Seconds from a change of the file until the kubelet knows: a pulse and some."""
-NOTHING_HAPPENS = 1.2
-FREED = 15.0
-"""Seconds from the end of a pod until its units count as free, with a kubelet that answers."""
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -88,7 +81,7 @@ async def _writes(machine: ConfiguredNode, more: int) -> None:
     the plugin had its chance to believe so.
     """
     written = machine.node.kubelet.view().checkpoint_writes
-    await machine.node.kubelet.until(lambda view: view.checkpoint_writes >= written + more, 60.0)
+    await machine.node.kubelet.until(lambda view: view.checkpoint_writes >= written + more, PATIENCE)
 
 
 async def _allocate(machine: ConfiguredNode, unit: str) -> None:
@@ -114,15 +107,14 @@ async def test_a_free_card_is_cut_anew_at_once_and_a_held_one_when_its_pod_is_go
     assert (await there.node.kubelet.run_pod("pod", {RESOURCE: 1})).device_ids == ("npu0pe0-1",)
 
     there.configure("defaultPe: Single")
-    await _lists(there, "npu0pe0-1", "npu1pe0", "npu1pe1", within=AT_ONCE)
+    await _lists(there, "npu0pe0-1", "npu1pe0", "npu1pe1")
     await there.node.plugin.until_logged(Event.CARD_KEEPS_UNITS, PATIENCE)
-    await asyncio.sleep(NOTHING_HAPPENS)
     assert _ids(there) == ["npu0pe0-1", "npu1pe0", "npu1pe1"]
     # What it is held as still comes with the same answer.
     await there.node.kubelet.restart_container("pod")
 
     there.node.kubelet.delete_pod("pod")
-    await _lists(there, "npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1", within=FREED)
+    await _lists(there, "npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1")
     assert len(there.node.plugin.logged(Event.CARD_KEEPS_UNITS)) == 1
     assert len((await there.node.kubelet.run_pod("all", {RESOURCE: 4})).device_ids) == 4
     assert _streams(there) == (1, 0, 1)
@@ -145,7 +137,7 @@ async def test_a_kubelet_restarted_without_its_api_server_frees_no_card(
     assert _ids(there) == ["npu0pe0-1", "npu1pe0", "npu1pe1"]
     await there.node.kubelet.start_api_server()
     there.node.kubelet.delete_pod("pod")
-    await _lists(there, "npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1", within=FREED)
+    await _lists(there, "npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1")
 
 
 @pytest.mark.parametrize("generation", list(Generation))
@@ -174,7 +166,7 @@ async def test_what_an_init_container_holds_is_given_to_nobody_else(
     await there.node.kubelet.start_api_server()
     there.node.kubelet.delete_pod("pod")
     freed = () if "disabled" in change else ("npu0pe0", "npu0pe1")
-    await _lists(there, *freed, within=FREED)
+    await _lists(there, *freed)
 
 
 async def test_a_unit_that_was_given_out_is_held_although_the_kubelet_names_it_nowhere(machine: Machine) -> None:
@@ -188,7 +180,7 @@ async def test_a_unit_that_was_given_out_is_held_although_the_kubelet_names_it_n
     await there.node.plugin.until_logged(Event.CARD_KEEPS_UNITS, PATIENCE)
     assert _ids(there) == ["npu0pe0-1"]
     # A kubelet that writes its checkpoint twice without the unit did not take the answer.
-    await _lists(there, "npu0pe0", "npu0pe1", within=2 * FREED)
+    await _lists(there, "npu0pe0", "npu0pe1")
 
 
 async def test_an_id_of_another_plugin_keeps_the_card_that_it_means(machine: Machine) -> None:
@@ -209,7 +201,7 @@ async def test_an_id_of_another_plugin_keeps_the_card_that_it_means(machine: Mac
     view = await there.node.kubelet.until(lambda view: view.healthy(RESOURCE) == {"npu1pe0-1"}, PATIENCE)
     assert view.unhealthy(RESOURCE) == {"npu0pe0-1", uuid}
     there.node.kubelet.delete_pod("pod")
-    await there.node.offers("npu0pe0-1", "npu1pe0-1", within=FREED)
+    await there.node.offers("npu0pe0-1", "npu1pe0-1")
 
 
 @pytest.mark.parametrize("name", ["furiosa.ai/warboy", "example.com/npu"])
@@ -226,7 +218,7 @@ async def test_what_is_held_under_the_former_name_of_the_resource_is_given_to_no
     await there.node.offers("npu1pe0", "npu1pe1", resource=name)
     assert {device.id for device in there.node.listed(name) if not device.healthy} == {"npu0pe0-1"}
     there.node.kubelet.delete_pod("pod")
-    await there.node.offers("npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1", resource=name, within=FREED)
+    await there.node.offers("npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1", resource=name)
 
 
 async def test_what_is_held_stays_in_every_list_from_the_first_one_on(machine: Machine) -> None:
@@ -248,41 +240,7 @@ async def test_what_is_held_stays_in_every_list_from_the_first_one_on(machine: M
     assert all("npu0pe0-1" in {device.id for device in event.devices} for event in there.lists()[before:])
     assert {device.numa for device in there.node.listed() if device.id == "npu0pe0-1"} == {(0,)}
     there.node.kubelet.delete_pod("pod")
-    await _lists(there, "npu1pe0-1", within=60.0)
-
-
-async def test_half_a_card_in_use_keeps_the_other_half_from_being_fused(machine: Machine) -> None:
-    there = await machine(warboy(0), rngd(0))
-    await there.up("defaultPe: Single")
-    await there.node.offers("npu0pe0", "npu0pe1")
-    await there.node.kubelet.run_pod("pod", {RESOURCE: 1})
-    await there.restart_plugin()
-    await there.node.offers("npu0pe0", "npu0pe1")
-
-    there.configure("defaultPe: Fusion")
-    await there.node.plugin.until_logged(Event.CARD_KEEPS_UNITS, PATIENCE)
-    assert _ids(there) == ["npu0pe0", "npu0pe1"]
-    assert len((await there.node.kubelet.run_pod("other", {RESOURCE: 1})).device_ids) == 1
-
-    there.node.kubelet.delete_pod("pod")
-    await asyncio.sleep(NOTHING_HAPPENS)
-    assert _ids(there) == ["npu0pe0", "npu0pe1"]
-
-
-async def test_a_wish_that_is_taken_back_leaves_everything_as_it_was(machine: Machine) -> None:
-    there = await machine(warboy(0))
-    await there.up()
-    await there.node.offers("npu0pe0-1")
-    await there.node.kubelet.run_pod("pod", {RESOURCE: 1})
-
-    there.configure("defaultPe: Single")
-    await there.node.plugin.until_logged(Event.CARD_KEEPS_UNITS, PATIENCE)
-    there.configure("defaultPe: Fusion")
-    await there.node.plugin.until_logged("setting changed", PATIENCE, times=2)
-    there.node.kubelet.delete_pod("pod")
-    await asyncio.sleep(NOTHING_HAPPENS)
-
-    assert {device.id for event in there.lists() for device in event.devices} == {"npu0pe0-1"}
+    await _lists(there, "npu1pe0-1")
 
 
 async def test_a_restarted_plugin_takes_the_cut_of_a_card_from_the_pod_that_holds_it(machine: Machine) -> None:
@@ -299,22 +257,7 @@ async def test_a_restarted_plugin_takes_the_cut_of_a_card_from_the_pod_that_hold
 
     there.node.kubelet.finish_pod("pod")
     # Nothing was granted by this process, so nothing has to settle.
-    await _lists(there, "npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1", within=FREED)
-
-
-async def test_without_podresources_the_checkpoint_tells_what_is_free(machine: Machine) -> None:
-    there = await machine(warboy(0), warboy(1), pod_resources_dir=None)
-    await there.up()
-    await there.node.offers("npu0pe0-1", "npu1pe0-1")
-    await there.node.kubelet.run_pod("pod", {RESOURCE: 1})
-
-    there.configure("defaultPe: Single")
-    await _lists(there, "npu0pe0-1", "npu1pe0", "npu1pe1")
-    await there.node.plugin.until_logged(Event.CARD_KEEPS_UNITS, PATIENCE)
-    await asyncio.sleep(NOTHING_HAPPENS)
-
-    assert _ids(there) == ["npu0pe0-1", "npu1pe0", "npu1pe1"]
-    assert len(there.node.plugin.logged(Event.CANNOT_ASK_KUBELET)) == 1
+    await _lists(there, "npu0pe0", "npu0pe1", "npu1pe0", "npu1pe1")
 
 
 async def test_a_kubelet_that_does_not_answer_delays_no_bad_news_and_is_believed_when_it_does(machine: Machine) -> None:
@@ -326,9 +269,8 @@ async def test_a_kubelet_that_does_not_answer_delays_no_bad_news_and_is_believed
     there.configure("defaultPe: Single")
     await there.node.plugin.until_logged(Event.CANNOT_ASK_KUBELET, PATIENCE)
 
-    died = time.monotonic()
     there.node.host.card(Arch.WARBOY, 1).die()
-    assert await there.node.delay(EventKind.LIST_MESSAGE, died) < DEATH_KNOWN
+    await there.node.offers("npu0pe0-1")
 
     await there.node.kubelet.set_pod_resources(PodResourcesBehaviour())
     await there.node.plugin.until_logged(Event.KUBELET_ANSWERS, PATIENCE)
@@ -349,7 +291,6 @@ async def test_at_a_start_a_kubelet_that_cannot_be_asked_is_known_by_its_checkpo
     there.configure("defaultPe: Single")
     await there.restart_plugin()
     await there.node.offers("npu0pe0-1", "npu1pe0", "npu1pe1")
-    await asyncio.sleep(NOTHING_HAPPENS)
     ids = {device.id for event in there.lists()[before:] for device in event.devices}
     assert ids == {"npu0pe0-1", "npu1pe0", "npu1pe1"}
 
@@ -379,49 +320,7 @@ async def test_the_first_list_waits_for_a_checkpoint_that_can_be_read(machine: M
     assert len(there.node.plugin.logged(Event.WAITING_FOR_CHECKPOINT)) == 1
 
 
-async def test_a_card_that_comes_while_the_kubelet_lets_the_plugin_wait_is_in_the_first_list(machine: Machine) -> None:
-    there = await machine(warboy(0), warboy(1))
-    card = there.node.host.card(Arch.WARBOY, 0)
-    card.disappear()
-    await there.node.kubelet.start()
-    await there.node.kubelet.set_pod_resources(PodResourcesBehaviour(delay=3600.0))
-    there.configure("disabledDevices: [{devName: npu1, nodeName: here}]")
-    await there.start_plugin()
-    await there.node.plugin.until_logged("card found card=npu1", PATIENCE)
-
-    card.reappear()
-    await there.node.offers("npu0pe0-1")
-
-    [first] = there.lists()
-    assert [device.id for device in first.devices if device.health == "Healthy"] == ["npu0pe0-1"]
-
-
-async def test_at_a_start_a_slow_answer_is_waited_for(machine: Machine) -> None:
-    there = await machine(warboy(0))
-    await there.up()
-    await there.node.offers("npu0pe0-1")
-    await there.node.kubelet.run_pod("pod", {RESOURCE: 1})
-    await there.node.kubelet.set_pod_resources(PodResourcesBehaviour(delay=0.5))
-
-    there.configure("defaultPe: Single")
-    await there.restart_plugin()
-
-    await there.node.offers("npu0pe0-1")
-
-
 # -- disabled devices -------------------------------------------------------------------------------------------------
-
-
-async def test_a_free_card_that_is_disabled_is_gone_at_once_and_comes_back(machine: Machine) -> None:
-    there = await machine(warboy(0), warboy(1))
-    await there.up()
-    await there.node.offers("npu0pe0-1", "npu1pe0-1")
-
-    there.configure("disabledDevices: [{devName: npu1, nodeName: here}, {devName: npu0, nodeName: there}]")
-    await _lists(there, "npu0pe0-1", within=AT_ONCE)
-    there.configure()
-    await there.node.offers("npu0pe0-1", "npu1pe0-1", within=AT_ONCE)
-    assert _streams(there) == (1, 0, 1)
 
 
 async def test_a_held_card_that_is_disabled_is_unhealthy_until_it_is_free_and_then_gone(machine: Machine) -> None:
@@ -433,32 +332,13 @@ async def test_a_held_card_that_is_disabled_is_unhealthy_until_it_is_free_and_th
     await there.node.offers("npu0pe0-1", "npu1pe0-1")
 
     there.configure("disabledDevices: [{devName: npu0}]")
-    view = await there.node.kubelet.until(lambda view: view.unhealthy(RESOURCE) == {"npu0pe0-1"}, AT_ONCE)
+    view = await there.node.kubelet.until(lambda view: view.unhealthy(RESOURCE) == {"npu0pe0-1"}, PATIENCE)
     assert view.healthy(RESOURCE) == {"npu1pe0-1"}
     with pytest.raises(UnexpectedAdmissionError):
         await there.node.kubelet.run_pod("refused", {RESOURCE: 2})
 
     there.node.kubelet.delete_pod("pod")
-    await _lists(there, "npu1pe0-1", within=FREED)
-
-
-async def test_a_disabled_device_that_is_not_there_is_told_once_each_time_it_is_asked_for(machine: Machine) -> None:
-    there = await machine(warboy(0))
-    await there.up("disabledDevices: [{devName: npu9}, {devName: npu0pe2}, {devName: npu8, nodeName: there}]")
-    await there.node.offers("npu0pe0-1")
-    await asyncio.sleep(NOTHING_HAPPENS)
-    plugin = there.node.plugin
-    expected = '"one of npu0, or a unit, a UUID or a PCI address of one"'
-    assert [line.split("host ")[1] for line in plugin.logged(Event.UNKNOWN_DEVICE)] == [
-        f"entry=disabledDevices[{place}] device={name} expected={expected}"
-        for place, name in enumerate(("npu9", "npu0pe2"))
-    ]
-
-    there.configure("disabledDevices: [{devName: npu9}]")
-    await plugin.until_logged("configuration applied", PATIENCE)
-    there.configure("disabledDevices: [{devName: npu7}]")
-    await plugin.until_logged("device=npu7", PATIENCE)
-    assert len(plugin.logged(Event.UNKNOWN_DEVICE)) == 3
+    await _lists(there, "npu1pe0-1")
 
 
 # -- the file ---------------------------------------------------------------------------------------------------------
@@ -502,20 +382,6 @@ async def test_a_broken_file_changes_nothing_and_a_mended_one_counts(machine: Ma
     assert there.node.plugin.running
 
 
-async def test_a_change_that_needs_a_restart_is_told_and_not_made(machine: Machine) -> None:
-    there = await machine(warboy(0))
-    await there.up()
-    await there.node.offers("npu0pe0-1")
-
-    there.configure("socketName: other\nresourceName: example.com/other")
-    await there.node.plugin.until_logged("setting changed, needs a restart", PATIENCE, times=2)
-    await asyncio.sleep(NOTHING_HAPPENS)
-
-    assert not (there.node.plugin_dir / "other").exists()
-    assert set(there.node.kubelet.view().resources) == {RESOURCE}
-    assert _streams(there) == (1, 0, 1)
-
-
 # -- CDI --------------------------------------------------------------------------------------------------------------
 
 
@@ -542,20 +408,6 @@ async def test_a_container_gets_names_that_a_runtime_can_look_up(machine: Machin
     assert admitted.env["NPU_DEVNAME"] == unit
 
 
-async def test_the_cdi_file_follows_the_cut(machine: Machine) -> None:
-    there = await machine(warboy(0))
-    cdi_dir = there.node.home / "cdi"
-    injection = f"deviceInjection: cdi\ncdiDir: {cdi_dir}\n"
-    await there.up(injection)
-    await there.node.offers("npu0pe0-1")
-
-    there.configure(injection + "defaultPe: Single")
-    await there.node.offers("npu0pe0", "npu0pe1")
-
-    [file] = cdi_dir.glob("*.json")
-    assert [device["name"] for device in json.loads(file.read_text())["devices"]] == ["npu0pe0", "npu0pe1"]
-
-
 async def test_after_a_change_back_to_files_the_cdi_file_stays_for_as_long_as_a_pod_of_before(machine: Machine) -> None:
     there = await machine(warboy(0), warboy(1))
     cdi_dir = there.node.home / "cdi"
@@ -568,23 +420,12 @@ async def test_after_a_change_back_to_files_the_cdi_file_stays_for_as_long_as_a_
     await there.restart_plugin()
     await there.node.offers("npu0pe0-1", "npu1pe0-1")
     assert not (await there.node.kubelet.run_pod("after", {RESOURCE: 1})).cdi_devices
-    await asyncio.sleep(NOTHING_HAPPENS)
+    await _writes(there, more=1)
     assert len(list(cdi_dir.iterdir())) == 2
 
     there.node.kubelet.delete_pod("before")
     await there.node.plugin.until_logged(Event.CDI_FILES_REMOVED, PATIENCE)
     assert [path.name for path in cdi_dir.iterdir()] == ["other.json"]
-
-
-async def test_a_cdi_directory_that_cannot_be_written_is_told_once_and_keeps_nothing_else(machine: Machine) -> None:
-    there = await machine(warboy(0))
-    there.node.home.joinpath("file").write_text("")
-    await there.up(f"deviceInjection: both\ncdiDir: {there.node.home}/file/cdi")
-    await there.node.offers("npu0pe0-1")
-
-    await asyncio.sleep(NOTHING_HAPPENS)
-
-    assert len(there.node.plugin.logged(Event.CANNOT_WRITE_CDI)) == 1
 
 
 # -- the endpoint -----------------------------------------------------------------------------------------------------
@@ -610,22 +451,6 @@ async def test_it_is_ready_while_it_is_registered_and_alive_all_the_time(machine
     assert (await there.get("/healthz"))[0] == 200
 
 
-async def test_a_card_that_waits_for_its_pod_is_counted_until_it_is_cut(machine: Machine) -> None:
-    there = await machine(warboy(0), endpoint=True)
-    await there.up()
-    await there.node.offers("npu0pe0-1")
-    await there.node.kubelet.run_pod("pod", {RESOURCE: 1})
-    await there.restart_plugin()
-    await there.until_page("/metrics", "npu_device_plugin_cards_pending 0.0", PATIENCE)
-
-    there.configure("defaultPe: Single")
-    page = await there.until_page("/metrics", "npu_device_plugin_cards_pending 1.0", PATIENCE)
-    assert "npu_device_plugin_config_generation 2.0" in page
-
-    there.node.kubelet.delete_pod("pod")
-    await there.until_page("/metrics", "npu_device_plugin_cards_pending 0.0", PATIENCE)
-
-
 async def test_a_client_that_says_nothing_does_not_delay_the_end(machine: Machine) -> None:
     there = await machine(warboy(0), endpoint=True)
     await there.up()
@@ -635,9 +460,6 @@ async def test_a_client_that_says_nothing_does_not_delay_the_end(machine: Machin
     await silent.drain()
     await there.get("/healthz")
 
-    asked = time.monotonic()
     assert await there.node.plugin.stop() == 0
-
-    assert time.monotonic() - asked < 2.0
     assert not there.node.plugin.logged("Traceback")
     silent.close()

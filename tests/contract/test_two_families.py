@@ -1,8 +1,5 @@
 """What the resources of a node with both families are called: it follows from the families, never from timing."""
 
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +16,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WARBOY = "beta.furiosa.ai/npu-warboy"
 """What Warboy cards are offered as that were plugged into a node of RNGD cards."""
-
-
-@pytest.fixture
-def pod_resources_dir() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="r-"))
-    yield path / "pods"
-    shutil.rmtree(path)
 
 
 async def _start(node: Node, *options: str) -> None:
@@ -66,42 +56,6 @@ async def test_a_family_alone_has_the_name_and_keeps_it_when_another_is_plugged_
     plugged.reappear()
     await node.offers("npu0pe0-1", resource=WARBOY)
     assert node.kubelet.view().healthy(RESOURCE) == {"npu1pe0-7"}
-    assert set(node.kubelet.view().resources) == {RESOURCE, WARBOY}
-
-
-async def test_after_a_restart_a_family_has_the_name_under_which_a_pod_holds_its_unit(
-    make_node: MakeNode, pod_resources_dir: Path
-) -> None:
-    node = await make_node(rngd(1), pod_resources_dir=pod_resources_dir)
-    await node.kubelet.start()
-    await _start(node)
-    await node.offers("npu1pe0-7")
-    await node.kubelet.run_pod("holder", {RESOURCE: 1})
-
-    node.host.plug(warboy(0))
-    await node.offers("npu0pe0-1", resource=WARBOY)
-    await _restart(node)
-
-    await node.offers("npu1pe0-7")
-    await node.offers("npu0pe0-1", resource=WARBOY)
-    assert set(node.kubelet.view().resources) == {RESOURCE, WARBOY}
-
-
-async def test_after_a_restart_a_unit_held_under_the_second_name_keeps_the_names_as_they_were(
-    make_node: MakeNode, pod_resources_dir: Path
-) -> None:
-    node = await make_node(rngd(1), pod_resources_dir=pod_resources_dir)
-    await node.kubelet.start()
-    await _start(node)
-    await node.offers("npu1pe0-7")
-    node.host.plug(warboy(0))
-    await node.offers("npu0pe0-1", resource=WARBOY)
-    await node.kubelet.run_pod("holder", {WARBOY: 1})
-
-    await _restart(node)
-
-    await node.offers("npu0pe0-1", resource=WARBOY)
-    await node.offers("npu1pe0-7")
     assert set(node.kubelet.view().resources) == {RESOURCE, WARBOY}
 
 

@@ -1,7 +1,6 @@
 """Which units are taken for a container: right whatever is asked, and as close together as can be."""
 
 import random
-import time
 from collections import Counter
 from collections.abc import Iterable
 from itertools import combinations
@@ -14,10 +13,12 @@ from npu_core.arch import Arch
 from npu_core.device import Device
 from npu_core.partition import FUSION, SINGLE, Partitioning, Unit, UnitId, units_of
 from npu_device_plugin.preference import preferred
+from testkit.effort import lines_run
 from tests.device_plugin.cards import card, rngd_card, warboy_card
 from tests.device_plugin.requests import Request, any_requests, right_requests, units
 
-TIME_LIMIT = 0.2
+MOST_LINES = 500_000
+"""Lines of Python that a preference may take: about a tenth of a second."""
 
 
 def cut(devices: Iterable[Device], policy: Partitioning) -> tuple[Unit, ...]:
@@ -91,16 +92,16 @@ def test_what_must_be_included_counts_as_available() -> None:
     assert preferred(cut([warboy_card(0)], SINGLE), ["npu0pe1"], ["npu0pe0"], 2) == ("npu0pe0", "npu0pe1")
 
 
-@pytest.mark.parametrize("nodes", [1, 2, 8, 32, 64])
-@pytest.mark.parametrize("must", [0, 40, 200])
+@pytest.mark.parametrize("nodes", [1, 8, 64])
+@pytest.mark.parametrize("must", [0, 200])
 def test_64_cards_of_8_pes_are_no_matter_of_time(nodes: int, must: int) -> None:
     chance = random.Random(nodes)  # noqa: S311  # a machine, not a secret
     devices = [rngd_card(index, numa_node=chance.randrange(nodes)) for index in range(64)]
     resource = cut(devices, SINGLE)
     available = chance.sample([unit.id for unit in resource], 400)
-    begun = time.thread_time()
-    answer = preferred(resource, available, available[:must], 250)
-    assert time.thread_time() - begun < TIME_LIMIT
+    answers: list[tuple[str, ...]] = []
+    assert lines_run(lambda: answers.append(preferred(resource, available, available[:must], 250))) < MOST_LINES
+    [answer] = answers
     assert len(set(answer)) == len(answer) == 250
     assert {*available[:must]} <= {*answer} <= {*available}
 

@@ -81,9 +81,16 @@ async def test_a_refusal_is_told_in_the_kubelets_own_words(socket_dir: Path) -> 
             await register(registration(socket_dir))
 
 
-async def test_a_kubelet_that_is_not_there_is_an_error_that_names_its_socket(socket_dir: Path) -> None:
+async def test_a_kubelet_that_is_not_there_is_an_error_and_is_found_at_the_first_attempt_when_it_is(
+    socket_dir: Path,
+) -> None:
+    """An attempt in vain leaves nothing behind, such as a connection that is not tried again for a second."""
+    registry = Registry()
     with pytest.raises(RegistrationError, match=f"{socket_dir}/kubelet.sock .*ENOENT"):
         await register(registration(socket_dir))
+    async with serving(registry, socket_dir):
+        await register(registration(socket_dir))
+    assert len(registry.requests) == 1
 
 
 # -- what can never be registered -------------------------------------------------------------------------------------

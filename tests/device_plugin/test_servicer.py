@@ -18,10 +18,12 @@ from npu_core.health import HEALTHY, HealthReport, HealthStatus
 from npu_core.partition import FUSION, SINGLE, Partitioning
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub, add_DevicePluginServicer_to_server
+from npu_device_plugin.injection import DeviceInjection
 from npu_device_plugin.inventory import SETTLE_FILES, Fleet
 from npu_device_plugin.listeners import Listeners, Streams
 from npu_device_plugin.offer import KEPT, KeptId, Offer, offers
 from npu_device_plugin.servicer import MAX_CONTAINERS, MAX_STREAMS, OfferServicer
+from npu_device_plugin.telemetry import Telemetry
 from testkit.waiting import PATIENCE
 from tests.device_plugin.cards import rngd_card, warboy_card
 
@@ -245,13 +247,13 @@ async def test_every_container_of_a_request_has_one_answer_in_its_place(socket_d
     assert [answer.envs["NPU_DEVNAME"] for answer in answers] == ["npu1pe0-1", "npu0pe0-1", "npu0pe0-1,npu1pe0-1"]
 
 
-@pytest.mark.parametrize("unit_id", ["npu9pe0-1", "npu0pe0", "npu0", "", "엔피유"])
+@pytest.mark.parametrize("unit_id", ["npu9pe0-1", "npu0pe0", "", "엔피유", "x" * 100_000])
 async def test_an_unknown_unit_is_not_found(socket_dir: Path, unit_id: str) -> None:
     async with calls_to(servicer_of(warboy_card(0)), socket_dir) as stub:
-        assert await refusal(stub, ["npu0pe0-1"], [unit_id]) == (
-            grpc.StatusCode.NOT_FOUND,
-            f"beta.furiosa.ai/npu has no unit {unit_id!r}",
-        )
+        code, text = await refusal(stub, ["npu0pe0-1"], [unit_id])
+    assert code is grpc.StatusCode.NOT_FOUND
+    assert repr(unit_id)[:80] in (text or "")
+    assert len(text or "") < 1000
 
 
 async def test_a_request_of_too_many_containers_is_refused(socket_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -298,11 +300,13 @@ async def test_units_are_given_from_the_latest_offer(socket_dir: Path) -> None:
     assert "/dev/npu0ch3" not in {spec.host_path for spec in answer.devices}
 
 
-async def test_every_unit_that_is_given_out_is_recorded_before_the_kubelet_hears_of_it(socket_dir: Path) -> None:
+async def test_every_unit_that_is_given_out_is_recorded_and_every_answer_is_counted(socket_dir: Path) -> None:
     recorded: list[tuple[Arch, list[str]]] = []
+    telemetry = Telemetry()
     servicer = OfferServicer(
         RESOURCE,
         offer_of([warboy_card(0), warboy_card(1)], SINGLE),
+        telemetry,
         on_grant=lambda arch, units: recorded.append((arch, [unit.id for unit in units])),
     )
     async with calls_to(servicer, socket_dir) as stub:
@@ -310,6 +314,31 @@ async def test_every_unit_that_is_given_out_is_recorded_before_the_kubelet_hears
         assert recorded == [(Arch.WARBOY, ["npu0pe1", "npu1pe0"])]
         await refusal(stub, ["npu0pe0", "npu9pe0"])
         assert len(recorded) == 1
+        stream = stub.ListAndWatch(api.Empty())
+        await read(stream)
+        servicer.resend()
+        await read(stream)
+    assert telemetry.allocations == {(RESOURCE, "granted"): 1, (RESOURCE, "refused"): 1}
+    assert (telemetry.streams[RESOURCE], telemetry.sends[RESOURCE]) == (1, 2)
+    assert telemetry.latency_of(RESOURCE).cumulated()[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("injection", "names", "has_files"),
+    [
+        (DeviceInjection.FILES, [], True),
+        (DeviceInjection.CDI, ["furiosa.ai/warboy=npu0pe0-1"], False),
+        (DeviceInjection.BOTH, ["furiosa.ai/warboy=npu0pe0-1"], True),
+    ],
+)
+async def test_a_container_gets_files_or_names_for_its_runtime_or_both(
+    socket_dir: Path, injection: DeviceInjection, names: list[str], *, has_files: bool
+) -> None:
+    async with calls_to(OfferServicer(RESOURCE, offer_of([warboy_card(0)]), injection=injection), socket_dir) as stub:
+        (answer,) = await allocate(stub, ["npu0pe0-1"])
+    assert [device.name for device in answer.cdi_devices] == names
+    assert bool(answer.devices) is has_files
+    assert answer.envs["NPU_DEVNAME"] == "npu0pe0-1"
 
 
 async def test_an_id_that_is_only_kept_in_the_list_is_refused_with_the_reason(socket_dir: Path) -> None:
@@ -321,15 +350,6 @@ async def test_an_id_that_is_only_kept_in_the_list_is_refused_with_the_reason(so
         )
 
 
-async def test_a_list_is_sent_once_more_when_that_is_asked_for(socket_dir: Path) -> None:
-    servicer = servicer_of(warboy_card(0))
-    async with calls_to(servicer, socket_dir) as stub:
-        stream = stub.ListAndWatch(api.Empty())
-        first = await read(stream)
-        servicer.resend()
-        assert await read(stream) == first
-
-
 # -- the other questions ----------------------------------------------------------------------------------------------
 
 
@@ -337,3 +357,20 @@ async def test_the_plugin_has_preferences_and_need_not_be_asked_before_a_start(s
     async with calls_to(servicer_of(warboy_card(0)), socket_dir) as stub:
         options = await stub.GetDevicePluginOptions(api.Empty())
     assert (options.pre_start_required, options.get_preferred_allocation_available) == (False, True)
+
+
+async def test_a_preference_has_one_answer_for_each_container_also_of_units_that_are_dead_by_now(
+    socket_dir: Path,
+) -> None:
+    def request(*available: str, size: int) -> api.ContainerPreferredAllocationRequest:
+        return api.ContainerPreferredAllocationRequest(available_deviceIDs=available, allocation_size=size)
+
+    servicer = servicer_of(warboy_card(0), warboy_card(1), policy=SINGLE, dead=[1])
+    containers = [
+        request("npu0pe0", "npu1pe0", "npu1pe1", size=2),
+        request("nonsense", size=-(1 << 31)),
+        request("npu0pe1", size=1),
+    ]
+    async with calls_to(servicer, socket_dir) as stub:
+        response = await stub.GetPreferredAllocation(api.PreferredAllocationRequest(container_requests=containers))
+    assert [list(each.deviceIDs) for each in response.container_responses] == [["npu1pe0", "npu1pe1"], [], ["npu0pe1"]]
