@@ -15,11 +15,9 @@ from pathlib import Path
 import pytest
 
 from npu_core.testing import FakeHost, warboy
-from npu_device_plugin.daemon import run
 from testkit.services.configured import free_port
 from testkit.waiting import PATIENCE
 
-TIME_TO_STOP = 2.0
 OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}
 TOO_HEAVY = {"typer", "pydantic", "rich", "click", "kubernetes", "prometheus_client", "uvloop", "ssl", "_ssl"}
 TOO_HEAVY |= {"_hashlib", "unicodedata", "secrets", "urllib", "email"}
@@ -63,47 +61,7 @@ async def lines_until(process: asyncio.subprocess.Process, text: str) -> list[st
 
 
 async def ended(process: asyncio.subprocess.Process) -> int:
-    return await asyncio.wait_for(process.wait(), TIME_TO_STOP)
-
-
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_it_in_time_and_clean(
-    tmp_path: Path, socket_dir: Path, loop: str, number: signal.Signals
-) -> None:
-    async with started(FakeHost(tmp_path, warboy(0)), socket_dir, "--event-loop", loop) as process:
-        await lines_until(process, "serving")
-        process.send_signal(number)
-        assert await ended(process) == 0
-    assert os.listdir(socket_dir) == []  # noqa: PTH208  # names are what is asked for
-
-
-async def test_a_card_that_hangs_does_not_keep_it_from_ending(tmp_path: Path, socket_dir: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    host.cards[0].hang("alive")
-    async with started(host, socket_dir) as process:
-        await lines_until(process, "card found")
-        process.send_signal(signal.SIGTERM)
-        assert await ended(process) == 0
-
-
-async def test_a_host_without_cards_is_told_once_and_waited_for(tmp_path: Path, socket_dir: Path) -> None:
-    host = FakeHost(tmp_path)
-    async with started(host, socket_dir, "--interval", "0.1", "--log-format", "json") as process:
-        *_, told = map(json.loads, await lines_until(process, "no NPU found"))
-        assert (told["level"], told["sysfs"], told["devfs"]) == ("warning", host.sysfs, host.devfs)
-        host.plug(warboy(0))
-        events = [json.loads(line)["event"] for line in await lines_until(process, "card found")]
-        assert events == ["card found"]
-        process.send_signal(signal.SIGTERM)
-        assert await ended(process) == 0
-
-
-def test_wrong_settings_end_it_as_they_end_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run({"interval": "soon"}) == 2
-    assert capsys.readouterr().err == (
-        "command line: --interval is 'soon': expected a number of seconds from 0.1 to 86400\n"
-    )
+    return await asyncio.wait_for(process.wait(), PATIENCE)
 
 
 @pytest.mark.parametrize(("loop", "extra"), [("asyncio", set()), ("uvloop", {"uvloop", "ssl", "_ssl", "_hashlib"})])

@@ -16,11 +16,13 @@ from npu_device_plugin.cutting import cut_of
 from npu_device_plugin.events import Event
 from npu_device_plugin.offer import KeptId, Offer
 from npu_device_plugin.registration import Registration
+from npu_device_plugin.resource_name import objection
 from npu_device_plugin.supervisor import Loss
 from npu_device_plugin.unknown import UnknownDevice
 from testkit.golden import compare
 from tests.device_plugin.cards import warboy_card
 from tests.device_plugin.configs import problems, write
+from tests.device_plugin.test_resource_name import REFUSED
 from tests.device_plugin.test_settings_problems import (
     EVERYTHING_WRONG,
     WRONG_FILES,
@@ -93,6 +95,8 @@ def _together(directory: Path) -> Iterator[str]:
 
 
 def _objections() -> Iterator[str | None]:
+    for name in REFUSED:
+        yield f"{name!r}: expected {objection(name)}"
     for registration in (
         Registration("/p", "s", f"a.ai/{'n' * 64}"),
         Registration("/p", "s" * 105, "a.ai/npu"),

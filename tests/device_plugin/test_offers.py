@@ -15,7 +15,7 @@ from npu_core.health import HEALTHY, HealthReport, HealthStatus
 from npu_core.partition import FUSION, SINGLE, Partitioning, UnitId
 from npu_device_plugin.disabled import DisabledDevice
 from npu_device_plugin.inventory import SETTLE_FILES, Fleet
-from npu_device_plugin.offer import ListedUnit, Offer, offers
+from npu_device_plugin.offer import Offer, offers
 from testkit.strategies import devices
 from tests.device_plugin.cards import card, rngd_card, warboy_card
 from tests.device_plugin.holders import holding
@@ -97,17 +97,6 @@ def test_a_file_that_no_unit_opens_may_be_missing() -> None:
 def test_a_card_that_is_none_of_ours_is_not_given_out_and_says_why() -> None:
     fleet = fleet_of([warboy_card(0), warboy_card(1)], HEALTHY).with_rejection((Arch.WARBOY, 1), "it is another's")
     assert unhealthy(only_offer(fleet, FUSION)) == {"npu1pe0-1": ("it is another's",)}
-
-
-def test_every_reason_is_told() -> None:
-    offer = only_offer(fleet_of([rngd_card(0, without=("pe0-3", "pe4-7"))], DEAD), FUSION)
-    assert unhealthy(offer) == {
-        "npu0pe0-7": (
-            "the driver reports the card as dead",
-            "device file npu0pe0-3 does not exist",
-            "device file npu0pe4-7 does not exist",
-        )
-    }
 
 
 def test_a_card_whose_driver_may_still_be_making_files_is_not_given_out_and_names_them() -> None:
@@ -197,17 +186,7 @@ def test_what_is_held_under_the_former_number_is_not_given_out_under_the_new_one
 # -- disabled devices -------------------------------------------------------------------------------------------------
 
 
-def test_a_family_all_of_whose_cards_are_disabled_is_an_empty_offer() -> None:
-    assert only_offer(fleet_of([warboy_card(0)], HEALTHY), FUSION, "npu0") == Offer(Arch.WARBOY)
-
-
 # -- what the kubelet is told -----------------------------------------------------------------------------------------
-
-
-def test_a_listing_has_ids_health_and_numa_nodes() -> None:
-    fleet = fleet_of([warboy_card(0, numa_node=1), warboy_card(1, numa_node=None)], HEALTHY)
-    offer = only_offer(fleet.with_look((Arch.WARBOY, 1), DEAD, 1.0), FUSION)
-    assert offer.listing == (ListedUnit("npu0pe0-1", True, 1), ListedUnit("npu1pe0-1", False, None))
 
 
 def test_a_listing_stays_equal_while_only_the_cards_identity_changes() -> None:

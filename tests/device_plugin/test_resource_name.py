@@ -12,10 +12,6 @@ from npu_core.claims import Claim
 from npu_device_plugin.resource_name import ResourceNames, objection
 from testkit.strategies import unit_ids
 
-NO_DOMAIN = "a name with a domain, such as beta.furiosa.ai/npu"
-DOMAIN = "a lower-case DNS domain of at most 244 characters before the slash"
-BASE = "at most 63 letters, digits, '-', '_' or '.' after the slash, the ends alphanumeric"
-
 
 def accepted_by_the_kubelet(name: str) -> bool:
     """The rules as the kubelet's documentation and sources state them, one after the other."""
@@ -67,42 +63,22 @@ def test_a_name_that_the_kubelet_accepts_is_accepted(name: str) -> None:
     assert objection(name) is None
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("", NO_DOMAIN),
-        ("npu", NO_DOMAIN),
-        ("beta.furiosa.ai", NO_DOMAIN),
-        ("kubernetes.io/npu", "a domain other than kubernetes.io"),
-        ("beta.kubernetes.io/npu", "a domain other than kubernetes.io"),
-        ("furiosakubernetes.io/npu", "a domain other than kubernetes.io"),
-        ("requests.furiosa.ai/npu", "a name that does not start with 'requests.'"),
-        ("/npu", DOMAIN),
-        ("Beta.furiosa.ai/npu", DOMAIN),
-        ("beta_furiosa.ai/npu", DOMAIN),
-        ("-beta.furiosa.ai/npu", DOMAIN),
-        ("beta-.furiosa.ai/npu", DOMAIN),
-        ("beta..furiosa.ai/npu", DOMAIN),
-        (".furiosa.ai/npu", DOMAIN),
-        ("furiosa.ai./npu", DOMAIN),
-        ("furiosa ai/npu", DOMAIN),
-        ("퓨리오사.ai/npu", DOMAIN),
-        ("٣.ai/npu", DOMAIN),
-        (f"{'d' * 245}/npu", DOMAIN),
-        ("furiosa.ai/", BASE),
-        ("furiosa.ai/npu/warboy", BASE),
-        ("furiosa.ai/-npu", BASE),
-        ("furiosa.ai/npu.", BASE),
-        ("furiosa.ai/n pu", BASE),
-        ("furiosa.ai/npu\n", BASE),
-        ("furiosa.ai/npué", BASE),
-        ("furiosa.ai/²", BASE),
-        (f"furiosa.ai/{'n' * 64}", BASE),
-    ],
+REFUSED = (
+    *("", "npu", "beta.furiosa.ai"),
+    *("kubernetes.io/npu", "beta.kubernetes.io/npu", "furiosakubernetes.io/npu", "requests.furiosa.ai/npu"),
+    *("/npu", "Beta.furiosa.ai/npu", "beta_furiosa.ai/npu", "-beta.furiosa.ai/npu", "beta-.furiosa.ai/npu"),
+    *("beta..furiosa.ai/npu", ".furiosa.ai/npu", "furiosa.ai./npu", "furiosa ai/npu", "퓨리오사.ai/npu", "٣.ai/npu"),
+    f"{'d' * 245}/npu",
+    *("furiosa.ai/", "furiosa.ai/npu/warboy", "furiosa.ai/-npu", "furiosa.ai/npu.", "furiosa.ai/n pu"),
+    *("furiosa.ai/npu\n", "furiosa.ai/npué", "furiosa.ai/²", f"furiosa.ai/{'n' * 64}"),
 )
-def test_a_name_that_the_kubelet_refuses_is_refused_with_what_is_wrong_with_it(name: str, expected: str) -> None:
+"""Names that the kubelet refuses; what is said of them is in the golden file."""
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_name_that_the_kubelet_refuses_is_refused(name: str) -> None:
     assert not accepted_by_the_kubelet(name)
-    assert objection(name) == expected
+    assert objection(name)
 
 
 pieces = st.sampled_from(

@@ -117,16 +117,6 @@ async def test_what_the_kubelet_would_not_see_is_not_told(socket_dir: Path) -> N
         assert await read(stream) == [("npu0pe0-1", "Healthy"), ("npu1pe0-1", "Healthy")]
 
 
-async def test_of_changes_in_quick_succession_only_the_last_is_told(socket_dir: Path) -> None:
-    servicer = servicer_of(warboy_card(0))
-    async with calls_to(servicer, socket_dir) as stub:
-        stream = stub.ListAndWatch(api.Empty())
-        await read(stream)
-        for index in (1, 2, 3):
-            servicer.publish(offer_of([warboy_card(index)]))
-        assert await read(stream) == [("npu3pe0-1", "Healthy")]
-
-
 async def test_a_change_that_is_taken_back_at_once_is_not_told(socket_dir: Path) -> None:
     servicer = servicer_of(warboy_card(0))
     async with calls_to(servicer, socket_dir) as stub:
@@ -169,18 +159,6 @@ async def test_every_stream_begins_anew_and_hears_of_changes(socket_dir: Path) -
 
 
 # -- for the supervisor -----------------------------------------------------------------------------------------------
-
-
-async def test_streams_end_when_they_are_told_to(socket_dir: Path) -> None:
-    servicer = servicer_of(warboy_card(0))
-    async with calls_to(servicer, socket_dir) as stub:
-        stream = stub.ListAndWatch(api.Empty())
-        await read(stream)
-        servicer.end_streams()
-        assert await asyncio.wait_for(stream.read(), PATIENCE) is grpc.aio.EOF
-        assert await stream.code() is grpc.StatusCode.OK
-        await asyncio.wait_for(servicer.wait_for_streams(Streams(1, frozenset({1}))), PATIENCE)
-        assert not servicer.streaming
 
 
 async def test_a_stream_is_waited_for_beside_those_that_there_are(socket_dir: Path) -> None:

@@ -178,13 +178,3 @@ def test_a_parser_without_its_part_in_c_does_as_well() -> None:
 @settings(max_examples=100)
 def test_any_options_are_settings_or_problems(options: dict[str, str], environment: dict[str, str]) -> None:
     judge(outcome(options, environment))
-
-
-@given(st.sampled_from([option for option in OPTIONS if option != "config-file"]), texts)
-@settings(max_examples=200)
-def test_a_single_option_has_a_single_problem_unless_it_is_a_list(option: str, text: str) -> None:
-    result = outcome({option: text}, {})
-    judge(result)
-    if isinstance(result, SettingsError):
-        assert len(result.problems) == 1 or option == "disabled-devices"
-        assert {problem.key for problem in result.problems} == {f"--{option}"}

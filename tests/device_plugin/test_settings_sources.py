@@ -133,10 +133,6 @@ def test_the_nodes_name_comes_from_its_own_variable() -> None:
     assert load({}, {"NODE_NAME": "warboy-node01"}).node_name == "warboy-node01"
 
 
-def test_an_empty_node_name_is_none() -> None:
-    assert load({}, {"NODE_NAME": ""}).node_name is None
-
-
 @pytest.mark.parametrize(("word", "policy"), [("fusion", FUSION), ("SINGLE", SINGLE), ("2", Partitioning(2))])
 def test_the_pe_type_is_a_word_in_any_case_or_a_count(word: str, policy: Partitioning) -> None:
     assert load({"default-pe": word}, {}).default_pe == policy
