@@ -63,11 +63,10 @@ async def test_every_generation_asks_for_its_preference(nodes: Nodes) -> None:
 async def test_a_kubelet_that_ends_every_stream_at_once_is_asked_ever_more_rarely(nodes: Nodes) -> None:
     async def story(generation: Generation) -> None:
         node = nodes[generation]
-        before = node.kubelet.view().registrations(RESOURCE)
+        before = len(node.kubelet.events_of(EventKind.REGISTERED))
         node.kubelet.plan_streams(StreamPlan(messages=1, then=Cut.CANCEL))
         await node.kubelet.cut(RESOURCE)
-        await node.kubelet.until(lambda view: view.registrations(RESOURCE) >= before + 5, PATIENCE)
-
+        await node.kubelet.until(lambda _: len(node.kubelet.events_of(EventKind.REGISTERED)) >= before + 5, PATIENCE)
         node.kubelet.plan_streams(StreamPlan())
         times = [event.at for event in node.kubelet.events_of(EventKind.REGISTERED)][before:]
         # After 0.2, 0.4 and 0.8 s, of which chance takes away half at most.

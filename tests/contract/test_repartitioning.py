@@ -12,6 +12,7 @@ import pytest_asyncio
 from npu_core.arch import Arch
 from npu_core.checkpoint import CHECKPOINT
 from npu_core.partition import UnitId
+from npu_core.service.events import SharedEvent
 from npu_core.testing import warboy
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub
@@ -152,7 +153,7 @@ async def test_what_an_init_container_holds_is_given_to_nobody_else(
     before = len(there.lists())
 
     there.configure(change)
-    await there.node.plugin.until_logged("configuration applied", PATIENCE)
+    await there.node.plugin.until_logged(SharedEvent.CONFIGURATION_APPLIED, PATIENCE)
     await _writes(there, more=1)
     there.node.kubelet.stop_api_server()
     await there.node.kubelet.restart()
@@ -359,7 +360,7 @@ async def test_no_live_change_ends_the_stream_or_registers_anew(machine: Machine
 
     assert _streams(there) == (1, 0, 1)
     assert plugin.running
-    assert len(plugin.logged("configuration applied")) == 3
+    assert len(plugin.logged(SharedEvent.CONFIGURATION_APPLIED)) == 3
 
 
 async def test_a_broken_file_changes_nothing_and_a_mended_one_counts(machine: Machine) -> None:
@@ -368,17 +369,17 @@ async def test_a_broken_file_changes_nothing_and_a_mended_one_counts(machine: Ma
     await there.node.offers("npu0pe0-1")
 
     there.configure("defaultPe: Triple\nnonsense: 1")
-    await there.node.plugin.until_logged("configuration refused", PATIENCE, times=2)
+    await there.node.plugin.until_logged(SharedEvent.CONFIGURATION_REFUSED, PATIENCE, times=2)
     assert (await there.node.kubelet.run_pod("pod", {RESOURCE: 1})).device_ids == ("npu0pe0-1",)
     there.node.kubelet.delete_pod("pod")
     there.path.unlink()
-    await there.node.plugin.until_logged("configuration refused", PATIENCE, times=3)
+    await there.node.plugin.until_logged(SharedEvent.CONFIGURATION_REFUSED, PATIENCE, times=3)
     # The plugin may send the same list once more after an allocation, so that the kubelet writes its checkpoint.
     assert len({event.devices for event in there.lists()}) == 1
     assert _streams(there) == (1, 0, 1)
 
     there.configure("disabledDevices: [{devName: npu9}]")
-    await there.node.plugin.until_logged("configuration applied", PATIENCE)
+    await there.node.plugin.until_logged(SharedEvent.CONFIGURATION_APPLIED, PATIENCE)
     assert there.node.plugin.running
 
 

@@ -17,7 +17,7 @@ from npu_core.checkpoint import CHECKPOINT
 from npu_core.claims import Claim, KnownCard
 from npu_core.cores import CoreRange
 from npu_core.partition import FUSION, SINGLE, units_of
-from npu_device_plugin.allocation_tracker import REFRESH_INTERVAL, AllocationTracker
+from npu_device_plugin.allocation_tracker import AllocationTracker
 from npu_device_plugin.events import Event
 from npu_device_plugin.telemetry import Telemetry
 from testkit.logged import logged
@@ -414,18 +414,6 @@ def refreshes(seconds: int, sources: Callable[[int], Sources], *, something_wait
     return times
 
 
-def test_what_stays_in_doubt_is_refreshed_less_and_less_often_unless_something_waits() -> None:
-    stays = in_doubt(0)
-    rarely = [0, 10, 30, 70, 150, 310, 630, 950, 1270]
-    assert refreshes(1300, lambda _: stays, something_waits=False) == rarely
-    assert refreshes(100, lambda _: stays, something_waits=True) == list(range(0, 100, int(REFRESH_INTERVAL)))
-
-
-def test_a_new_doubt_is_refreshed_as_often_as_the_first() -> None:
-    times = refreshes(250, lambda second: in_doubt(second >= 200), something_waits=False)
-    assert times == [0, 10, 30, 70, 150, 200, 210, 230]
-
-
 def test_a_doubt_that_comes_again_is_a_new_one() -> None:
     def comes_and_goes(second: int) -> Sources:
         return NO_DOUBT if 160 <= second < 165 else in_doubt(0)
@@ -497,15 +485,6 @@ async def test_ids_that_two_sources_name_are_held_once(scene: Scene) -> None:
     await scene.kubelet.run_pod("pod", {RESOURCE: 1})
     await scene.turn()
     assert [claim.device_id for claim in scene.tracker.sources.claims] == ["npu0pe0-1"]
-
-
-def test_what_is_held_is_worked_out_anew_only_when_something_changed() -> None:
-    tracker = AllocationTracker("/nowhere", "/nowhere", Clock(), Telemetry())
-    tracker.sources = in_doubt(0)
-    before = tracker.allocations([KnownCard(CARD)])
-    assert tracker.allocations([KnownCard(CARD)]) is before
-    tracker.resources[Arch.WARBOY] = RESOURCE
-    assert tracker.allocations([KnownCard(CARD)]).held(CARD.key) == FUSED
 
 
 def test_units_of_both_cuts_are_given_out_to_nobody_at_once() -> None:

@@ -1,22 +1,17 @@
 """Settings that follow their file, however it is changed."""
 
-import asyncio
 import hashlib
 import logging
 import os
-import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from npu_core.config.reload import ConfigState
 from npu_core.config.watch import ConfigWatch
 from npu_core.errors import SettingsError
-from npu_core.partition import FUSION, SINGLE
+from npu_core.partition import SINGLE
+from npu_core.service.events import SharedEvent
 from npu_core.service.given_files import GivenFiles
 from npu_device_plugin.disabled import DisabledDevice
 from npu_device_plugin.reload import Reloader
@@ -143,52 +138,7 @@ def test_the_swap_of_a_configmap_is_noticed(tmp_path: Path) -> None:
     assert (watch.changed(), watch.digest) == (True, digest(FUSED))
 
 
-def test_a_file_that_cannot_be_read_counts_as_none(path: Path) -> None:
-    watch = watching(str(path))
-    path.unlink()
-    path.mkdir()
-    assert (watch.changed(), watch.digest) == (True, "")
-    path.rmdir()
-    path.symlink_to(path)
-    assert not watch.changed()
-
-
-@given(st.lists(st.sampled_from([FUSED, CUT, None]), max_size=8))
-def test_a_watch_tells_exactly_the_changes_of_content(contents: list[str | None]) -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory, "config.yaml")
-        watch, before = watching(str(path)), None
-        for content in contents:
-            path.unlink(missing_ok=True)
-            if content is not None:
-                path.write_text(content)
-            assert watch.changed() == (content != before)
-            before = content
-
-
 # -- applying ---------------------------------------------------------------------------------------------------------
-
-
-def test_wrong_settings_at_the_start_are_an_error(path: Path) -> None:
-    path.write_text("interval: never\n")
-    with pytest.raises(SettingsError, match="interval"):
-        loaded(path)
-
-
-def test_a_right_change_is_in_force_at_the_next_look(
-    reloader: Reloader, path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path.write_text(CUT)
-    assert reloader.settings.default_pe == FUSION
-    reloader.look()
-    assert reloader.settings.default_pe == SINGLE
-    assert reloader.telemetry.config == ConfigState(generation=2, digest=digest(CUT))
-    assert lines(caplog) == [
-        ("INFO", "setting changed", {"setting": "default_pe", "before": "Fusion", "now": "Single"}),
-        ("INFO", "configuration applied", {"generation": "2", "sha256": digest(CUT)[:12]}),
-    ]
-    reloader.look()
-    assert lines(caplog) == []
 
 
 def test_everything_live_changes_at_once(reloader: Reloader, path: Path) -> None:
@@ -210,7 +160,7 @@ def test_what_needs_a_restart_is_told_and_the_rest_is_applied(
     reloader.look()
     assert (reloader.settings.socket_name, reloader.settings.default_pe) == ("furiosa-npu", SINGLE)
     told = {fields.pop("setting"): (level, event, fields) for level, event, fields in lines(caplog)[:-1]}
-    needs = ("WARNING", "setting changed, needs a restart")
+    needs = ("WARNING", SharedEvent.SETTING_NEEDS_RESTART)
     assert set(told) == {"default_pe", "socket_name", "listen_address"}
     assert told["socket_name"] == (*needs, {"inForce": "furiosa-npu", "wanted": "other"})
     assert told["listen_address"] == (*needs, {"inForce": "127.0.0.1:6255", "wanted": "None"})
@@ -238,29 +188,12 @@ def test_a_wrong_file_is_told_once_and_the_last_good_one_stays(
 
     assert reloader.settings.default_pe == SINGLE
     told = lines(caplog)
-    assert {(level, event) for level, event, _ in told} == {("ERROR", "configuration refused, the last good one stays")}
+    assert {(level, event) for level, event, _ in told} == {("ERROR", SharedEvent.CONFIGURATION_REFUSED)}
     assert len(told) == problems
     config = reloader.telemetry.config
     assert (config.generation, config.digest) == (2, digest(CUT))
     assert len(config.error.splitlines()) >= problems
     assert str(path) in config.error
-
-
-def test_a_file_that_is_deleted_leaves_everything_as_it_is_until_it_returns(
-    reloader: Reloader, path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    before = reloader.settings
-    path.unlink()
-    reloader.look()
-    reloader.look()
-    assert reloader.settings == before
-    assert reloader.telemetry.config.error
-    assert len(lines(caplog)) == 1
-
-    path.write_text(CUT)
-    reloader.look()
-    assert reloader.settings.default_pe == SINGLE
-    assert reloader.telemetry.config == ConfigState(generation=2, digest=digest(CUT))
 
 
 # -- what else a path may lead to -------------------------------------------------------------------------------------
@@ -295,31 +228,3 @@ def test_what_is_no_configuration_leaves_the_last_good_one_and_is_told_once(
     assert reloader.settings == before
     assert str(path) in reloader.telemetry.config.error
     assert [level for level, _, _ in lines(caplog)] == ["ERROR"]
-
-
-async def test_a_file_that_does_not_come_back_holds_nobody_up_and_is_told_once(
-    reloader: Reloader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    go_on = threading.Event()
-    monkeypatch.setattr(GivenFiles, "look", lambda *_: go_on.wait(60) or None)
-    monkeypatch.setattr("npu_core.service.file_looks.DEADLINE", 0.0)
-    for _ in range(3):
-        assert not await reloader.follow()
-    assert "no answer within" in reloader.telemetry.config.error
-    assert [level for level, _, _ in lines(caplog)] == ["ERROR"]
-    monkeypatch.undo()
-    go_on.set()
-    async with asyncio.timeout(60):
-        while reloader.telemetry.config.error:
-            await reloader.follow()
-            await asyncio.sleep(0.001)
-    assert [event for _, event, _ in lines(caplog)] == ["configuration can be read again"]
-
-
-async def test_a_change_is_followed_off_the_event_loop(
-    reloader: Reloader, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("npu_core.service.file_looks.PATIENCE", 60.0)
-    plain_edit(path, CUT)
-    assert await reloader.follow()
-    assert reloader.settings.default_pe == SINGLE
