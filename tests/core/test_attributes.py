@@ -15,6 +15,8 @@ from npu_core.machine import Machine, Placeholder
 from npu_core.testing import EACCES, EIO, ENODEV, FakeCard, FakeHost, Fault, FaultyFS, garbage, rngd, warboy
 
 Attribute = Callable[[Host, Device], object]
+Cards = tuple[FakeCard, FakeCard]
+Devices = tuple[Device, Device]
 
 ATTRIBUTES: dict[str, tuple[str, Attribute]] = {
     "alive": ("alive", lambda host, device: host.alive(device)),
@@ -31,75 +33,58 @@ def host(tmp_path: Path) -> FakeHost:
 
 
 @pytest.fixture
-def cards(host: FakeHost) -> tuple[FakeCard, FakeCard]:
+def cards(host: FakeHost) -> Cards:
     return host.card(Arch.WARBOY, 0), host.card(Arch.RENEGADE, 0)
 
 
 @pytest.fixture
-def devices(host: FakeHost) -> tuple[Device, Device]:
+def devices(host: FakeHost) -> Devices:
     first, second = host.open().inventory().devices
     return first, second
 
 
-def test_errors_are_counted_by_kind(
-    host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device]
+def test_errors_are_counted_by_kind_and_clocks_are_in_each_familys_form(
+    host: FakeHost, cards: Cards, devices: Devices
 ) -> None:
     cards[0].set_error("device_error", 3)
     cards[0].set_error("axi_post_error", 7)
     warboy_errors, rngd_errors = (host.open().errors(device) for device in devices)
     assert [counter for counter in warboy_errors if counter.count] == [
-        ErrorCounter("axi_post_error", 7),
-        ErrorCounter("device_error", 3),
+        *(ErrorCounter("axi_post_error", 7), ErrorCounter("device_error", 3)),
     ]
     assert [counter.count for counter in rngd_errors] == [0] * 9
-
-
-def test_each_family_has_its_own_form_of_clocks(host: FakeHost, devices: tuple[Device, Device]) -> None:
     warboy_clocks, rngd_clocks = (host.open().clocks(device) for device in devices)
-    assert warboy_clocks[0] == Clock("ne tensor", 2000, "MHz")
-    assert warboy_clocks[-1] == Clock("dram", 4266, "MT/s")
+    assert (warboy_clocks[0], warboy_clocks[-1]) == (Clock("ne tensor", 2000, "MHz"), Clock("dram", 4266, "MT/s"))
     assert rngd_clocks == tuple(Clock(f"pe{core}", 1_000_000_000, "Hz") for core in range(8))
-
-
-def test_the_performance_mode_is_in_the_drivers_words(host: FakeHost, devices: tuple[Device, Device]) -> None:
     assert [host.open().performance_mode(device) for device in devices] == ["4 (FULL 1)", "powersave"]
 
 
-def test_newer_rngd_drivers_say_which_pes_are_occupied(
-    host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device]
-) -> None:
-    cards[1].set_attribute("pe_occupancy", "0\n1\n0\n0\n0\n0\n0\n1")
-    assert [pe for pe, busy in enumerate(host.open().occupancy(devices[1])) if busy] == [1, 7]
-    with pytest.raises(MissingError, match="pe_occupancy"):
-        host.open().occupancy(devices[0])
-
-
-def test_newer_rngd_drivers_say_why_they_throttle(
-    host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device]
+def test_newer_rngd_drivers_say_which_pes_are_occupied_and_why_they_throttle(
+    host: FakeHost, cards: Cards, devices: Devices
 ) -> None:
     assert host.open().throttle_reason(devices[1]) == 0
+    cards[1].set_attribute("pe_occupancy", "0\n1\n0\n0\n0\n0\n0\n1")
     cards[1].set_attribute("throttle_reason", "0x12")
+    assert [pe for pe, busy in enumerate(host.open().occupancy(devices[1])) if busy] == [1, 7]
     assert host.open().throttle_reason(devices[1]) == 0x12
+    for read in (host.open().occupancy, host.open().throttle_reason):
+        with pytest.raises(MissingError):
+            read(devices[0])
+
+
+def test_every_core_range_of_a_warboy_and_every_single_core_of_an_rngd_has_counters_of_its_own(
+    host: FakeHost, cards: Cards, devices: Devices
+) -> None:
+    for number, part in enumerate(map(CoreRange.parse, ("0", "1", "0-1"))):
+        cards[0].set_perf_regs(part, (5 << 32) + number, 11, 13)
+    cards[1].set_perf_regs(CoreRange(0, 0), 1 << 40, 1 << 39)
+    cards[1].set_perf_regs(CoreRange(0, 3), 1, 1)
+    for number, part in enumerate(map(CoreRange.parse, ("0", "1", "0-1"))):
+        assert host.open().pe_counters(devices[0], part) == PeCounters(part, (5 << 32) + number, 11, 13)
+    single = host.open().pe_counters(devices[1], CoreRange(0, 0))
+    assert single == PeCounters(CoreRange(0, 0), 1 << 40, 1 << 39, None, bits=64)
     with pytest.raises(MissingError):
-        host.open().throttle_reason(devices[0])
-
-
-@pytest.mark.parametrize("cores", ["0", "1", "0-1"])
-def test_every_core_range_of_a_warboy_has_counters(
-    host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device], cores: str
-) -> None:
-    part = CoreRange.parse(cores)
-    cards[0].set_perf_regs(part, (5 << 32) + 7, 11, 13)
-    assert host.open().pe_counters(devices[0], part) == PeCounters(part, (5 << 32) + 7, 11, 13)
-
-
-def test_the_counters_of_one_card_are_not_those_of_its_namesake(
-    host: FakeHost, cards: tuple[FakeCard, FakeCard], devices: tuple[Device, Device]
-) -> None:
-    pe = CoreRange(0, 0)
-    cards[0].set_perf_regs(pe, 10, 1, 1)
-    cards[1].set_perf_regs(pe, 20, 2)
-    assert [host.open().pe_counters(device, pe).cycles for device in devices] == [10, 20]
+        host.open().pe_counters(devices[1], CoreRange(0, 3))
 
 
 @pytest.mark.parametrize("name", list(ATTRIBUTES))
@@ -109,7 +94,7 @@ def test_the_counters_of_one_card_are_not_those_of_its_namesake(
     ids=["EIO", "EACCES", "ENODEV", "garbage"],
 )
 def test_what_cannot_be_read_is_an_error_that_names_the_file(
-    host: FakeHost, devices: tuple[Device, Device], name: str, fault: Fault, leaf: type[HostError]
+    host: FakeHost, devices: Devices, name: str, fault: Fault, leaf: type[HostError]
 ) -> None:
     file, read = ATTRIBUTES[name]
     fs = FaultyFS()
@@ -123,7 +108,7 @@ def test_what_cannot_be_read_is_an_error_that_names_the_file(
 
 
 @pytest.mark.parametrize("name", list(ATTRIBUTES))
-def test_nothing_of_a_card_that_is_gone_can_be_read(host: FakeHost, devices: tuple[Device, Device], name: str) -> None:
+def test_nothing_of_a_card_that_is_gone_can_be_read(host: FakeHost, devices: Devices, name: str) -> None:
     _, read = ATTRIBUTES[name]
     host.card(Arch.WARBOY, 0).disappear()
     with pytest.raises(MissingError):

@@ -138,13 +138,6 @@ def test_what_is_torn_or_strange_is_an_error_and_never_nothing_held(content: byt
         claims_in(content)
 
 
-@given(st.integers(0, 200))
-def test_no_beginning_of_a_checkpoint_is_one(length: int) -> None:
-    whole = document(entry(["npu0pe0"]), entry({"0": ["npu1pe0"]}))
-    with pytest.raises(FormatError):
-        claims_in(whole[: min(length, len(whole) - 1)])
-
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: (
@@ -221,46 +214,22 @@ def test_another_mode_is_no_writing(tmp_path: Path) -> None:
     assert checkpoint_stamp(str(tmp_path)) == before
 
 
-def a_directory(path: Path) -> None:
-    path.mkdir()
-
-
-def a_pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def a_huge_file(path: Path) -> None:
-    with path.open("wb") as file:
-        file.truncate(17 * 1024 * 1024)
-
-
-def a_torn_file(path: Path) -> None:
-    path.write_bytes(document(entry(["npu0pe0"]))[:-20])
-
-
-def an_empty_file(path: Path) -> None:
-    path.touch()
-
-
-def a_link_in_a_circle(path: Path) -> None:
-    path.symlink_to(path.name)
-
-
 @pytest.mark.parametrize(
-    ("make", "message"),
+    "make",
     [
-        (a_directory, "Is a directory"),
-        (a_pipe, "JSON"),
-        (a_huge_file, "at most"),
-        (a_torn_file, "JSON"),
-        (an_empty_file, "JSON"),
-        (a_link_in_a_circle, "Too many levels"),
+        Path.mkdir,
+        os.mkfifo,
+        lambda path: path.write_bytes(b" " * (17 << 20)),
+        lambda path: path.write_bytes(document(entry(["npu0pe0"]))[:-20]),
+        Path.touch,
+        lambda path: path.symlink_to(path.name),
     ],
+    ids=["directory", "pipe", "huge", "torn", "empty", "circle"],
 )
 def test_what_is_no_checkpoint_is_an_error_at_once_that_names_the_file(
-    tmp_path: Path, make: Callable[[Path], None], message: str
+    tmp_path: Path, make: Callable[[Path], object]
 ) -> None:
     make(tmp_path / CHECKPOINT)
-    with pytest.raises(FormatError, match=message) as caught:
+    with pytest.raises(FormatError) as caught:
         read_checkpoint(str(tmp_path))
     assert f"{tmp_path}/{CHECKPOINT}" in str(caught.value)

@@ -10,7 +10,6 @@ from npu_core.cores import CoreRange
 from npu_core.device import (
     ComponentVersion,
     Device,
-    DeviceFile,
     Inventory,
     PciAddress,
     Rejected,
@@ -124,17 +123,6 @@ def test_files_are_ordered_card_first_then_narrow_before_wide() -> None:
     ]  # fmt: skip
 
 
-def test_files_of_cores_are_ordered_by_number_and_not_by_letters() -> None:
-    files = [DeviceFile("npu0", f"pe{core}", CoreRange(core, core)) for core in (10, 2, 9)]
-    assert [file.suffix for file in sorted(files, key=file_order)] == ["pe2", "pe9", "pe10"]
-
-
-@given(devices())
-def test_the_order_of_files_is_total(device: Device) -> None:
-    keys = [file_order(file) for file in device.files]
-    assert len(set(keys)) == len(keys)
-
-
 @given(devices())
 def test_a_card_finds_its_files_by_name(device: Device) -> None:
     assert all(device.file(file.name) is file for file in device.files)
@@ -171,10 +159,3 @@ def test_an_inventory_finds_cards_by_family_and_index() -> None:
     inventory = Inventory((warboy, rngd), (Rejected("npu1", Arch.WARBOY, "no"),))
     assert inventory.device(Arch.RENEGADE, 0) is rngd
     assert inventory.device(Arch.WARBOY, 1) is None
-
-
-def test_an_inventory_lists_what_could_not_be_read_of_every_card() -> None:
-    first = Unreadable("npu0", "device_sn", Reason.IO, "EIO")
-    second = Unreadable("npu1", "busname", Reason.ACCESS, "EACCES")
-    cards = (Device(0, Arch.WARBOY, unreadable=(first,)), Device(1, Arch.WARBOY, unreadable=(second,)))
-    assert Inventory(cards).unreadable == (first, second)

@@ -115,15 +115,6 @@ def test_an_error_as_a_value_says_the_same_without_the_path(error: HostError) ->
     assert str(value) == f"npu0 alive: {error.detail}"
 
 
-def test_equal_failures_are_equal_values_wherever_the_host_is_mounted() -> None:
-    one, other = (
-        Unreadable.of("npu0", "alive", host_error(OSError(errno.EIO, "Input/output error"), path))
-        for path in (ALIVE, f"/host{ALIVE}")
-    )
-    assert one == other
-    assert hash(one) == hash(other)
-
-
 def test_a_settings_error_tells_a_few_problems_and_counts_the_others() -> None:
     problems = [Problem(f"a{number}", "1", "2", "file", number) for number in range(MOST_TOLD + 3)]
     error = SettingsError(problems)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from npu_core.errors import FormatError, GoneError, HostError, MissingError, ReadFailedError
+from npu_core.errors import FormatError, GoneError, HostError, MissingError
 from npu_core.hostfs import HostFS, RealFS
 
 FS: HostFS = RealFS()
@@ -41,17 +41,6 @@ def test_what_is_not_there_is_missing(tmp_path: Path, path: str) -> None:
         assert caught.value.path == target
         assert isinstance(caught.value.__cause__, OSError)
     assert not FS.is_char_device(target)
-
-
-def test_a_directory_is_no_attribute(tmp_path: Path) -> None:
-    with pytest.raises(ReadFailedError, match="EISDIR"):
-        FS.read_text(str(tmp_path))
-
-
-def test_a_file_is_no_link(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ReadFailedError, match="EINVAL"):
-        FS.read_link(str(tmp_path / "file"))
 
 
 def test_a_file_with_nothing_behind_it_is_gone(tmp_path: Path) -> None:

@@ -217,12 +217,6 @@ def test_entries_of_one_function_and_virtual_functions_of_a_card_are_one_hardwar
     assert is_same_hardware(one, other) is hardware
 
 
-def test_of_two_entries_the_earlier_one_is_kept() -> None:
-    first, second, other = card(0, pci=A), card(1, pci=A), card(2, pci=B)
-    assert doubles([first, second, other]) == {second.key: first}
-    assert doubles([second, first, other]) == {first.key: second}
-
-
 def test_two_virtual_functions_are_kept_and_their_physical_function_is_kept_alone() -> None:
     physical = card(0, pci=A)
     one = card(1, pci=VIRTUAL, physical_function=A)
@@ -297,14 +291,6 @@ def test_nothing_known_is_lost_to_a_failed_read_and_nothing_else_is_revived(know
         else:
             assert after is None
     assert (merged.index, merged.arch, merged.unreadable) == (seen.index, seen.arch, seen.unreadable)
-
-
-@given(known=entries(0), seen=entries(0))
-def test_carrying_over_twice_changes_nothing_more(known: Device, seen: Device) -> None:
-    once = carried_over(known, seen)
-    assert carried_over(known, once) == once
-    assert carried_over(once, seen) == once
-    assert carried_over(seen, seen) == seen
 
 
 @given(st.lists(entries(), max_size=6, unique_by=lambda device: device.key))

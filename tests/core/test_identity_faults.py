@@ -37,19 +37,7 @@ FIELDS = {
 }
 """What a device does not know if an attribute cannot be read."""
 
-ALL_FIELDS = (
-    "product",
-    "soc_rev",
-    "uuid",
-    "serial",
-    "pci",
-    "numa_node",
-    "dev",
-    "driver",
-    "firmware",
-    "physical_function",
-)
-
+ALL_FIELDS = {field for fields in FIELDS.values() for field in fields}
 OF_THE_PCI_FUNCTION = ("numa_node", "physfn")
 VIRTUAL = warboy(0, pci="0000:17:00.1", physical_function="0000:17:00.0")
 
@@ -137,15 +125,17 @@ def test_no_combination_of_faults_hides_a_card(busy_host: FakeHost, paths: list[
 def test_no_combination_of_faults_makes_a_look_fail(busy_host: FakeHost, data: st.DataObject) -> None:
     fs = FaultyFS()
     pieces = [
-        "*",
-        "*/npu0_mgmt/*",
-        "*/npu1_mgmt/alive",
-        "*hwmon*",
-        "*_label",
-        "*/name",
-        "*/dev",
-        "*/dev/rngd",
-        "*/class/*",
+        *(
+            "*",
+            "*/npu0_mgmt/*",
+            "*/npu1_mgmt/alive",
+            "*hwmon*",
+            "*_label",
+            "*/name",
+            "*/dev",
+            "*/dev/rngd",
+            "*/class/*",
+        ),
     ]
     for pattern in data.draw(st.lists(st.sampled_from(pieces), unique=True, max_size=4)):
         fs.put(pattern, FAULTS[data.draw(st.sampled_from(sorted(FAULTS)))][0])

@@ -47,12 +47,12 @@ def test_a_card_has_exactly_the_device_files_of_its_own(tmp_path: Path, arch: Ar
         assert len(device.files) == len(expected)
 
 
-@pytest.mark.parametrize("count", [1, 8, 16])
-def test_every_card_is_found_in_order_of_its_number(tmp_path: Path, count: int) -> None:
-    host = FakeHost(tmp_path, *(warboy(index) for index in reversed(range(count))))
+def test_every_card_is_found_in_order_of_its_number(tmp_path: Path) -> None:
+    indices = [0, 1, 2, 6, 10, 12]
+    host = FakeHost(tmp_path, *(warboy(index) for index in reversed(indices)))
     inventory = host.open().inventory()
-    assert [device.index for device in inventory.devices] == list(range(count))
-    assert len({device.uuid for device in inventory.devices}) == count
+    assert [device.index for device in inventory.devices] == indices
+    assert len({device.uuid for device in inventory.devices}) == len(indices)
     assert inventory.rejected == ()
 
 
@@ -62,15 +62,6 @@ def test_a_link_to_a_physical_function_that_names_no_address_is_told(tmp_path: P
     (device,) = host.open().inventory().devices
     assert device.physical_function is None
     assert [(item.subject, item.reason) for item in device.unreadable] == [("physfn", Reason.FORMAT)]
-
-
-def test_two_families_may_use_one_number(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, rngd(0), warboy(0), rngd(3))
-    inventory = host.open().inventory()
-    assert names(inventory) == ["warboy npu0", "renegade npu0", "renegade npu3"]
-    assert {file.path for file in inventory.devices[0].files}.isdisjoint(
-        file.path for file in inventory.devices[1].files
-    )
 
 
 def test_finding_cards_comes_before_asking_them_anything(tmp_path: Path) -> None:
@@ -83,15 +74,6 @@ def test_finding_cards_comes_before_asking_them_anything(tmp_path: Path) -> None
     ]
     assert fs.reads == []
     assert tuple(host.identify(card) for card in found) == host.inventory().devices
-
-
-@pytest.mark.parametrize("ends", [True, False])
-def test_line_ends_make_no_difference(tmp_path: Path, *, ends: bool) -> None:
-    host = FakeHost(tmp_path, warboy(0, line_ends=ends), rngd(0, line_ends=ends))
-    warboy_card, rngd_card = host.open().inventory().devices
-    assert (warboy_card.serial, warboy_card.product, warboy_card.dev) == ("WBYB0236FH000000", "warboyB0", "509:0")
-    assert (str(rngd_card.pci), str(rngd_card.driver)) == ("0001:65:00.0", "2026.1.2, e28c5c0")
-    assert host.open().vitals(rngd_card).alive is True
 
 
 def test_empty_attributes_are_unknown_and_no_failure(tmp_path: Path) -> None:
@@ -244,26 +226,6 @@ def test_roots_may_end_with_a_slash(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0), rngd(0))
     assert Host(f"{host.sysfs}/", f"{host.devfs}/").inventory() == host.open().inventory()
     assert repr(Host("/host/sys", "/host/dev")) == "Host(sysfs='/host/sys', devfs='/host/dev')"
-
-
-def test_equal_hosts_have_equal_inventories(tmp_path: Path) -> None:
-    cards = (warboy(0), warboy(3, serial=""), rngd(0, numa_node=1))
-    one, other = FakeHost(tmp_path / "one", *cards), FakeHost(tmp_path / "other", *reversed(cards))
-    other.cards[0].set_attribute("platform_type", "FuriosaAI")
-    assert one.open().inventory() == other.open().inventory()
-
-
-def test_work_and_heat_leave_the_inventory_as_it_is(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0), rngd(0))
-    before = host.open().inventory()
-    for card in host.cards:
-        card.set_temperature(91_000)
-        card.set_uptime(99_999)
-        card.set_error("device_error", 3)
-        card.set_perf_regs(card.plan.spec.cores.split(1)[0], 1000, 500)
-        card.renumber_hwmon()
-        card.die()
-    assert host.open().inventory() == before
 
 
 @pytest.mark.parametrize("arch", list(Arch))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npu_core.printable import printable, printable_lines, shortened, shortened_inside
+from testkit.waiting import PATIENCE
 
 
 @given(st.text())
@@ -37,7 +38,7 @@ def test_a_key_of_a_settings_file_does_not_steer_the_terminal(service: str, tmp_
     command = [sys.executable, "-m", service, "check", "--config-file", str(file)]
     if service == "npu_feature_discovery":
         command = [sys.executable, "-m", service, "check", "--sysfs", "/a\x1b[2J\u202e"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode != 0
     assert ended.stderr
     assert [line for line in (ended.stdout + ended.stderr).split("\n") if not line.isprintable()] == []

@@ -127,15 +127,6 @@ def test_chips_with_one_name_are_told_apart(tmp_path: Path, names: tuple[str, ..
     assert [reading.value for reading in found.values] == [9, 10, 11]
 
 
-def test_a_sensor_without_a_label_is_called_by_its_channel(tmp_path: Path) -> None:
-    bare = (SensorPlan(Quantity.VOLTAGE, 0, None, 812), SensorPlan(Quantity.POWER, 2, "", 7))
-    found = read(FakeHost(tmp_path, warboy(0, sensors=bare)))
-    assert [(reading.sensor.quantity, reading.sensor.label) for reading in found.values] == [
-        (Quantity.POWER, "2"),
-        (Quantity.VOLTAGE, "0"),
-    ]
-
-
 def test_a_card_without_hwmon_has_no_readings_and_no_failure(tmp_path: Path) -> None:
     assert read(FakeHost(tmp_path, warboy(0, sensors=()))) == Readings()
 
@@ -211,13 +202,3 @@ def test_a_card_without_a_known_address_has_no_sensors(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0))
     host.cards[0].remove_attribute("busname")
     assert read(host) == Readings()
-
-
-def test_strangers_beside_the_chips_are_left_alone(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0))
-    before = read(host)
-    directory = tmp_path / f"sys/bus/pci/devices/{host.cards[0].plan.pci}/hwmon"
-    (directory / "hwmon").mkdir()
-    (directory / "uevent").touch()
-    (directory / "hwmonX").mkdir()
-    assert read(host) == before

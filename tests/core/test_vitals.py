@@ -36,16 +36,6 @@ def test_a_dead_card_is_present_and_not_alive(tmp_path: Path, plan: CardPlan) ->
 
 
 @every_family
-def test_a_card_that_is_gone_is_not_present_and_all_its_files_are_missing(tmp_path: Path, plan: CardPlan) -> None:
-    host = FakeHost(tmp_path, plan)
-    host.cards[0].disappear()
-    seen = look(host)
-    assert (seen.present, seen.alive, len(seen.missing_files)) == (False, None, len(plan.file_names))
-    host.cards[0].reappear()
-    assert look(host) == Vitals(present=True, alive=True)
-
-
-@every_family
 def test_a_driver_that_says_nothing_of_life_is_no_evidence(tmp_path: Path, plan: CardPlan) -> None:
     host = FakeHost(tmp_path, plan)
     for name in ("alive", "device_state"):
