@@ -192,59 +192,50 @@ def test_only_npus_are_waited_for_to_be_confirmed() -> None:
 # -- grants -----------------------------------------------------------------------------------------------------------
 
 
-def granted(stamp: object = 1) -> Sources:
-    sources = Sources().with_checkpoint((), 1, RESOURCES)
-    return sources.with_grant(Arch.WARBOY, units("npu0pe0"), stamp)
+def after(steps: str) -> Sources:
+    """What is known after these steps.
+
+    ``1`` is a writing of the checkpoint without devices, ``1!`` one that names npu0pe0, ``g1`` a grant of npu0pe0 while
+    that writing is there. Writing 0 means that there is no checkpoint.
+    """
+    sources = Sources()
+    for step in steps.split():
+        stamp = int(step.strip("g!")) or None
+        if step.startswith("g"):
+            sources = sources.with_grant(Arch.WARBOY, units("npu0pe0"), stamp)
+        else:
+            sources = sources.with_checkpoint(claims("npu0pe0") if step.endswith("!") else (), stamp, RESOURCES)
+    return sources
 
 
-def test_a_grant_counts_while_the_checkpoint_is_the_writing_of_before() -> None:
-    sources = granted()
-    for _ in range(5):
-        sources = sources.with_checkpoint((), 1, RESOURCES)
-        assert held(sources) == cores("0")
-
-
-def test_a_later_writing_that_names_the_grant_takes_its_place() -> None:
-    sources = granted().with_checkpoint(claims("npu0pe0"), 2, RESOURCES)
-    assert (sources.grants, held(sources)) == ({}, cores("0"))
-    assert held(sources.with_checkpoint((), 3, RESOURCES)) == frozenset()
-
-
-def test_the_writing_of_before_confirms_no_grant_even_if_it_names_the_unit_for_an_earlier_pod() -> None:
-    sources = Sources().with_checkpoint(claims("npu0pe0"), 1, RESOURCES)
-    sources = sources.with_grant(Arch.WARBOY, units("npu0pe0"), 1).with_checkpoint(claims("npu0pe0"), 1, RESOURCES)
-    assert held(sources.with_checkpoint((), 2, RESOURCES)) == cores("0")
-
-
-def test_a_grant_that_two_later_writings_do_not_name_was_not_taken() -> None:
-    sources = granted().with_checkpoint((), 2, RESOURCES)
-    assert held(sources) == cores("0")
-    assert held(sources.with_checkpoint((), 2, RESOURCES)) == cores("0")
-    assert held(sources.with_checkpoint((), 3, RESOURCES)) == frozenset()
-
-
-def test_a_writing_that_was_there_at_the_grant_is_not_a_later_one_even_if_it_is_read_later() -> None:
-    sources = granted(stamp=2).with_checkpoint((), 2, RESOURCES).with_checkpoint((), 3, RESOURCES)
-    assert held(sources) == cores("0")
-    assert held(sources.with_checkpoint((), 4, RESOURCES)) == frozenset()
+@pytest.mark.parametrize(
+    ("steps", "is_held", "waits"),
+    [
+        ("1 g1", True, True),
+        ("1 g1 1 1 1", True, True),  # the writing of before says nothing of the grant
+        ("1 g1 2!", True, False),  # a later one that names it takes its place
+        ("1 g1 2! 3", False, False),
+        ("1! g1 1! 2", True, True),  # the writing of before named the unit for an earlier pod
+        ("1 g1 2", True, True),
+        ("1 g1 2 2", True, True),
+        ("1 g1 2 3", False, False),  # two later writings without it: it was not taken
+        ("1 g2 2 3", True, True),  # a writing that was there at the grant and is read later is no later writing
+        ("1 g2 2 3 4", False, False),
+        ("1 g1 2 g2 3", True, True),  # granted again
+        ("1 g1 2 g2 3 4", False, False),
+        ("0 g0 0", True, True),
+        ("0 g0 1!", True, False),
+    ],
+)
+def test_a_grant_counts_until_later_writings_of_the_checkpoint_tell(steps: str, *, is_held: bool, waits: bool) -> None:
+    assert held(after(steps)) == (cores("0") if is_held else frozenset())
+    assert bool(after(steps).grants) is waits
 
 
 def test_one_grant_does_not_take_another_ones_place() -> None:
-    sources = granted().with_grant(Arch.WARBOY, units("npu0pe1"), 1).with_grant(Arch.RENEGADE, units("npu0pe0"), 1)
+    sources = after("1 g1").with_grant(Arch.WARBOY, units("npu0pe1"), 1).with_grant(Arch.RENEGADE, units("npu0pe0"), 1)
     assert held(sources) == cores("0", "1")
     assert sources.joined(CARDS, RESOURCES).held(RNGD0) == cores("0")
-
-
-def test_a_unit_that_is_granted_again_is_waited_for_again() -> None:
-    sources = granted().with_checkpoint((), 2, RESOURCES).with_grant(Arch.WARBOY, units("npu0pe0"), 2)
-    assert held(sources.with_checkpoint((), 3, RESOURCES)) == cores("0")
-    assert held(sources.with_checkpoint((), 3, RESOURCES).with_checkpoint((), 4, RESOURCES)) == frozenset()
-
-
-def test_a_checkpoint_that_was_not_there_at_the_grant_is_a_later_writing() -> None:
-    sources = Sources().with_checkpoint((), None, RESOURCES).with_grant(Arch.WARBOY, units("npu0pe0"), None)
-    assert held(sources.with_checkpoint((), None, RESOURCES)) == cores("0")
-    assert sources.with_checkpoint(claims("npu0pe0"), 1, RESOURCES).grants == {}
 
 
 # -- properties -------------------------------------------------------------------------------------------------------

@@ -50,6 +50,11 @@ STATUS = {HealthStatus.HEALTHY: "H", HealthStatus.UNHEALTHY: "U", HealthStatus.U
             ("the device is gone: ENODEV (No such device)",),
         ),
         (
+            Vitals(present=False, alive=ExhaustedError("EMFILE (Too many open files)")),
+            HealthStatus.UNHEALTHY,
+            ("the card is gone from /sys",),
+        ),
+        (
             Vitals(present=True, alive=ReadFailedError("EIO (Input/output error)"), missing_files=("npu0pe0",)),
             HealthStatus.UNHEALTHY,
             ("device file npu0pe0 is missing",),
@@ -106,18 +111,6 @@ def test_a_look_a_second_with_two_seconds_of_grace_and_two_looks_to_recover(look
     assert seen == states
 
 
-def test_it_is_known_since_when_nothing_could_be_told_of_an_unhealthy_card() -> None:
-    unsure = HealthState().after(BAD, 0.0).after(UNSURE, 1.0).after(UNSURE, 2.0)
-    assert (unsure.status, unsure.unknown_since) == (HealthStatus.UNHEALTHY, 1.0)
-    assert unsure.after(HEALTHY, 3.0).unknown_since is None
-    assert unsure.after(BAD, 3.0).unknown_since is None
-
-
-def test_before_the_first_look_nothing_is_known_and_no_work_is_given() -> None:
-    assert HealthState().status is HealthStatus.UNKNOWN
-    assert not HealthState().is_healthy
-
-
 def test_the_default_policy_is_two_looks_and_half_a_minute() -> None:
     assert HealthPolicy() == HealthPolicy(recovery_looks=2, unknown_grace=30.0)
     healthy = HealthState().after(HEALTHY, 0.0)
@@ -137,21 +130,25 @@ def test_looks_without_anything_to_ask_with_change_nothing_however_long(before: 
         assert state.after(unasked, now) == state
 
 
-def test_what_is_known_to_be_wrong_counts_whatever_could_not_be_asked() -> None:
-    exhausted = ExhaustedError("EMFILE (Too many open files)")
-    assert judge(Vitals(present=False, alive=exhausted)).status is HealthStatus.UNHEALTHY
-    assert judge(Vitals(present=True, alive=exhausted, missing_files=("npu0",))).status is HealthStatus.UNHEALTHY
-
-
-def test_a_healthy_card_that_cannot_be_told_says_so() -> None:
-    state = HealthState().after(HEALTHY, 0.0).after(UNSURE, 1.0)
-    assert (state.is_healthy, state.reasons, state.unknown_since) == (True, UNSURE.reasons, 1.0)
-    assert state.after(HEALTHY, 2.0) == HealthState(HealthStatus.HEALTHY)
-
-
-def test_a_recovering_card_still_says_what_was_wrong() -> None:
-    state = HealthState().after(BAD, 0.0).after(HEALTHY, 1.0)
-    assert (state.is_healthy, state.reasons, state.good_looks) == (False, BAD.reasons, 1)
+@pytest.mark.parametrize(
+    ("looks", "state"),
+    [
+        ("", HealthState(HealthStatus.UNKNOWN)),
+        ("+?", HealthState(HealthStatus.HEALTHY, UNSURE.reasons, unknown_since=1.0)),
+        ("+?+", HealthState(HealthStatus.HEALTHY)),
+        ("-+", HealthState(HealthStatus.UNHEALTHY, BAD.reasons, good_looks=1)),
+        ("-??", HealthState(HealthStatus.UNHEALTHY, UNSURE.reasons, unknown_since=1.0)),
+        ("-?-", HealthState(HealthStatus.UNHEALTHY, BAD.reasons)),
+        ("-?+", HealthState(HealthStatus.UNHEALTHY, UNSURE.reasons, good_looks=1)),
+    ],
+)
+def test_a_state_says_what_is_wrong_since_when_nothing_is_known_and_how_well_it_recovers(
+    looks: str, state: HealthState
+) -> None:
+    seen = HealthState()
+    for second, look in enumerate(looks):
+        seen = seen.after(LOOKS[look], float(second))
+    assert seen == state
 
 
 policies = st.builds(HealthPolicy, recovery_looks=st.integers(1, 4), unknown_grace=st.sampled_from([0.0, 1.0, 5.0]))
