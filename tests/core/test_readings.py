@@ -8,18 +8,7 @@ from npu_core.arch import Arch
 from npu_core.device import Device
 from npu_core.errors import Reason
 from npu_core.sensors import Quantity, Reading, Readings, Sensor, distinct_labels
-from npu_core.testing import EACCES, EIO, ENODEV, FakeHost, Fault, FaultyFS, SensorPlan, garbage, rngd, warboy
-
-WARBOY_LABELS = {
-    Quantity.CURRENT: ["NE 12V Curr", "NE Current", "PCI 12V Curr", "PCI 3.3V Curr"],
-    Quantity.VOLTAGE: ["NE Core 48V Volt", "NE Core Volt"],
-    Quantity.POWER: [
-        "NE 12V PWR", "NE Core RMS PWR", "NE PWR", "PCI 12V PWR", "PCI 3.3V PWR", "PCI Total RMS PWR",
-    ],
-    Quantity.TEMPERATURE: [
-        "AMBIENT", "Average", "LPDDR4", "NE", "NE_PE0", "NE_PE1", "NE_TOP", "PCIE", "Peak", "U74M",
-    ],
-}  # fmt: skip
+from npu_core.testing import EACCES, EIO, ENODEV, CardPlan, FakeHost, Fault, FaultyFS, SensorPlan, garbage, rngd, warboy
 
 TWO_TEMPERATURES = (
     SensorPlan(Quantity.TEMPERATURE, 1, "Average", 40_000),
@@ -37,14 +26,15 @@ def read(host: FakeHost, fs: FaultyFS | None = None) -> Readings:
     return host.open(fs).readings(card(host))
 
 
-def test_every_sensor_of_a_warboy_is_read_under_its_real_label(tmp_path: Path) -> None:
-    found = read(FakeHost(tmp_path, warboy(0)))
-    by_quantity = {
-        quantity: [reading.sensor.label for reading in found.values if reading.sensor.quantity is quantity]
-        for quantity in WARBOY_LABELS
+@pytest.mark.parametrize("plan", [warboy(1), rngd(0)], ids=["warboy", "rngd"])
+def test_every_sensor_of_a_card_is_read_and_none_of_a_card_with_a_similar_name(tmp_path: Path, plan: CardPlan) -> None:
+    host = FakeHost(tmp_path, plan, warboy(10), warboy(11))
+    found = host.open().readings(card(host, plan.arch, plan.index))
+    assert {(reading.sensor.label, reading.value) for reading in found.values} == {
+        (sensor.label, sensor.value) for sensor in plan.sensors
     }
-    assert by_quantity == WARBOY_LABELS
-    assert found.unreadable == ()
+    assert {reading.sensor.card for reading in found.values} == {plan.name}
+    assert (len(found.values), found.unreadable) == (len(plan.sensors), ())
 
 
 def test_a_reading_is_a_sensor_and_a_value_in_the_units_of_the_kernel(tmp_path: Path) -> None:
@@ -52,15 +42,6 @@ def test_a_reading_is_a_sensor_and_a_value_in_the_units_of_the_kernel(tmp_path: 
     host.cards[0].set_temperature(47_125, "Average")
     assert Reading(Sensor("npu0", Quantity.TEMPERATURE, 2, "Average", "npu0"), 47_125) in read(host).values
     assert Reading(Sensor("npu0", Quantity.POWER, 6, "PCI Total RMS PWR", "npu0"), 9_666_000) in read(host).values
-
-
-def test_an_rngd_has_power_and_temperatures_only(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, rngd(0))
-    found = host.open().readings(card(host, Arch.RENEGADE))
-    assert [reading.sensor.label for reading in found.values] == [
-        "PEAK", *(f"NPU_PE{core}" for core in range(8)), "AMBIENT", "RMS_TOTAL",
-    ]  # fmt: skip
-    assert {reading.sensor.chip for reading in found.values} == {"rngd0"}
 
 
 @pytest.mark.parametrize("arch", list(Arch))
@@ -72,16 +53,6 @@ def test_the_headline_sensors_of_a_family_are_found(tmp_path: Path, arch: Arch) 
     headline = found.find(Quantity.TEMPERATURE, device.spec.temperature_labels)
     assert headline is not None
     assert headline.sensor.label == device.spec.temperature_labels[0]
-
-
-def test_cards_with_similar_names_keep_their_sensors_apart(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, *(warboy(index) for index in (1, 10, 11)))
-    for index in (1, 10, 11):
-        host.card(Arch.WARBOY, index).set_temperature(index * 1000)
-    for index in (1, 10, 11):
-        found = host.open().readings(card(host, index=index)).find(Quantity.TEMPERATURE, ["Peak"])
-        assert found is not None
-        assert (found.sensor.card, found.value) == (f"npu{index}", index * 1000)
 
 
 def test_a_new_hwmon_number_changes_no_sensor(tmp_path: Path) -> None:

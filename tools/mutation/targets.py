@@ -127,14 +127,20 @@ _OF_EDGES = 85.0
 """Less than of pure modules: a part of what they do is to outlive what cannot be brought about here."""
 
 EDGES: tuple[Target, ...] = (
-    *_targets("core/service", "npu_core.service", {"device_threads": "device_threads"}, _OF_EDGES),
+    *_targets("core/config", "npu_core.config", {"reload": "reload", "watch": "reload"}, _OF_EDGES),
+    *_targets(
+        "core/service",
+        "npu_core.service",
+        {"device_threads": "device_threads", "file_looks": "file_looks"},
+        _OF_EDGES,
+    ),
     *_targets(
         "core/service",
         "npu_core.service.http",
         {
-            "connection": "http_server metrics_exporter/server metrics_exporter/tls",
-            "room": "room http_server",
-            "server": "http_server metrics_exporter/server metrics_exporter/tls",
+            "connection": "http_server http_clients metrics_exporter/server metrics_exporter/tls",
+            "room": "room http_clients",
+            "server": "http_server http_clients metrics_exporter/server metrics_exporter/tls",
         },
         _OF_EDGES,
     ),
