@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npu_core.allocations import Allocations, NamedDevice, Sources, join
+from npu_core.allocations import NOTHING_HELD, Allocations, NamedDevice, Sources, join
 from npu_core.arch import Arch
 from npu_core.claims import Claim, KnownCard
 from npu_core.cores import CoreRange
@@ -53,7 +53,25 @@ def test_a_device_whose_family_the_checkpoint_tells_is_of_no_other_family_by_the
     assert found.named == {Arch.WARBOY: (NamedDevice("npu0pe0"),)}
 
 
+def test_a_device_whose_family_the_checkpoint_does_not_tell_has_what_the_listing_says_of_it() -> None:
+    listed = (Claim(WARBOY, "npu0pe0", 1),)
+    sources = Sources().with_checkpoint(claims("npu0pe0"), 1, RESOURCES).with_listing(listed, knows_pods=True)
+    assert sources.joined(CARDS, RESOURCES).named == {Arch.WARBOY: (NamedDevice("npu0pe0", 1),)}
+
+
 # -- join -------------------------------------------------------------------------------------------------------------
+
+
+def test_where_nothing_is_named_everything_is_free() -> None:
+    assert joined() == NOTHING_HELD
+    assert NOTHING_HELD.held(NPU0) == frozenset()
+    assert NOTHING_HELD.possible_uses(NPU0) == frozenset()
+
+
+def test_a_unit_id_under_another_resource_is_another_name() -> None:
+    found = joined("npu0pe0", resource="old.furiosa.ai/npu-warboy")
+    assert (found.units, found.others, found.named) == ({}, {NPU0: cores("0")}, {})
+    assert found.conflicts(NPU0, CoreRange(0, 0)) == cores("0")
 
 
 def test_nobody_can_tell_that_a_card_is_free_while_a_source_is_missing() -> None:
@@ -112,6 +130,7 @@ def test_a_card_that_was_renumbered_is_held_under_both_numbers() -> None:
     moved = KnownCard(Device(2, Arch.WARBOY, uuid=UUID), frozenset({0}))
     found = joined("npu0pe0", cards=(moved, W1))
     assert found.units == {NPU0: cores("0")}
+    assert found.conflicts((Arch.WARBOY, 2), CoreRange(1, 1)) == frozenset()
     assert found.held((Arch.WARBOY, 2)) == cores("0")
     assert found.conflicts((Arch.WARBOY, 2), CoreRange(0, 1)) == cores("0")
 
@@ -134,6 +153,16 @@ def test_two_cards_that_changed_numbers_are_each_held_for_the_other() -> None:
 
 
 # -- what the sources said last ---------------------------------------------------------------------------------------
+
+
+def test_before_any_source_was_asked_nothing_is_known_to_be_free() -> None:
+    assert held(Sources()) is None
+
+
+def test_what_the_checkpoint_named_last_counts_while_the_file_cannot_be_read() -> None:
+    sources = Sources().with_checkpoint(claims("npu0pe0"), 1, RESOURCES).without_checkpoint()
+    assert held(sources) is None
+    assert sources.joined(CARDS, RESOURCES).possible_uses(NPU0) == cores("0")
 
 
 def test_what_an_init_container_holds_is_held_although_no_listing_names_it() -> None:
@@ -236,6 +265,11 @@ def test_one_grant_does_not_take_another_ones_place() -> None:
     sources = after("1 g1").with_grant(Arch.WARBOY, units("npu0pe1"), 1).with_grant(Arch.RENEGADE, units("npu0pe0"), 1)
     assert held(sources) == cores("0", "1")
     assert sources.joined(CARDS, RESOURCES).held(RNGD0) == cores("0")
+
+
+def test_a_unit_of_that_name_under_another_resource_confirms_no_grant() -> None:
+    sources = after("1 g1").with_checkpoint((Claim(RENEGADE, "npu0pe0"),), 2, RESOURCES)
+    assert set(sources.grants) == {(Arch.WARBOY, UnitId.parse("npu0pe0"))}
 
 
 # -- properties -------------------------------------------------------------------------------------------------------
