@@ -14,7 +14,7 @@ from npu_core.cores import CoreRange
 from npu_core.device import ComponentVersion
 from npu_core.errors import ReadFailedError
 from npu_core.health import Vitals
-from npu_core.sensors import Quantity, Reading, Readings, Sensor
+from npu_core.sensors import Quantity, Reading, Sensor
 from npu_metrics_exporter.landing import Card, Page, page
 from npu_metrics_exporter.landing import Reading as Shown
 from npu_metrics_exporter.overview import cards_of
@@ -27,6 +27,7 @@ from tests.metrics_exporter.cards import (
     SILENT,
     WALL,
     WARBOY,
+    found,
     known_host,
     look_twice,
     of_card,
@@ -206,7 +207,7 @@ def test_the_page_says_where_when_and_what_it_is() -> None:
 def test_a_row_says_what_was_read_of_a_card() -> None:
     power = Reading(Sensor("npu0", Quantity.POWER, 1, "RMS", "npu0"), 38_000_000)
     volts = Reading(Sensor("npu0", Quantity.VOLTAGE, 1, "VDD", "npu0"), 800)
-    said = report(temperature("Average"), power, volts)
+    said = report(temperature("Average"), temperature("NE", 2), power, volts, silent=(temperature("NE", 4).sensor,))
     said = replace(said, uptime=7, device=replace(said.device, firmware=ComponentVersion.parse("1.6.0, c1bebfd")))
     (card,) = of(said)
     assert card == Card(
@@ -214,22 +215,11 @@ def test_a_row_says_what_was_read_of_a_card() -> None:
         "warboy",
         "alive",
         good=True,
-        temperatures=(Shown("Average", 45_000),),
+        temperatures=(Shown("Average", 45_000), Shown("NE_2", 45_000)),
         powers=(Shown("RMS", 38_000_000),),
         uptime=7,
         firmware="1.6.0, c1bebfd",
     )
-
-
-def test_sensors_with_one_label_are_told_apart_as_in_the_metrics() -> None:
-    (card,) = of(report(temperature("NE", 1), temperature("NE", 4), temperature("Average", 5)))
-    assert [each.label for each in card.temperatures] == ["NE_1", "NE_4", "Average"]
-
-
-def test_a_sensor_that_fails_does_not_rename_its_namesake() -> None:
-    silent = temperature("NE", 4).sensor
-    (card,) = of(report(temperature("NE", 1), silent=(silent,)))
-    assert [each.label for each in card.temperatures] == ["NE_1"]
 
 
 @dataclass(frozen=True)
@@ -266,15 +256,8 @@ CASES = [
 def test_how_a_card_is_is_said_in_words(case: Case) -> None:
     (card,) = cards_of(case.state, PodMap())
     assert (card.health, card.good) == (case.health, case.good)
-
-
-def test_a_card_that_departed_has_no_values_left() -> None:
-    gone = snapshot(report(temperature("Average"))).with_listing([], 1.0)
-    assert cards_of(gone, PodMap())[0].temperatures == ()
-
-
-def test_what_is_no_card_of_ours_has_no_row() -> None:
-    assert cards_of(listed().with_rejection(WARBOY), PodMap()) == ()
+    assert card.temperatures == ()
+    assert cards_of(case.state.with_listing([found()], 2.0).with_rejection(WARBOY), PodMap()) == ()
 
 
 def test_a_card_says_who_has_it_and_not_who_has_another() -> None:
@@ -296,8 +279,3 @@ def test_the_cards_of_a_host_are_on_its_page(tmp_path: Path) -> None:
     assert {row["Health"] for row in rows} == {"alive"}
     assert all(" °C" in row["Temperature"] and " W" in row["Power"] for row in rows)
     assert rows[0]["Up"] == "|4 h 4 min"
-
-
-def test_no_readings_are_a_dash() -> None:
-    (card,) = of(replace(report(), readings=Readings(())))
-    assert row(card)["Temperature"] == "–"  # noqa: RUF001

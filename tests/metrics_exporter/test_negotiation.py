@@ -112,10 +112,6 @@ def test_names_are_taken_from_the_query_once_each(query: str, expected: set[str]
     assert names_of(query) == expected
 
 
-def test_these_are_the_words_for_formats() -> None:
-    assert [each.value for each in Format] == ["text", "openmetrics"]
-
-
 @given(st.text())
 def test_no_header_makes_a_scrape_fail(header: str) -> None:
     assert format_of(header) in Format

@@ -65,12 +65,6 @@ def held_by(pods: PodMap, card: CardKey) -> list[tuple[str, str]]:
     return [(str(owner.cores), owner.container.pod) for owner in pods.of_card(card)]
 
 
-def test_where_nothing_is_held_nobody_owns_anything() -> None:
-    assert of() == PodMap()
-    assert PodMap().of_card(NPU0) == ()
-    assert PodMap().sole_owner(NPU0, cores("0-1")) is None
-
-
 def test_a_fused_unit_is_a_whole_card() -> None:
     pods = of(says("a", "npu1pe0-1"))
     container = Container("team", "a", "main")
@@ -79,62 +73,59 @@ def test_a_fused_unit_is_a_whole_card() -> None:
     assert pods.sole_owner(NPU0, cores("0-1")) is None
 
 
-def test_the_halves_of_a_card_may_have_two_owners_and_then_the_card_has_none() -> None:
-    pods = of(says("b", "npu0pe1"), says("a", "npu0pe0"))
-    assert held_by(pods, NPU0) == [("0", "a"), ("1", "b")]
-    assert pods.sole_owner(NPU0, cores("0")) == Container("team", "a", "main")
-    assert pods.sole_owner(NPU0, cores("1")) == Container("team", "b", "main")
-    assert pods.sole_owner(NPU0, cores("0-1")) is None
-    assert not pods.conflicts
-
-
-def test_who_holds_all_units_of_a_card_owns_it_whole() -> None:
-    pods = of(says("a", "npu0pe0"), says("a", "npu0pe1"))
-    assert pods.sole_owner(NPU0, cores("0-1")) == Container("team", "a", "main")
-
-
-def test_who_holds_half_a_card_does_not_own_it() -> None:
-    pods = of(says("a", "npu0pe1"))
-    assert pods.sole_owner(NPU0, cores("0-1")) is None
-    assert pods.sole_owner(NPU0, cores("0")) is None
-
-
-def test_two_containers_of_one_pod_are_two_owners() -> None:
-    pods = of(says("a", "npu0pe0", container="one"), says("a", "npu0pe1", container="two"))
-    assert pods.sole_owner(NPU0, cores("0-1")) is None
-
-
-def test_a_card_under_two_pods_has_both_in_its_rows_and_no_owner() -> None:
-    """Older kubelets list pods that have ended, with what they held."""
-    pods = of(says("ended", "npu0pe0-1"), says("runs", "npu0pe0-1"))
-    assert held_by(pods, NPU0) == [("0-1", "ended"), ("0-1", "runs")]
-    assert pods.conflicts == {NPU0}
-    assert pods.sole_owner(NPU0, cores("0-1")) is None
-
-
-def test_a_card_cut_anew_under_an_ended_pod_is_a_conflict_of_those_cores() -> None:
-    pods = of(says("ended", "npu0pe0-1"), says("runs", "npu0pe1"))
-    assert pods.conflicts == {NPU0}
-    assert pods.sole_owner(NPU0, cores("1")) is None
-
-
-def test_a_container_is_in_no_conflict_with_itself() -> None:
-    pods = of(says("a", "npu0pe0-1", "npu0pe0"))
-    assert held_by(pods, NPU0) == [("0", "a"), ("0-1", "a")]
-    assert pods.conflicts == frozenset()
-    assert pods.sole_owner(NPU0, cores("0-1")) == Container("team", "a", "main")
+@pytest.mark.parametrize(
+    ("lines", "rows", "sole", "conflicts"),
+    [
+        ([], [], {}, False),
+        ([says("b", "npu0pe1"), says("a", "npu0pe0")], [("0", "a"), ("1", "b")], {"0": "a", "1": "b"}, False),
+        (
+            [says("a", "npu0pe0"), says("a", "npu0pe1")],
+            [("0", "a"), ("1", "a")],
+            {"0": "a", "1": "a", "0-1": "a"},
+            False,
+        ),
+        ([says("a", "npu0pe1")], [("1", "a")], {"1": "a"}, False),
+        ([says("a", "npu0pe0-1")] * 2, [("0-1", "a")], {"0": "a", "1": "a", "0-1": "a"}, False),
+        # Two containers of one pod are two owners.
+        (
+            [says("a", "npu0pe0", container="one"), says("a", "npu0pe1", container="two")],
+            [("0", "a"), ("1", "a")],
+            {"0": "a", "1": "a"},
+            False,
+        ),
+        # A container is in no conflict with itself.
+        ([says("a", "npu0pe0-1", "npu0pe0")], [("0", "a"), ("0-1", "a")], {"0": "a", "1": "a", "0-1": "a"}, False),
+        # Older kubelets list pods that have ended, with what they held.
+        ([says("ended", "npu0pe0-1"), says("runs", "npu0pe0-1")], [("0-1", "ended"), ("0-1", "runs")], {}, True),
+        (
+            [says("ended", "npu0pe0-1"), says("runs", "npu0pe1")],
+            [("0-1", "ended"), ("1", "runs")],
+            {"0": "ended"},
+            True,
+        ),
+        ([says("a", "npu0pe0-1", listed=False), says("b", "npu0pe0-1")], [("0-1", "a"), ("0-1", "b")], {}, True),
+        (
+            [replace(says("a", "npu0pe0-1"), namespace=namespace) for namespace in ("one", "two")],
+            [("0-1", "a"), ("0-1", "a")],
+            {},
+            True,
+        ),
+    ],
+)
+def test_who_owns_which_cores(
+    lines: list[Says], rows: list[tuple[str, str]], sole: dict[str, str], *, conflicts: bool
+) -> None:
+    pods = of(*lines)
+    assert held_by(pods, NPU0) == rows
+    owners = {text: pods.sole_owner(NPU0, cores(text)) for text in ("0", "1", "0-1")}
+    assert {text: owner.pod for text, owner in owners.items() if owner} == sole
+    assert pods.conflicts == ({NPU0} if conflicts else set())
 
 
 def test_cards_with_owners_stand_in_their_order() -> None:
     cards: list[CardKey] = [(Arch.WARBOY, number) for number in range(12)]
     pods = of(*(says("a", f"npu{number}pe0-1") for number in (11, 3, 0, 7, 5, 9, 1)), cards=cards)
     assert [number for _, number in pods.owners] == [0, 1, 3, 5, 7, 9, 11]
-
-
-def test_the_same_line_twice_is_one_owner() -> None:
-    pods = of(says("a", "npu0pe0-1"), says("a", "npu0pe0-1"))
-    assert held_by(pods, NPU0) == [("0-1", "a")]
-    assert not pods.conflicts
 
 
 @pytest.mark.parametrize("resource", ["nvidia.com/gpu", "cpu", "example.com/npu", "notfuriosa.ai/npu", ""])
@@ -191,24 +182,8 @@ def test_what_only_resembles_a_card_s_id_counts_under_an_npu_resource_alone(text
     assert (may_be_npu(elsewhere), may_be_npu(ours)) == (False, True)
 
 
-def test_every_id_of_an_npu_resource_is_an_npu_s() -> None:
-    given = list(claims([says("a", "GPU-1"), says("b", "npu0pe0-1"), says("c", "npu0pe0-1", resource="x.io/y")]))
-    assert npus_of([*given, *claims([says("d", "npu7pe0", resource="x.io/y")])], known(WARBOYS)) == tuple(given)
-
-
 def test_an_id_that_two_cards_can_have_under_a_name_that_tells_no_family_is_nobody_s() -> None:
     assert of(says("a", "npu0pe0", resource="example.com/npu"), cards=BOTH) == PodMap()
-
-
-def test_pods_of_one_name_in_two_namespaces_are_two() -> None:
-    twins = [replace(says("a", "npu0pe0-1"), namespace=namespace) for namespace in ("one", "other")]
-    assert of(*twins).conflicts == {NPU0}
-
-
-def test_a_pod_that_the_checkpoint_alone_names_keeps_the_card_from_another_s_series() -> None:
-    pods = of(says("a", "npu0pe0-1", listed=False), says("b", "npu0pe0-1"))
-    assert pods.conflicts == {NPU0}
-    assert pods.sole_owner(NPU0, cores("0-1")) is None
 
 
 def test_a_card_that_has_another_number_now_is_held_under_the_one_it_had() -> None:
@@ -285,11 +260,6 @@ def test_a_name_that_ends_with_a_family_is_that_family_s_whatever_stands_before(
 def test_units_of_a_family_that_the_node_has_no_card_of_are_unknown() -> None:
     pods = of(says("a", "npu0pe0-7", resource=RENEGADE))
     assert pods.unmapped == {(RENEGADE, "npu0pe0-7")}
-
-
-def test_a_name_that_only_begins_as_the_second_family_s_is_read_by_its_last_word() -> None:
-    pods = of(says("a", "npu0pe0-1"), says("b", "npu0pe0-1", resource="beta.furiosa.ai/npu-rngd"), cards=BOTH)
-    assert (held_by(pods, NPU0), held_by(pods, RNGD0)) == ([("0-1", "a")], [("0-1", "b")])
 
 
 FIT = {arch: [str(part) for cut in partitionings_of(arch_spec(arch)) for part in cut.core_ranges(arch_spec(arch))]

@@ -3,7 +3,7 @@
 import pytest
 
 from npu_metrics_exporter.pattern import Pattern, compiled
-from npu_metrics_exporter.policy import IDENTITY_LABELS, ExportPolicy, PodLabels, SensorLabels, Units
+from npu_metrics_exporter.policy import ExportPolicy, PodLabels, SensorLabels, Units
 
 
 def patterns(*texts: str) -> tuple[Pattern, ...]:
@@ -25,15 +25,6 @@ def test_without_a_word_everything_is_exported_as_it_is_documented() -> None:
         max_series=10_000,
         node="",
     )
-
-
-def test_these_are_the_words_of_the_settings() -> None:
-    words = [[each.value for each in choice] for choice in (Units, SensorLabels, PodLabels)]
-    assert words == [["spec", "base", "both"], ["raw", "lower"], ["join", "inline", "off"]]
-
-
-def test_cards_and_sensors_are_known_by_labels_of_the_first_generation() -> None:
-    assert IDENTITY_LABELS == ("device", "label")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """How often something may be asked for."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,10 +34,6 @@ def test_a_clock_that_goes_back_takes_nothing_away() -> None:
     assert taken(EVERY_TWO_SECONDS, 10, 0, 0, 0) == [True, True, True, False]
 
 
-def test_a_bucket_is_full_when_nothing_was_taken_of_it() -> None:
-    assert Bucket.full(EVERY_TWO_SECONDS, 5.0) == Bucket(EVERY_TWO_SECONDS, tokens=3, taken=5.0)
-
-
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), max_size=30), st.integers(1, 4))
 def test_in_any_time_no_more_are_allowed_than_the_burst_and_one_for_each_interval(
     waits: list[float], burst: int
@@ -48,8 +43,3 @@ def test_in_any_time_no_more_are_allowed_than_the_burst_and_one_for_each_interva
         now += wait
         allowed += bucket.take(now)
         assert allowed <= burst + now
-
-
-@pytest.mark.parametrize("interval", [0.5, 1.0, 90.0])
-def test_a_request_for_each_interval_is_always_allowed(interval: float) -> None:
-    assert all(taken(RateLimit(interval, 1), *(turn * interval for turn in range(20))))

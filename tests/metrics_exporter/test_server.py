@@ -229,6 +229,7 @@ def test_without_a_descriptor_for_a_client_that_waits_the_longest_idle_one_makes
     with serving(limits=GENEROUS, loop="asyncio") as web, web.connect() as first, web.connect() as second:
         web.wait_for_connections(2)
         with Full(code=code) as listener:
+            web.do(lambda: web.loop.add_reader(listener, accept, web.server, listener))
             web.do(lambda: accept(web.server, listener))
             assert read_all(first) == b""
             assert web.traffic.refused == {Refusal.ROOM: 1}

@@ -35,12 +35,16 @@ def state(whole: Snapshot, key: tuple[Arch, int] = WARBOY) -> CardState:
     return card
 
 
-def test_these_are_the_words_for_how_a_look_ended() -> None:
-    assert [status.value for status in CardStatus] == ["present", "failed", "departed", "rejected"]
-
-
-def test_a_card_is_called_by_its_number() -> None:
-    assert [CardState((Arch.RENEGADE, number)).name for number in (0, 12)] == ["npu0", "npu12"]
+def test_a_card_that_was_not_looked_at_is_called_by_its_number_and_neither_alive_nor_dead() -> None:
+    card = state(Snapshot().with_listing([found(), found(index=12)], 0.0), (Arch.WARBOY, 12))
+    assert card == CardState((Arch.WARBOY, 12))
+    assert (card.name, card.alive, card.is_silent, card.is_double, card.is_exported) == (
+        "npu12",
+        None,
+        False,
+        False,
+        True,
+    )
 
 
 def test_a_card_of_which_device_files_alone_were_ever_seen_is_listed() -> None:
@@ -68,17 +72,6 @@ def test_a_card_that_is_known_only_as_none_of_ours_takes_no_place_of_another() -
 def test_a_look_at_a_card_that_was_thought_to_be_gone_brings_it_back() -> None:
     whole = snapshot(report()).with_listing([], 5.0).with_report(report(), WALL)
     assert (state(whole).status, state(whole).departed_since) == (CardStatus.PRESENT, None)
-
-
-def test_a_card_that_leaves_is_not_waited_for_any_more() -> None:
-    gone = snapshot(report()).with_failure(WARBOY, stuck=True, now=0.0).with_listing([], 5.0)
-    assert (state(gone).status, state(gone).stuck) == (CardStatus.DEPARTED, False)
-
-
-def test_a_listed_card_is_present_and_says_nothing_until_it_was_looked_at() -> None:
-    card = state(Snapshot().with_listing([found()], 0.0))
-    assert (card.status, card.alive, card.report, card.last_success) == (CardStatus.PRESENT, None, None, None)
-    assert (card.stuck, card.departed_since, card.rejection, card.sensors_seen) == (False, None, "", frozenset())
 
 
 def test_cards_stand_by_family_and_number_however_they_were_listed() -> None:
@@ -132,30 +125,16 @@ def test_a_driver_that_says_nothing_of_life_says_it_of_a_card_with_all_its_files
     assert state(snapshot(replace(report(), vitals=broken))).alive is False
 
 
-def test_a_look_that_does_not_come_back_is_stuck_until_one_does() -> None:
-    whole = snapshot(report()).with_failure(WARBOY, stuck=True, now=0.0)
-    assert state(whole).stuck
-    assert not state(whole.with_report(report(), WALL)).stuck
-
-
-def test_a_card_whose_first_look_never_came_back_is_dead() -> None:
-    whole = Snapshot().with_listing([found()], 0.0).with_failure(WARBOY, stuck=True, now=0.0)
-    assert state(whole).alive is False
-    assert state(whole).device is None
-
-
-def test_a_failure_of_a_card_that_nobody_knows_is_nobodys() -> None:
+def test_a_look_that_does_not_come_back_makes_the_card_stuck_until_one_does() -> None:
     assert Snapshot().with_failure(WARBOY, stuck=True, now=0.0) == Snapshot()
-
-
-def test_a_card_that_is_not_listed_any_more_is_dead_and_has_no_values() -> None:
-    card = state(snapshot(report()).with_listing([], 7.0))
-    assert (card.status, card.alive, card.report, card.departed_since) == (CardStatus.DEPARTED, False, None, 7.0)
-    assert card.device == report().device
-
-
-def test_a_departure_counts_from_its_beginning() -> None:
-    assert state(snapshot(report()).with_listing([], 7.0).with_listing([], 9.0)).departed_since == 7.0
+    first = Snapshot().with_listing([found()], 0.0).with_failure(WARBOY, stuck=True, now=0.0)
+    assert (state(first).alive, state(first).device, state(first).stuck) == (False, None, True)
+    stuck = snapshot(report()).with_failure(WARBOY, stuck=True, now=0.0)
+    assert state(stuck).stuck
+    assert not state(stuck.with_report(report(), WALL)).stuck
+    gone = state(stuck.with_listing([], 7.0).with_listing([], 9.0))
+    assert (gone.status, gone.alive, gone.stuck, gone.report) == (CardStatus.DEPARTED, False, False, None)
+    assert (gone.departed_since, gone.device) == (7.0, report().device)
 
 
 def test_a_card_of_which_only_device_files_are_left_has_departed() -> None:
@@ -191,12 +170,6 @@ def test_values_older_than_allowed_are_dropped_and_the_card_stays() -> None:
     assert (card.report, card.device, card.last_success) == (None, report().device, WALL)
 
 
-def test_what_is_no_card_of_ours_says_nothing_and_is_not_counted() -> None:
-    whole = Snapshot().with_listing([found(), found(Arch.RENEGADE)], 0.0).with_rejection(WARBOY)
-    assert (state(whole).status, state(whole).alive, whole.present) == (CardStatus.REJECTED, None, 1)
-    assert state(whole).rejection == ""
-
-
 def test_what_was_no_card_of_ours_leaves_no_gap() -> None:
     whole = Snapshot().with_listing([found()], 0.0).with_rejection(WARBOY)
     assert whole.with_listing([], 1.0).cards == ()
@@ -212,24 +185,13 @@ def test_there_ought_to_be_as_many_cards_as_there_ever_were() -> None:
     two = listed.with_report(report(), WALL).with_failure((Arch.WARBOY, 1), stuck=True, now=0.0)
     one = two.with_listing([found()], 1.0)
     assert (listed.most, two.most, one.most, one.present) == (0, 2, 2, 1)
-
-
-def test_what_turns_out_to_be_no_card_of_ours_is_never_missed() -> None:
-    whole = Snapshot().with_listing([found(), found(index=1)], 0.0).with_report(report(), WALL)
-    assert whole.with_rejection((Arch.WARBOY, 1)).most == 1
+    assert listed.with_report(report(), WALL).with_rejection(SECOND).most == 1
+    assert (Snapshot().most, Snapshot().present, Snapshot().failed) == (0, 0, 0)
 
 
 def test_a_card_in_the_place_of_one_that_left_makes_no_more_of_them() -> None:
     whole = snapshot(report()).with_listing([found(index=1)], 1.0).with_report(of_card(*SECOND), WALL)
     assert (len(whole.cards), whole.present, whole.most) == (2, 1, 1)
-
-
-def test_where_no_card_was_ever_seen_there_ought_to_be_none() -> None:
-    assert (Snapshot().most, Snapshot().present, Snapshot().failed) == (0, 0, 0)
-
-
-def test_a_look_at_a_card_that_was_never_listed_makes_it_known() -> None:
-    assert Snapshot().with_report(report(), WALL) == snapshot(report())
 
 
 def test_failed_cards_are_counted_among_the_present() -> None:
@@ -238,54 +200,45 @@ def test_failed_cards_are_counted_among_the_present() -> None:
     assert whole.with_failure(WARBOY, stuck=True, now=0.0).failed == 2
 
 
-def test_a_sensor_that_says_nothing_now_is_remembered() -> None:
-    twins = temperature("NE", 1), temperature("NE", 4)
-    whole = snapshot(report(*twins)).with_report(report(twins[0]), WALL)
-    assert state(whole).sensors_seen == {each.sensor for each in twins}
+NE1, NE4, PEAK1, PEAK2 = (
+    temperature("NE", 1),
+    temperature("NE", 4),
+    temperature("Peak", 1),
+    temperature("Peak", 2),
+)
+NAMELESS1, NAMELESS2, BOARD = (
+    temperature("NE", 1, chip=""),
+    temperature("Peak", 2, chip=""),
+    temperature("NE", chip="b"),
+)
+POWER1 = Reading(Sensor("npu0", Quantity.POWER, 1, "NE", "npu0"), 1_000_000)
 
 
-def test_a_sensor_that_never_said_anything_is_known_too() -> None:
-    silent = temperature("NE", 4).sensor
-    whole = snapshot(report(temperature("NE", 1), silent=(silent,)))
-    assert state(whole).sensors_seen == {temperature("NE", 1).sensor, silent}
-
-
-def test_a_sensor_that_is_called_otherwise_is_the_same_sensor() -> None:
-    whole = snapshot(report(temperature("NE", 1))).with_report(report(temperature("Peak", 1)), WALL)
-    assert state(whole).sensors_seen == {temperature("Peak", 1).sensor}
-
-
-def test_a_chip_whose_name_cannot_be_read_for_once_makes_no_second_sensor() -> None:
-    named, nameless = temperature("NE"), temperature("NE", chip="")
-    whole = snapshot(report(named)).with_report(report(nameless), WALL)
-    assert state(whole).sensors_seen == {nameless.sensor}
-    assert state(whole.with_report(report(named), WALL)).sensors_seen == {named.sensor}
-
-
-def test_a_chip_without_a_name_beside_one_that_has_its_own_is_another_chip() -> None:
-    named = temperature("NE", 1), temperature("Peak", 2)
-    nameless = temperature("NE", 1, chip="")
-    whole = snapshot(report(*named)).with_report(report(named[1], nameless), WALL)
-    assert state(whole).sensors_seen == {each.sensor for each in (*named, nameless)}
-
-
-def test_the_sensors_of_a_chip_that_has_its_name_at_last_are_those_it_had() -> None:
-    nameless = temperature("NE", 1, chip=""), temperature("Peak", 2, chip="")
-    named = temperature("NE", 1), temperature("Peak", 2)
-    whole = snapshot(report(*nameless)).with_report(report(*named), WALL)
-    assert state(whole).sensors_seen == {each.sensor for each in named}
-
-
-def test_one_channel_may_measure_two_things() -> None:
-    power = Reading(Sensor("npu0", Quantity.POWER, 1, "NE", "npu0"), 1_000_000)
-    whole = snapshot(report(temperature("NE", 1), power))
-    assert state(whole).sensors_seen == {temperature("NE", 1).sensor, power.sensor}
-
-
-def test_a_chip_that_cannot_be_listed_keeps_its_sensors() -> None:
-    both = temperature("NE"), temperature("NE", chip="npu0_board")
-    whole = snapshot(report(*both)).with_report(report(both[1]), WALL)
-    assert state(whole).sensors_seen == {each.sensor for each in both}
+@pytest.mark.parametrize(
+    ("looks", "seen"),
+    [
+        ([(NE1, NE4), (NE1,)], {NE1, NE4}),
+        ([(NE1,), (PEAK1,)], {PEAK1}),
+        ([(NE1, POWER1)], {NE1, POWER1}),
+        ([(NE1, BOARD), (BOARD,)], {NE1, BOARD}),
+        # A chip whose name cannot be read for once, or can be at last, is no second one.
+        ([(NE1,), (NAMELESS1,)], {NAMELESS1}),
+        ([(NE1,), (NAMELESS1,), (NE1,)], {NE1}),
+        ([(NAMELESS1, NAMELESS2), (NE1, PEAK2)], {NE1, PEAK2}),
+        # Unless both are there at once.
+        ([(NE1, PEAK2), (PEAK2, NAMELESS1)], {NE1, PEAK2, NAMELESS1}),
+    ],
+)
+def test_the_sensors_of_a_card_are_those_it_ever_listed_under_their_latest_names(
+    looks: list[tuple[Reading, ...]], seen: set[Reading]
+) -> None:
+    whole = snapshot(report(*looks[0]))
+    for each in looks[1:]:
+        whole = whole.with_report(report(*each), WALL)
+    assert state(whole).sensors_seen == {each.sensor for each in seen}
+    # Also those that were never read.
+    silent = snapshot(report(silent=tuple(each.sensor for each in looks[0])))
+    assert state(silent).sensors_seen == {each.sensor for each in looks[0]}
 
 
 def sensors() -> st.SearchStrategy[Sensor]:
@@ -327,12 +280,6 @@ def test_another_card_under_the_same_number_inherits_no_sensors(identity: str) -
         second.sensor,
     }
     assert state(whole.with_report(replace(report(second), device=other), WALL)).sensors_seen == {second.sensor}
-
-
-def test_an_identity_that_cannot_be_read_for_once_makes_no_other_card() -> None:
-    first, second = temperature("NE"), temperature("NE", chip="other")
-    whole = snapshot(replace(report(first), device=replace(device(), uuid="A")))
-    assert state(whole.with_report(report(second), WALL)).sensors_seen == {first.sensor, second.sensor}
 
 
 # -- identity: a card under another number, and two entries of one card ------------------------------------------------
@@ -402,8 +349,3 @@ def test_what_claims_may_speak_of_is_every_exported_card_as_far_as_it_is_known()
     listed = Snapshot().with_listing([found(), found(index=1), found(index=2)], 0.0)
     whole = listed.with_report(identified(1, uuid="A"), WALL).with_rejection((Arch.WARBOY, 2), "it is none")
     assert [known.device for known in whole.known_cards] == [device(), identified(1, uuid="A").device]
-
-
-def test_a_card_that_was_not_looked_at_is_neither_alive_nor_dead_nor_silent() -> None:
-    card = CardState(WARBOY)
-    assert (card.alive, card.is_silent, card.is_double, card.is_exported) == (None, False, False, True)
