@@ -176,14 +176,14 @@ def test_any_number_of_idle_connections_leaves_room_for_a_scrape(loop: str) -> N
 def test_connections_that_are_being_answered_are_never_taken_for_idle(loop: str) -> None:
     limits = Limits(connections=4, head_seconds=PATIENCE, taking_seconds=PATIENCE)
     with serving(FakeSource(current=huge()), limits=limits, loop=loop) as web, ExitStack() as stack:
-        idle = stack.enter_context(web.connect())
-        web.wait_for_connections(1)
         slow = []
         for number in (1, 2, 3):
             # One after the other: a connection whose request the server has not read yet is idle, and may make room.
             slow.append(stack.enter_context(web.connect()))
             slow[-1].sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             web.wait_for_answers(number)
+        idle = stack.enter_context(web.connect())
+        web.wait_for_connections(4)
         with web.connect():
             assert read_all(idle) == b""
         assert read_all(slow[0]).endswith(huge().text)
