@@ -11,8 +11,8 @@ import yaml
 from npu_feature_discovery.labels import PREFIX
 from npu_feature_discovery.publish.node_feature import NODE_NAME_LABEL, object_name
 from testkit.deployments.kustomize import needs_kubectl, rendered
-from testkit.deployments.manifests import ADMISSION, COMPONENTS, OVERLAYS, PLACE, POLICIES, deployed
-from testkit.deployments.monitoring import Json, document, documents
+from testkit.deployments.manifests import ADMISSION, COMPONENTS, OVERLAYS, PLACE, deployed
+from testkit.deployments.monitoring import Json, documents
 
 CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding"}
 ADMISSION_KINDS = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
@@ -84,11 +84,6 @@ def test_only_the_pods_that_publish_through_the_api_server_may_connect_to_anybod
     assert policy["spec"]["policyTypes"] == ["Egress"]
 
 
-def test_no_pod_is_on_the_network_of_its_node_where_a_network_policy_does_not_hold() -> None:
-    assert [str(each) for each in deployed() if each.pod.get("hostNetwork")] == []
-    assert len(POLICIES) == 2
-
-
 def test_the_admission_policies_speak_of_the_names_that_the_discovery_uses() -> None:
     policies = {each["metadata"]["name"]: each for each in documents(ADMISSION) if "validations" in each["spec"]}
     [accounts] = {account["metadata"]["name"] for each in deployed() for account in each.of_kind("ServiceAccount")}
@@ -123,8 +118,3 @@ def test_every_admission_policy_is_bound_and_denies() -> None:
 def test_the_page_about_hardening_has_every_component() -> None:
     page = (PLACE.parent / "docs/hardening.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"(?m)^\| \[([\w-]+)\]\(\.\./deployments/components/", page)) == list(COMPONENTS)
-
-
-@pytest.mark.parametrize("name", COMPONENTS)
-def test_a_component_is_one(name: str) -> None:
-    assert document(PLACE / "components" / name / "kustomization.yaml")["kind"] == "Component"

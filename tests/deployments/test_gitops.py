@@ -73,28 +73,11 @@ def test_nothing_keeps_the_namespace_that_it_had(tmp_path: Path, resources: tupl
     assert [each["kind"] for each in objects if "kube-system" in yaml.safe_dump(each)] == []
 
 
-def test_a_namespace_that_a_monitor_names_is_noticed(tmp_path: Path) -> None:
-    """The stand-in for the operator's rule does not let through what the operator would not."""
-    [monitor] = [each for each in moved(tmp_path, "monitoring") if each["kind"] == "PodMonitor"]
-    assert _is_seen(monitor, ELSEWHERE)
-    monitor["spec"]["namespaceSelector"] = {"matchNames": ["kube-system"]}
-    assert not _is_seen(monitor, ELSEWHERE)
-    monitor["spec"]["namespaceSelector"] = {"any": True}
-    assert _is_seen(monitor, ELSEWHERE)
-
-
 @pytest.mark.parametrize("directory", [*BASES, *(f"overlays/{name}" for name in OVERLAYS)])
 def test_what_looks_like_a_variable_is_in_objects_that_are_left_alone(directory: str) -> None:
+    """Whoever uses variables wants them replaced everywhere but in the dashboard."""
     for each in rendered(PLACE / directory):
+        is_dashboard = each["metadata"]["name"] == "furiosa-npu-dashboard"
+        assert (SWITCH in each["metadata"].get("annotations", {})) == is_dashboard
         if each["metadata"].get("annotations", {}).get(SWITCH) != "disabled":
             assert not _VARIABLE.search(yaml.safe_dump(each, width=1000)), f"{each['kind']}/{each['metadata']['name']}"
-
-
-def test_only_the_dashboard_is_left_alone() -> None:
-    """Whoever uses variables wants them replaced elsewhere."""
-    annotated = [
-        (each["kind"], each["metadata"]["name"])
-        for each in rendered(PLACE / "monitoring")
-        if SWITCH in each["metadata"].get("annotations", {})
-    ]
-    assert annotated == [("ConfigMap", "furiosa-npu-dashboard")]

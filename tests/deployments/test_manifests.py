@@ -46,11 +46,6 @@ def _objects() -> list[Json]:
 # -- valid ----------------------------------------------------------------------------------------------------------
 
 
-def test_schemas_of_many_releases_are_at_hand() -> None:
-    assert len(RELEASES) > 10
-    assert RELEASES[-1] == "1.37"
-
-
 @pytest.mark.parametrize("release", RELEASES)
 def test_every_object_is_valid_and_has_no_unknown_field(release: str) -> None:
     for each in _objects():
@@ -68,12 +63,6 @@ def test_an_unknown_field_would_be_noticed() -> None:
     wrong["spec"]["template"]["spec"]["containers"][0]["securityContexts"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, RELEASES[0], strict=True)
-
-
-def test_an_object_is_there_once_in_each_file() -> None:
-    for path in ALL:
-        names = [(each["kind"], each["metadata"]["name"]) for each in documents(path)]
-        assert len(names) == len(set(names)), path
 
 
 # -- overlays -------------------------------------------------------------------------------------------------------

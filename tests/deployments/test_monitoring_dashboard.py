@@ -38,13 +38,6 @@ def test_no_panel_covers_another_one() -> None:
     assert [pair for pair in combinations((places | rows).items(), 2) if _overlap(pair[0][1], pair[1][1])] == []
 
 
-def test_overlaps_are_seen() -> None:
-    place = {"x": 0, "y": 0, "w": 12, "h": 8}
-    assert _overlap(place, {"x": 11, "y": 7, "w": 1, "h": 1})
-    assert not _overlap(place, {"x": 12, "y": 0, "w": 12, "h": 8})
-    assert not _overlap(place, {"x": 0, "y": 8, "w": 12, "h": 8})
-
-
 def test_every_query_asks_the_chosen_data_source() -> None:
     chooser, *_ = dashboard()["templating"]["list"]
     assert (chooser["name"], chooser["type"], chooser["query"]) == ("datasource", "datasource", "prometheus")
@@ -80,27 +73,15 @@ def test_every_query_is_of_the_chosen_clusters() -> None:
                 assert chosen in selector.matchers, (where, selector)
 
 
-def test_series_of_two_clusters_are_told_apart() -> None:
+def test_series_of_two_clusters_and_of_two_families_are_told_apart() -> None:
     for panel in panels():
         for target in panel["targets"]:
             if "{{" in target["legendFormat"]:
                 assert target["legendFormat"].startswith("{{cluster}} "), panel["title"]
+            # Both families may have an npu0.
+            assert "{{device}}" not in target["legendFormat"] or "{{arch}}" in target["legendFormat"], panel["title"]
         for each in panel.get("transformations", ()):
             assert each["options"]["indexByName"]["cluster"] == 0
-
-
-def test_series_of_two_families_are_told_apart() -> None:
-    """Both may have an npu0."""
-    for panel in panels():
-        for target in panel["targets"]:
-            if "{{device}}" in target["legendFormat"]:
-                assert "{{arch}}" in target["legendFormat"], panel["title"]
-
-
-def test_it_names_no_machine_and_no_number_of_a_database() -> None:
-    assert dashboard()["uid"] == "furiosa-npu"
-    assert "id" not in dashboard()
-    assert all("iteration" not in panel for panel in panels())
 
 
 def test_grafana_s_sidecar_is_given_it() -> None:

@@ -38,16 +38,13 @@ def _monitoring_rules(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize(("file", "kind"), OBJECTS.items())
-def test_an_object_is_what_the_operator_of_prometheus_looks_for(file: str, kind: str) -> None:
-    found = document(PLACE / file)
-    assert (found["apiVersion"], found["kind"]) == ("monitoring.coreos.com/v1", kind)
-    assert found["metadata"]["namespace"] == "kube-system"
-    assert found["metadata"]["labels"]["app.kubernetes.io/part-of"] == "furiosa-npu"
-
-
-def test_all_of_them_are_applied_together() -> None:
+def test_the_objects_are_what_the_operator_of_prometheus_looks_for() -> None:
     assert set(document(PLACE / "kustomization.yaml")["resources"]) == OBJECTS.keys()
+    for file, kind in OBJECTS.items():
+        found = document(PLACE / file)
+        assert (found["apiVersion"], found["kind"]) == ("monitoring.coreos.com/v1", kind)
+        assert found["metadata"]["namespace"] == "kube-system"
+        assert found["metadata"]["labels"]["app.kubernetes.io/part-of"] == "furiosa-npu"
 
 
 def test_the_rules_for_the_operator_are_those_for_prometheus() -> None:

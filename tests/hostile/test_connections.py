@@ -51,14 +51,6 @@ async def test_clients_that_come_again_as_soon_as_they_are_cut_off(
                 await checks.rounds()
 
 
-async def test_seventeen_silent_clients_are_enough_for_nothing(start_node: StartNode) -> None:
-    node = await start_node(warboy(0))
-    async with node.works() as checks:
-        for target in node.targets:
-            async with crowd(target, 17, again=True):
-                await checks.rounds()
-
-
 async def test_clients_that_take_their_answers_a_byte_a_second(start_node: StartNode) -> None:
     node = await start_node(*map(rngd, range(64)))
     async with node.works() as checks:

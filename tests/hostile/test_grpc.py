@@ -29,25 +29,16 @@ async def _channel(node: AttackedNode) -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
-async def test_who_opens_and_closes_the_stream_costs_the_kubelet_nothing(start_node: StartNode) -> None:
+@pytest.mark.parametrize(("times", "at_once", "rest"), [(15, 1, 0.3), (100, 4, 0.0)])
+async def test_who_opens_and_closes_streams_costs_the_kubelet_nothing(
+    start_node: StartNode, times: int, at_once: int, rest: float
+) -> None:
     node = await start_node(warboy(0))
     before = node.node.kubelet.view()
     async with node.works() as checks:
-        for _ in range(15):
-            await _listen_for_a_moment(node)
-            await asyncio.sleep(0.3)
-        await checks.rounds()
-    after = node.node.kubelet.view()
-    assert after.registrations(RESOURCE) == before.registrations(RESOURCE)
-    assert after.streams(RESOURCE) == 1
-
-
-async def test_who_opens_and_closes_streams_without_a_rest_costs_the_kubelet_nothing(start_node: StartNode) -> None:
-    node = await start_node(warboy(0))
-    before = node.node.kubelet.view()
-    async with node.works() as checks:
-        for _ in range(100):
-            await asyncio.gather(*(_listen_for_a_moment(node) for _ in range(4)))
+        for _ in range(times):
+            await asyncio.gather(*(_listen_for_a_moment(node) for _ in range(at_once)))
+            await asyncio.sleep(rest)
         await checks.rounds()
     after = node.node.kubelet.view()
     assert after.registrations(RESOURCE) == before.registrations(RESOURCE)

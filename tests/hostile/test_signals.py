@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from npu_core.testing import FakeHost, warboy
 from testkit.services.configured import free_port
 from testkit.services.process import environment_of
-from testkit.waiting import PATIENCE
+from testkit.waiting import PATIENCE, until
 from tests.hostile.node import AttackedNode, StartNode
 
 pytestmark = [pytest.mark.hostile, pytest.mark.timeout(600)]
@@ -82,7 +81,7 @@ def _interrupt_first(command: list[str], environment: dict[str, str], moment: fl
             was_held = _holds(first)
             os.kill(first, signal.SIGTERM)
             if not was_held:
-                _until(lambda: _holds(first) or process.poll() is not None, "the service holds signals")
+                until(lambda: _holds(first) or process.poll() is not None, "the service holds signals")
                 _send(first)
             return was_held, _ended(process)
         finally:
@@ -113,7 +112,7 @@ def _service_of(parent: int) -> int:
         found[:] = [int(each) for each in children if Path(f"/proc/{each}/comm").read_text().startswith("python")]
         return bool(found)
 
-    _until(runs, "the service starts")
+    until(runs, "the service starts")
     return found[0]
 
 
@@ -125,12 +124,6 @@ def _holds(pid: int) -> bool:
         return False
     masks = dict(line.split(":", 1) for line in lines)
     return any(int(masks[name], 16) & 1 << (signal.SIGTERM - 1) for name in ("SigBlk", "SigCgt") if name in masks)
-
-
-def _until(holds: Callable[[], bool], what: str) -> None:
-    begun = time.monotonic()
-    while not holds():
-        assert time.monotonic() - begun < PATIENCE, f"not so in time: {what}"
 
 
 async def test_hangups_without_end_stop_nothing(start_node: StartNode) -> None:

@@ -15,7 +15,7 @@ from npu_core.service.http.connection import Limits
 from npu_core.service.http.server import Server
 from npu_core.service.http.traffic import Refusal
 from testkit.waiting import PATIENCE, until
-from tests.metrics_exporter.serving import LOOPS, FakeSource, Serving, exposition, huge, read_all, serving
+from tests.metrics_exporter.serving import LOOPS, FakeSource, Serving, TurnedLoop, exposition, huge, read_all, serving
 
 HEAD, TAKING, IDLE = Limits().head_seconds, Limits().taking_seconds, Limits().idle_seconds
 REQUEST = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -67,7 +67,9 @@ def test_a_request_that_comes_byte_by_byte_is_disconnected_however_busy_it_looks
     with turned.connect() as client:
         for number in range(int(HEAD)):
             client.sendall(REQUEST[number : number + 1])
+            assert not turned.traffic.refused
             turned.turn(1)
+        assert turned.traffic.refused == {Refusal.SLOW_REQUEST: 1}
         assert read_all(client).startswith(b"HTTP/1.1 408 ")
 
 
@@ -187,6 +189,25 @@ def test_connections_that_are_being_answered_are_never_taken_for_idle(loop: str)
         with web.connect():
             assert read_all(idle) == b""
         assert read_all(slow[0]).endswith(huge().text)
+
+
+def test_that_clients_are_cut_off_is_said_once_and_again_after_a_quiet_time(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    limits = Limits(connections=2, head_seconds=1000 * PATIENCE, idle_seconds=1000 * PATIENCE)
+    with serving(limits=limits, loop="asyncio") as web, ExitStack() as stack:
+        for cut_off in (2, 6):
+            for _ in range(4):
+                stack.enter_context(web.connect())
+            until(lambda: web.traffic.refused[Refusal.ROOM] == cut_off, "clients to be cut off")  # noqa: B023
+            for _ in range(3):
+                web.do(lambda: _turn(web, 61))
+        assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
+
+
+def _turn(web: Serving, seconds: float) -> None:
+    """Let time pass, without a client that asks."""
+    assert isinstance(web.loop, TurnedLoop)
+    web.loop.turned += seconds
 
 
 # -- without a file descriptor left ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import socket
 import threading
 from collections import Counter
 from contextlib import ExitStack
@@ -125,12 +126,15 @@ def test_a_page_that_cannot_be_made_is_an_error_and_is_logged_once(caplog: pytes
 
 def test_whoever_takes_no_answer_makes_room_for_another_scrape_and_nobody_is_sent_away() -> None:
     with serving(FakeSource(current=huge()), max_in_flight=2) as web, ExitStack() as stack:
+        slow: list[socket.socket] = []
         for number in (1, 2, 2, 2):
-            stack.enter_context(web.connect()).sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            slow.append(stack.enter_context(web.connect()))
+            slow[-1].sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
             web.wait_for_answers(number)
             assert web.ask("/healthz").status == web.ask("/readyz").status == 200
         assert web.ask("/metrics").body == huge().text
         assert web.traffic.refused[Refusal.SLOW_ANSWER] == 3
+        assert len(read_all(slow[0])) < len(huge().text)
 
 
 def test_an_answer_is_in_flight_until_it_has_been_taken() -> None:
