@@ -1,16 +1,21 @@
 """A discovery on a simulated host whose time is the test's, and a sink that does what it is told."""
 
+import errno
 import math
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
+from npu_core.errors import host_error
 from npu_core.testing import FakeHost, FaultyFS
 from npu_feature_discovery.heritage import with_heritage
 from npu_feature_discovery.labels import PREFIX, Facts, Labels, labels_of
-from npu_feature_discovery.looking import Looker
+from npu_feature_discovery.looking import SWEEP_PATIENCE, Looker
 from npu_feature_discovery.loop import Discovery, Pace
 from npu_feature_discovery.publish.__main__ import perform
 from npu_feature_discovery.publish.api import Api
@@ -32,7 +37,7 @@ from npu_feature_discovery.sinks.child import (
 from npu_feature_discovery.sinks.node_feature import NodeFeatureSink
 from npu_feature_discovery.sinks.node_labels import NodeLabelsSink
 from npu_feature_discovery.telemetry import Telemetry
-from testkit.waiting import PATIENCE
+from testkit.waiting import PATIENCE, until
 
 INTERVAL = 60.0
 
@@ -147,25 +152,67 @@ def unreachable(message: str = "nobody answers", retry_after: float | None = Non
     return SinkError(FailureReason.UNREACHABLE, message, retry_after=retry_after)
 
 
+class Hung:
+    """A fault that keeps its readers, and a looker's wait that ends when every other answer is there.
+
+    Attributes:
+        readers: how many it keeps now.
+    """
+
+    def __init__(self) -> None:
+        self.readers = 0
+        self._lock = threading.Lock()
+        self._released = threading.Event()
+        self._given_up: set[Future[Any]] = set()
+
+    def __call__(self, path: str) -> str:
+        """As a card that hangs, and comes back without this read."""
+        with self._lock:
+            self.readers += 1
+        self._released.wait()
+        with self._lock:
+            self.readers -= 1
+        raise host_error(OSError(errno.ETIMEDOUT, "the read did not come back"), path)
+
+    def wait(self, answers: "Collection[Future[Any]]", seconds: float) -> None:
+        """Wait until no answer is missing but of readers that are kept, for as long as that takes."""
+
+        def missing() -> set[Future[Any]]:
+            return {answer for answer in answers if not answer.done()}
+
+        def others() -> int:
+            return self.readers - sum(not answer.done() for answer in self._given_up)
+
+        until(lambda: len(missing()) <= others(), "all answers but those of hung reads", pause=0.001)
+        if seconds != SWEEP_PATIENCE:  # a sweep that is held up is no read
+            self._given_up |= missing()
+
+    def release(self) -> None:
+        """Let all go, now and later."""
+        self._released.set()
+
+
 class Rig:
     """A discovery that runs turn by turn.
 
     Attributes:
         fs: where faults can be put.
+        hung: the fault of those that hang.
         clock: the time.
         sink: where labels go.
         telemetry: what was counted.
         discovery: what is tested.
     """
 
-    def __init__(self, host: FakeHost, interval: float = INTERVAL, deadline: float = 0.2) -> None:
+    def __init__(self, host: FakeHost, interval: float = INTERVAL) -> None:
         self.fs = FaultyFS()
+        self.hung = Hung()
         self.clock = Clock()
         self.sink = ObedientSink()
         self.telemetry = Telemetry()
         self.facts: list[Facts] = []
         publisher = Publisher(self.sink, self.telemetry, self.clock)
-        looker = Looker(host.open(self.fs), deadline=deadline)
+        looker = Looker(host.open(self.fs), wait=self.hung.wait)
         pace = Pace(interval, PATIENCE)
         self.discovery = Discovery(looker, publisher, self._labels_of, self.telemetry, pace, self.clock)
 

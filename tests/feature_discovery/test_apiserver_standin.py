@@ -5,13 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from testkit.standins.apiserver import Authority, Fault, StandInApiServer
+from testkit.standins.apiserver import Authority, StandInApiServer
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -79,19 +78,6 @@ def _feature(name: str = "f", **spec: object) -> dict[str, Any]:
 # Who may ask what
 
 
-def test_a_token_that_is_not_known_is_refused(client: Client) -> None:
-    client.token = "FIRST-TOKEN"  # noqa: S105
-    assert client("GET", NODE).status == 401
-
-
-def test_a_client_with_another_authority_does_not_trust_the_certificate(
-    api_server: StandInApiServer, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    stranger = Client(api_server, Authority(tmp_path_factory.mktemp("stranger")))
-    with pytest.raises(ssl.SSLCertVerificationError):
-        stranger("GET", NODE)
-
-
 def test_a_verb_that_is_not_allowed_is_refused_by_its_name(api_server: StandInApiServer, client: Client) -> None:
     api_server.allowed = {("get", "nodes")}
     assert client("GET", NODE).status == 200
@@ -110,30 +96,7 @@ def test_applying_what_is_not_there_takes_the_verb_create(api_server: StandInApi
 # What is not there
 
 
-def test_a_missing_object_is_named_and_a_resource_not_installed_is_not(
-    api_server: StandInApiServer, client: Client
-) -> None:
-    missing = client("GET", f"{FEATURES}/f")
-    assert (missing.status, missing.json["details"]["name"]) == (404, "f")
-    api_server.installed = False
-    assert (client("GET", f"{FEATURES}/f").status, client("GET", f"{FEATURES}/f").body) == (
-        404,
-        b"404 page not found\n",
-    )
-
-
-def test_nothing_is_created_in_a_namespace_that_is_not_there(client: Client) -> None:
-    reply = client("POST", FEATURES.replace("/npu/", "/elsewhere/"), _feature())
-    assert (reply.status, reply.json["details"]) == (404, {"name": "elsewhere", "kind": "namespaces"})
-
-
 # Whole objects
-
-
-def test_an_object_is_created_once(client: Client) -> None:
-    assert client("POST", FEATURES, _feature(labels={"a": "1"})).status == 201
-    again = client("POST", FEATURES, _feature())
-    assert (again.status, again.json["reason"]) == (409, "AlreadyExists")
 
 
 def test_an_update_needs_the_version_it_was_made_from(client: Client) -> None:
@@ -154,18 +117,6 @@ def test_a_write_that_changes_nothing_makes_no_new_version(client: Client) -> No
 def test_a_merge_patch_changes_and_takes_away_and_leaves_the_rest(client: Client) -> None:
     patch = {"metadata": {"labels": {"a": "1", "kubernetes.io/hostname": None}}}
     assert _labels(client("PATCH", NODE, patch, Content_Type=MERGE)) == {"a": "1"}
-
-
-def test_a_deleted_object_is_gone(client: Client) -> None:
-    client("POST", FEATURES, _feature())
-    assert client("DELETE", f"{FEATURES}/f").status == 200
-    assert client("DELETE", f"{FEATURES}/f").status == 404
-
-
-def test_an_object_with_a_finalizer_stays_while_it_is_being_deleted(client: Client) -> None:
-    client("POST", FEATURES, {"metadata": {"name": "f", "finalizers": ["example.com/hold"]}})
-    client("DELETE", f"{FEATURES}/f")
-    assert "deletionTimestamp" in client("GET", f"{FEATURES}/f").json["metadata"]
 
 
 def test_a_label_that_is_none_is_refused(client: Client) -> None:
@@ -189,12 +140,6 @@ def test_what_is_applied_is_owned_and_the_rest_stays(client: Client) -> None:
     reply = client.apply(NODE, "us", {"a": "1", "b": "2"})
     assert _labels(reply) == {"kubernetes.io/hostname": "node-1", "a": "1", "b": "2"}
     assert (_owned(reply, "us"), _owned(reply, "kubelet")) == ({"a", "b"}, {"kubernetes.io/hostname"})
-
-
-def test_what_is_no_longer_applied_goes_away(client: Client) -> None:
-    client.apply(NODE, "us", {"a": "1", "b": "2"})
-    assert _labels(client.apply(NODE, "us", {"b": "2"})) == {"kubernetes.io/hostname": "node-1", "b": "2"}
-    assert _labels(client.apply(NODE, "us", {})) == {"kubernetes.io/hostname": "node-1"}
 
 
 def test_what_somebody_else_owns_too_stays_when_it_is_no_longer_applied(client: Client) -> None:
@@ -233,45 +178,3 @@ def test_applying_with_a_uid_creates_nothing_and_touches_no_namesake(client: Cli
 
 
 # Faults, and what was asked
-
-
-def test_a_fault_befalls_as_many_requests_of_its_method_as_it_says(
-    api_server: StandInApiServer, client: Client
-) -> None:
-    api_server.fail(Fault(method="GET", status=429, headers={"Retry-After": "7"}, times=2))
-    assert client.apply(NODE, "us", {"a": "1"}).status == 200
-    replies = [client("GET", NODE) for _ in range(3)]
-    assert [reply.status for reply in replies] == [429, 429, 200]
-    assert replies[0].headers["Retry-After"] == "7"
-
-
-def test_a_dropped_connection_answers_nothing_but_what_was_asked_is_done(
-    api_server: StandInApiServer, client: Client
-) -> None:
-    api_server.fail(Fault(drop=True))
-    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError, ssl.SSLEOFError)):
-        client.apply(NODE, "us", {"a": "1"})
-    assert api_server.node_labels("node-1")["a"] == "1"
-
-
-def test_a_truncated_answer_ends_half_way(api_server: StandInApiServer, client: Client) -> None:
-    api_server.fail(Fault(truncate=True))
-    with pytest.raises(http.client.IncompleteRead):
-        client("GET", NODE)
-
-
-def test_a_slow_answer_comes_after_its_time_and_holds_up_nobody_else(
-    api_server: StandInApiServer, client: Client
-) -> None:
-    api_server.fail(Fault(delay=0.3))
-    begin = time.monotonic()
-    assert client("GET", NODE).status == 200
-    assert time.monotonic() - begin >= 0.3
-
-
-def test_what_was_asked_is_kept(api_server: StandInApiServer, client: Client) -> None:
-    client.apply(NODE, "us", {"a": "1"})
-    asked = api_server.asked[-1]
-    assert (asked.method, asked.path, asked.query, asked.status) == ("PATCH", NODE, {"fieldManager": "us"}, 200)
-    assert asked.headers["content-type"] == APPLY
-    assert json.loads(asked.body) == {"metadata": {"labels": {"a": "1"}}}

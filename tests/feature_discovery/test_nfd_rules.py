@@ -8,7 +8,7 @@ import pytest
 from npu_core.errors import FormatError
 from npu_feature_discovery.feature_text import render
 from npu_feature_discovery.labels import Extra, labels_of
-from npu_feature_discovery.nfd_rules import OLDEST, Dropped, NfdVersion, dropped
+from npu_feature_discovery.nfd_rules import OLDEST, NfdVersion, dropped
 from testkit.standins.nfd import RULES, Worker
 from tests.feature_discovery.facts import node, rngd, warboy
 
@@ -61,7 +61,7 @@ def test_versions_are_read_as_images_are_tagged(text: str, version: NfdVersion) 
     ],
 )
 def test_what_is_no_version_is_refused(text: str) -> None:
-    with pytest.raises(FormatError, match="is not a version of Node Feature Discovery"):
+    with pytest.raises(FormatError):
         NfdVersion.parse(text)
 
 
@@ -77,10 +77,9 @@ def test_versions_order_by_number_and_not_by_letters() -> None:
 
 @pytest.mark.parametrize("version", [V11, V12])
 def test_before_v0_13_all_our_labels_need_their_namespace_allowed(version: NfdVersion) -> None:
-    reason = "the namespace beta.furiosa.ai is not allowed: before v0.13, nfd-master needs"
     found = dropped(LABELS, version)
     assert [item.key for item in found] == list(LABELS)
-    assert {item.reason for item in found} == {f"{reason} --extra-label-ns=beta.furiosa.ai"}
+    assert all("--extra-label-ns=beta.furiosa.ai" in item.reason for item in found)
     assert dropped(LABELS, version, extra_label_ns=OURS) == ()
     assert len(dropped(LABELS, version, extra_label_ns={"furiosa.ai", "nvidia.com"})) == len(LABELS)
 
@@ -92,62 +91,27 @@ def test_from_v0_13_on_nothing_of_ours_is_dropped(version: NfdVersion) -> None:
 
 @pytest.mark.parametrize("version", [V11, V13, NfdVersion(0, 13, 9)])
 def test_an_expiry_time_is_not_understood_before_v0_14(version: NfdVersion) -> None:
-    reason = f"{version} knows no comments: the labels would not expire (v0.14 does)"
-    expected = (Dropped("# +expiry-time", reason),)
-    assert dropped(LABELS, version, extra_label_ns=OURS, expires=LATER) == expected
+    (found,) = dropped(LABELS, version, extra_label_ns=OURS, expires=LATER)
+    assert found.key == "# +expiry-time"
     assert dropped(LABELS, V14, expires=LATER) == ()
-
-
-def test_a_file_too_large_is_dropped_whole_from_v0_14_on() -> None:
-    many = {f"beta.furiosa.ai/label-{index:05}": "x" * 40 for index in range(1000)}
-    assert dropped(many, V13) == ()
-    reason = f"the file has {len(render(many))} bytes, and v0.14 ignores files of more than 65536"
-    assert dropped(many, V14) == tuple(Dropped(key, reason) for key in many)
-    assert dropped(dict(reversed(many.items())), V14) == dropped(many, V14)
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "reason"),
-    [
-        ("beta.furiosa.ai/a", "Dell Inc.", "its value 'Dell Inc.' is not 63 letters"),
-        ("beta.furiosa.ai/a", "x" * 64, "its value 'x"),
-        ("beta.furiosa.ai/-a", "1", "its name is not 63 letters"),
-        ("beta.furiosa.ai/", "1", "its name is not 63 letters"),
-        ("Beta.furiosa.ai/a", "1", "its namespace is not a lower-case DNS domain"),
-        ("a/b/c", "1", "its namespace is not a lower-case DNS domain"),
-        ("node.kubernetes.io/a", "1", "the namespace node.kubernetes.io is not allowed: it belongs to Kubernetes"),
-    ],
-)
-def test_a_label_that_is_dropped_says_why(key: str, value: str, reason: str) -> None:
-    (found,) = dropped({key: value}, V19)
-    assert found.key == key
-    assert found.reason.startswith(reason)
-
-
-def test_the_whole_rule_is_told() -> None:
-    rule = "63 letters, digits, '-', '_' or '.' at most, the ends alphanumeric"
-    assert dropped({"-a": "1", "b": "1 "}, V19) == (
-        Dropped("-a", f"its name is not {rule}"),
-        Dropped("b", f"its value '1 ' is not {rule}"),
-    )
 
 
 def test_a_name_is_told_before_a_value_and_both_before_a_namespace_and_keys_in_their_order() -> None:
     found = dropped({"kubernetes.io/c": "", "kubernetes.io/b": "-", "kubernetes.io/-a": "-"}, V19)
-    assert [(item.key, item.reason[:12]) for item in found] == [
-        ("kubernetes.io/-a", "its name is "),
-        ("kubernetes.io/b", "its value '-"),
-        ("kubernetes.io/c", "the namespac"),
+    assert [(item.key, item.reason.split()[1]) for item in found] == [
+        ("kubernetes.io/-a", "name"),
+        ("kubernetes.io/b", "value"),
+        ("kubernetes.io/c", "namespace"),
     ]
 
 
 @pytest.mark.parametrize("excess", [0, 1])
-def test_a_file_of_just_so_many_bytes_is_not_too_large(excess: int) -> None:
+def test_a_file_too_large_is_dropped_whole_from_v0_14_on(excess: int) -> None:
     labels = {f"beta.furiosa.ai/{index:05}": "x" * 40 for index in range(1040)}
     room = 65536 - len(render(labels)) - len("z=\n") + excess
     labels["z"] = "x" * room
     assert dropped(labels, V13) == ()
-    assert len(dropped(labels, V14)) == (len(labels) if excess else 0)
+    assert [item.key for item in dropped(dict(reversed(labels.items())), V14)] == (list(labels) if excess else [])
 
 
 NAMES = ("a", "npu.count", "-a", "a-", "", "a b", "x" * 63, "x" * 64, "A_b.c")

@@ -103,7 +103,7 @@ PURE: tuple[Target, ...] = (
             "heritage": "heritage",
             "label_value": "label_value labels",
             "labels": "labels labels_of_hosts heritage docs",
-            "nfd_rules": "nfd_rules settings",
+            "nfd_rules": "nfd_rules golden settings",
         },
     ),
     *_targets(

@@ -1,10 +1,11 @@
 """Looking at the host: every read on a thread that may be lost, so that a card that hangs costs the others nothing."""
 
 import time
-from collections.abc import Callable, Hashable, Mapping
-from concurrent.futures import CancelledError, Future, wait
+from collections.abc import Callable, Collection, Hashable, Mapping
+from concurrent import futures
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from npu_core.device import CardKey, Device, FoundCard, Rejected
 from npu_core.errors import ExhaustedError, HostError, ReadFailedError, StuckError, Unreadable
@@ -17,6 +18,8 @@ from npu_feature_discovery.events import Event
 from npu_feature_discovery.labels import Facts
 
 T = TypeVar("T")
+Wait: TypeAlias = Callable[["Collection[Future[Any]]", float], object]
+"""Waits until all these answers are there, but not longer than so many seconds."""
 Sight = frozenset[tuple[CardKey, bool, bool]]
 """Which cards are listed, and whether each has a management directory and device files of cores."""
 
@@ -48,7 +51,11 @@ class Looker:
     """Looks at one host. For one thread."""
 
     def __init__(
-        self, host: Host, clock: Callable[[], float] = time.monotonic, deadline: float = READ_DEADLINE
+        self,
+        host: Host,
+        clock: Callable[[], float] = time.monotonic,
+        deadline: float = READ_DEADLINE,
+        wait: Wait = futures.wait,
     ) -> None:
         """A looker at ``host``.
 
@@ -56,7 +63,9 @@ class Looker:
             host: the host.
             clock: seconds that do not go back.
             deadline: seconds that reading all cards may take.
+            wait: waits for answers.
         """
+        self._wait = wait
         self._host = host
         self._clock = clock
         self._deadline = deadline
@@ -82,33 +91,36 @@ class Looker:
         self._forget_others(found)
         ends = self._clock() + self._deadline
         reads = self._sweep({_MACHINE: self._host.machine, **{card.key: self._identification(card) for card in found}})
-        identified = [self._identified(card, reads[card.key], ends) for card in found]
+        self._wait(reads.values(), max(0.0, ends - self._clock()))
+        identified = [self._identified(card, reads[card.key]) for card in found]
         rejected = tuple(card for card in identified if isinstance(card, Rejected))
         devices = tuple(card for card in identified if isinstance(card, Device))
         self._tell_rejected(found, identified)
-        return Look(Facts(devices, self._machine(reads[_MACHINE], ends)), rejected, _sight(found))
+        return Look(Facts(devices, self._machine(reads[_MACHINE])), rejected, _sight(found))
 
     def stuck(self) -> frozenset[CardKey]:
         """The cards that a read has not come back from. A look waits for the others until it is over."""
         return frozenset(key for key in self._keys if self._threads.busy(key) is not None)
 
     def _find(self) -> tuple[FoundCard, ...]:
-        return self._end(self._threads.start(_LISTING, self._host.find), self._clock() + self._deadline)
+        read = self._threads.start(_LISTING, self._host.find)
+        self._wait([read], self._deadline)
+        return self._end(read)
 
     def _sweep(self, works: Mapping[Hashable, Callable[[], Any]]) -> "Mapping[Hashable, Future[Any]]":
         """Begin all of it: on one thread, unless something in it hangs."""
         sweep = self._threads.sweep(works)
-        wait([sweep.swept], SWEEP_PATIENCE)
+        self._wait([sweep.swept], SWEEP_PATIENCE)
         self._threads.spread()
         return sweep.reads
 
     def _identification(self, card: FoundCard) -> Callable[[], Device | Rejected]:
         return lambda: self._host.identify(card)
 
-    def _identified(self, card: FoundCard, read: "Future[Device | Rejected]", ends: float) -> Device | Rejected:
+    def _identified(self, card: FoundCard, read: "Future[Device | Rejected]") -> Device | Rejected:
         named: dict[str, object] = {"card": card.name, "family": card.arch}
         try:
-            identified = self._end(read, ends)
+            identified = self._end(read)
         except StuckError as error:
             if self._news(card.key, "stuck"):
                 _log.warning(Event.CARD_SILENT, **named, reason=error.detail)
@@ -127,9 +139,9 @@ class Looker:
             self._news(card.key, "")
         return identified
 
-    def _machine(self, read: "Future[Machine]", ends: float) -> Machine | None:
+    def _machine(self, read: "Future[Machine]") -> Machine | None:
         try:
-            machine = self._end(read, ends)
+            machine = self._end(read)
         except HostError as error:
             if self._news(_MACHINE, error.reason):
                 _log.warning(Event.MACHINE_UNKNOWN, reason=error)
@@ -137,13 +149,10 @@ class Looker:
         self._news(_MACHINE, "")
         return machine
 
-    def _end(self, read: "Future[T]", ends: float) -> T:
-        try:
-            return read.result(max(0.0, ends - self._clock()))
-        except TimeoutError:
-            raise unanswered(read, self._deadline) from None
-        except CancelledError:
-            raise unanswered(read, self._deadline) from None
+    def _end(self, read: "Future[T]") -> T:
+        if read.cancelled() or not read.done():
+            raise unanswered(read, self._deadline)
+        return read.result()
 
     def _forget_others(self, found: tuple[FoundCard, ...]) -> None:
         keys = frozenset(card.key for card in found)

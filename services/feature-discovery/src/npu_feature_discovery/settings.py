@@ -346,6 +346,6 @@ def _for_api(settings: Settings) -> tuple[Settings, tuple[Problem, ...]]:
 
 def _problem(reader: Reader, key: str, expected: str) -> Problem:
     given = reader.given(key)
-    return (
-        given.problem(expected) if given else Problem(f"--{key}", None, expected, ENVIRONMENT, code=ProblemCode.MISSING)
-    )
+    if given is None:
+        return Problem(f"--{key}", None, expected, ENVIRONMENT, code=ProblemCode.MISSING)
+    return given.problem(expected, ProblemCode.CONFLICT)
