@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from npu_feature_discovery.feature_text import parse, render
-from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
+from npu_feature_discovery.sinks import FailureReason, Outcome
 from npu_feature_discovery.sinks.feature_file import SCRATCH_DIR, FeatureFileSink, StandardOutputSink
+from testkit.waiting import PATIENCE
+from tests.feature_discovery.rigs import failure
 
 ONE = {"beta.furiosa.ai/npu.count": "1"}
 TWO = {"beta.furiosa.ai/npu.count": "2"}
@@ -100,13 +102,6 @@ def test_what_a_killed_instance_left_behind_is_swept_by_the_first_publication(pa
     assert not leftover.exists()
 
 
-def test_two_instances_that_take_turns_do_not_disturb_each_other(path: Path) -> None:
-    first = FeatureFileSink(str(path))
-    first.publish(ONE)
-    FeatureFileSink(str(path)).remove()
-    assert first.publish(TWO) is Outcome.CREATED
-
-
 # -- removing ---------------------------------------------------------------------------------------------------------
 
 
@@ -118,10 +113,6 @@ def test_removing_takes_away_all_that_is_ours_and_nothing_else(path: Path) -> No
     assert sink.remove() is Outcome.REMOVED
     assert list(path.parent.iterdir()) == [others]
     assert sink.remove() is Outcome.ABSENT
-
-
-def test_there_is_nothing_to_remove_where_there_is_no_directory(tmp_path: Path) -> None:
-    assert FeatureFileSink(f"{tmp_path}/nowhere/file").remove() is Outcome.ABSENT
 
 
 def test_another_sink_removes_the_file_only_if_it_is_ours(path: Path) -> None:
@@ -168,18 +159,20 @@ def test_switching_expiry_on_and_off_changes_the_file(path: Path) -> None:
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     sink = FeatureFileSink(f"{tmp_path}/features.d/file")
-    with pytest.raises(SinkError, match=rf"^{tmp_path}/features\.d is no directory") as raised:
-        sink.publish(ONE)
-    assert raised.value.reason is FailureReason.NO_DIRECTORY
+    found = failure(sink)
+    assert found.reason is FailureReason.NO_DIRECTORY
+    assert f"{tmp_path}/features.d " in found.message
     (tmp_path / "features.d").mkdir()
     assert sink.publish(ONE) is Outcome.CREATED
 
 
-def test_a_directory_in_the_place_of_the_file_is_a_failure_that_names_it(path: Path) -> None:
+def test_a_directory_in_the_place_of_the_file_is_a_failure_in_the_same_words_each_time(path: Path) -> None:
     path.mkdir()
-    with pytest.raises(SinkError, match="EISDIR") as raised:
-        FeatureFileSink(str(path)).publish(ONE)
-    assert raised.value.reason is FailureReason.IO
+    sink = FeatureFileSink(str(path))
+    first, second = failure(sink), failure(sink)
+    assert first.reason is FailureReason.IO
+    assert str(path) in first.message
+    assert first.message == second.message
     assert list((path.parent / SCRATCH_DIR).iterdir()) == []
 
 
@@ -197,7 +190,7 @@ def test_a_directory_in_the_place_of_the_file_is_a_failure_that_names_it(path: P
 def test_what_the_system_says_has_a_reason_fit_for_a_metric(path: Path, code: int, reason: FailureReason) -> None:
     error = FeatureFileSink(str(path))._failure(OSError(code, os.strerror(code), str(path)))
     assert error.reason is reason
-    assert error.message.startswith(f"{path} (--output-file): {errno.errorcode[code]} ({os.strerror(code)})")
+    assert str(path) in error.message
 
 
 # The kernel's limit on the size of a file is as good as a full disk: the write falls short.
@@ -218,7 +211,7 @@ except SinkError as error:
 def test_a_full_disk_leaves_the_last_good_file_and_no_litter(path: Path) -> None:
     FeatureFileSink(str(path)).publish(ONE)
     command = [sys.executable, "-B", "-c", WITHOUT_SPACE, str(path)]
-    assert "EFBIG" in subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    assert "EFBIG" in subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
     assert path.read_bytes() == render(ONE)
     assert list((path.parent / SCRATCH_DIR).iterdir()) == []
 
@@ -243,24 +236,10 @@ def test_a_reader_of_standard_output_that_went_away_is_a_failure() -> None:
     def broken(_: bytes) -> None:
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
-    with pytest.raises(SinkError, match="standard output: Broken pipe"):
-        StandardOutputSink(broken).publish(ONE)
+    assert failure(StandardOutputSink(broken)).reason is FailureReason.IO
 
 
 # -- what stands in the way -------------------------------------------------------------------------------------------
-
-
-def failure(sink: FeatureFileSink) -> str:
-    with pytest.raises(SinkError) as caught:
-        sink.publish(ONE)
-    return caught.value.message
-
-
-def test_a_failure_that_stays_the_same_is_said_in_the_same_words(path: Path) -> None:
-    path.mkdir()
-    sink = FeatureFileSink(str(path))
-    assert failure(sink) == failure(sink)
-    assert failure(sink).startswith(f"{path} (--output-file): EISDIR (Is a directory)")
 
 
 def test_a_scratch_file_that_cannot_be_made_is_a_failure_of_its_directory(
@@ -274,8 +253,10 @@ def test_a_scratch_file_that_cannot_be_made_is_a_failure_of_its_directory(
         return make(name, flags, mode)
 
     monkeypatch.setattr(os, "open", full)
-    assert failure(sink) == failure(sink)
-    assert failure(sink).startswith(f"{path.parent / SCRATCH_DIR} (--output-file): ENOSPC (No space left on device)")
+    first, second = failure(sink), failure(sink)
+    assert first.reason is FailureReason.NO_SPACE
+    assert str(path.parent / SCRATCH_DIR) in first.message
+    assert first.message == second.message  # the name of a scratch file is never the same
 
 
 def test_a_link_in_the_place_of_the_scratch_directory_leads_nobody_away(path: Path) -> None:

@@ -6,20 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from npu_feature_discovery.sinks import Outcome, SinkError
+from npu_feature_discovery.sinks import Outcome
 from npu_feature_discovery.sinks.feature_file import SCRATCH_DIR, FeatureFileSink
 from testkit.standins.directory_watch import watch
+from tests.feature_discovery.rigs import Clock, failure
 
 ONE = {"beta.furiosa.ai/npu.count": "1"}
 TWO = {"beta.furiosa.ai/npu.count": "2"}
 FILE = "furiosa-npu-feature-discovery"
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def _sink(directory: Path, clock: Clock) -> FeatureFileSink:
@@ -57,7 +51,7 @@ def test_without_files_that_have_no_name_the_file_comes_by_the_hidden_directory(
     assert sorted(path.name for path in tmp_path.iterdir()) == [SCRATCH_DIR, FILE]
 
 
-@pytest.mark.parametrize("deaf", [0.4, 0.999, 1.0, 1.5, 5.0, 30.0])
+@pytest.mark.parametrize("deaf", [0.4, 1.0, 30.0])
 @pytest.mark.parametrize("first", [ONE, TWO], ids=["written by this process", "found as it should be"])
 def test_a_worker_that_was_deaf_is_told_before_twice_that_time_is_over(
     tmp_path: Path, deaf: float, first: dict[str, str]
@@ -90,8 +84,7 @@ def test_no_worker_is_reminded_for_ever(tmp_path: Path) -> None:
     assert reminders == 14
 
 
-@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC])
-@pytest.mark.parametrize("call", ["utime", "mkdir"])
+@pytest.mark.parametrize(("call", "number"), [("utime", errno.EACCES), ("mkdir", errno.EROFS), ("mkdir", errno.ENOSPC)])
 def test_a_reminder_that_fails_is_no_failure_of_what_is_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
@@ -120,7 +113,6 @@ def test_a_file_that_goes_as_a_reader_is_reminded_is_a_failure(tmp_path: Path, m
     sink.publish(ONE)
     clock.now += 1
     monkeypatch.setattr(FeatureFileSink, "_make_scratch_dir", lambda _: (tmp_path / FILE).unlink())
-    with pytest.raises(SinkError):
-        sink.publish(ONE)
+    failure(sink)
     monkeypatch.undo()
     assert sink.publish(ONE) is Outcome.CREATED

@@ -36,27 +36,26 @@ def test_an_attribute_that_cannot_be_read_keeps_its_labels_alone() -> None:
     assert (told["npu.product"], told["driver.version"], told["driver.reference"]) == ("warboyB0", "1.3.0", "57ac7b0")
 
 
+TWO = labels_of(node(warboy(0), warboy(1)))
+
+
 @pytest.mark.parametrize(
-    "now",
+    ("now", "before"),
     [
-        node(warboy(product="warboyB0", driver=None, firmware=None)),  # silent, and that means something
-        node(stuck(SILENT), warboy(1, "warboyB0", "1.9.2, 3def9c2")),  # another card tells, and the count differs
-        node(stuck(rngd(0, None, None))),
-        node(),
+        (
+            node(warboy(product="warboyB0", driver=None, firmware=None)),
+            labels_of(node(warboy())),
+        ),  # silent, and means it
+        (node(stuck(SILENT), warboy(1, "warboyB0", "1.9.2, 3def9c2")), labels_of(node(warboy()))),  # the count differs
+        (node(stuck(rngd(0, None, None))), labels_of(node(warboy()))),
+        (node(), labels_of(node(warboy()))),
+        (node(stuck(SILENT), warboy(1, driver="unstable")), TWO),  # a card that tells speaks for the one that hangs
+        (node(stuck(SILENT)), TWO),  # a card less, though the rest hangs
+        (node(warboy(), machine=Machine("Other", "Box")), labels_of(node(warboy()))),
     ],
 )
-def test_what_is_told_or_not_the_same_inherits_nothing(now: Facts) -> None:
-    assert inherited(now, labels_of(node(warboy()))) == labels_of(now)
-
-
-def test_a_card_that_tells_speaks_for_the_one_that_hangs() -> None:
-    now = node(stuck(SILENT), warboy(1, driver="unstable"))
-    assert inherited(now, labels_of(node(warboy(0), warboy(1)))) == labels_of(now)
-
-
-def test_with_a_card_less_nothing_is_inherited_though_the_rest_hangs() -> None:
-    now = node(stuck(SILENT))
-    assert inherited(now, labels_of(node(warboy(0), warboy(1)))) == labels_of(now)
+def test_what_is_told_or_not_the_same_inherits_nothing(now: Facts, before: Labels) -> None:
+    assert inherited(now, before) == labels_of(now)
 
 
 @pytest.mark.parametrize("other", [warboy(1, product="other"), warboy(1, driver="2.0.0"), warboy(1, firmware="2.0.0")])
@@ -70,11 +69,6 @@ def test_whatever_one_card_tells_is_told_though_another_hangs(other: Device) -> 
 def test_a_card_that_has_nothing_to_tell_does_not_speak_for_the_one_that_hangs() -> None:
     before = labels_of(node(warboy(0), warboy(1)))
     assert inherited(node(stuck(SILENT), warboy(1, None, None, None)), before) == before
-
-
-def test_a_machine_that_says_something_else_is_believed() -> None:
-    now = node(warboy(), machine=Machine("Other", "Box"))
-    assert inherited(now, labels_of(node(warboy()))) == labels_of(now)
 
 
 def test_a_machine_that_cannot_be_read_stays_what_it_was() -> None:

@@ -17,10 +17,7 @@ TEXTS = st.one_of(st.text(max_size=200), st.text("aZ09-_. /é\n", max_size=200),
     ("text", "value"),
     [
         ("Dell Inc.", "Dell-Inc"),
-        ("ASUSTeK COMPUTER INC.", "ASUSTeK-COMPUTER-INC"),
         ("Gigabyte Technology Co., Ltd.", "Gigabyte-Technology-Co.-Ltd"),
-        ("Micro-Star International Co., Ltd.", "Micro-Star-International-Co.-Ltd"),
-        ("Quanta Cloud Technology Inc.", "Quanta-Cloud-Technology-Inc"),
         ("To be filled by O.E.M.", "To-be-filled-by-O.E.M"),
         ("ThinkSystem SR650 V2 -[7Z73CTO1WW]-", "ThinkSystem-SR650-V2-7Z73CTO1WW"),
         ("PowerEdge R750", "PowerEdge-R750"),
@@ -28,15 +25,6 @@ TEXTS = st.one_of(st.text(max_size=200), st.text("aZ09-_. /é\n", max_size=200),
         ("", "unknown"),
         ("   ", "unknown"),
         ("삼성전자", "unknown"),
-    ],
-)
-def test_what_real_machines_say_of_themselves(text: str, value: str) -> None:
-    assert sanitise(text) == value
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
         ("x" * 80, "x" * 63),
         ("x" * 62 + " yyy", "x" * 62),
         ("x" * 61 + "._-y", "x" * 61),
@@ -57,16 +45,12 @@ def test_what_a_value_cannot_hold_goes(text: str, value: str) -> None:
 
 
 @given(TEXTS)
-def test_what_comes_out_is_always_a_value_and_never_empty(text: str) -> None:
+def test_what_comes_out_is_always_a_value_that_stays_as_it_is_and_never_empty(text: str) -> None:
     value = sanitise(text)
     assert value
     assert is_label_value(value)
     assert is_value(value)
-
-
-@given(TEXTS)
-def test_a_second_time_changes_nothing(text: str) -> None:
-    assert sanitise(sanitise(text)) == sanitise(text)
+    assert sanitise(value) == value
 
 
 @given(VALUES)
@@ -86,11 +70,7 @@ def test_no_letter_or_digit_of_a_short_text_is_lost(text: str) -> None:
 @given(TEXTS)
 @example("")
 @example("a\n")
+@example("a" * MAX_LENGTH)
 @example("a" * (MAX_LENGTH + 1))
 def test_two_readings_of_the_rule_for_values_agree(text: str) -> None:
     assert is_label_value(text) is is_value(text)
-
-
-@pytest.mark.parametrize(("length", "fits"), [(0, True), (1, True), (2, True), (3, True), (63, True), (64, False)])
-def test_a_label_value_has_63_characters_at_most(length: int, *, fits: bool) -> None:
-    assert is_label_value("x" * length) is fits

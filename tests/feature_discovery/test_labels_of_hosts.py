@@ -22,48 +22,11 @@ def labels(host: Host) -> dict[str, str]:
     return short(labels_of(look(host)))
 
 
-def test_the_ten_labels_come_from_the_files_of_the_host(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0, driver="1.3.0, 57ac7b0"), vendor="Dell Inc.", machine="PowerEdge R750")
-    assert labels(host.open()) == {
-        "driver.reference": "57ac7b0",
-        "driver.version": "1.3.0",
-        "driver.version.major": "1",
-        "driver.version.minor": "3",
-        "driver.version.patch": "0",
-        "machine.name": "PowerEdge-R750",
-        "machine.vendor": "Dell-Inc",
-        "npu.count": "1",
-        "npu.family": "warboy",
-        "npu.product": "warboyB0",
-    }
-
-
-def test_two_families_of_one_host_are_both_said(tmp_path: Path) -> None:
-    found = labels(FakeHost(tmp_path, warboy(0), warboy(10), rngd(0)).open())
-    assert (found["npu.count"], found["npu.product"], found["npu.family"]) == ("3", "rngd_warboyB0", "renegade_warboy")
-
-
 def test_a_dead_card_counts(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0), warboy(1))
     before = labels(host.open())
     host.cards[1].die()
     assert labels(host.open()) == before
-
-
-def test_the_count_follows_a_card_that_is_lost_and_comes_back(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path, warboy(0), warboy(1))
-    counts = [labels(host.open())["npu.count"]]
-    host.cards[1].disappear()
-    counts.append(labels(host.open())["npu.count"])
-    host.cards[1].reappear()
-    counts.append(labels(host.open())["npu.count"])
-    assert counts == ["2", "1", "2"]
-
-
-def test_a_host_without_the_firmware_s_strings_is_unknown(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path)
-    host.set_machine(None, None)
-    assert labels(host.open()) == {"npu.count": "0", "machine.vendor": "unknown", "machine.name": "unknown"}
 
 
 def before_and_with(root: Path, pattern: str, fault: Fault) -> tuple[Labels, Labels]:

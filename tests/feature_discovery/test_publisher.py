@@ -4,19 +4,14 @@ import logging
 
 import pytest
 
-from npu_core.service.logs import _FIELDS
+from npu_feature_discovery.events import Event
 from npu_feature_discovery.publisher import LONGEST_ASKED_FOR, Publisher
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.telemetry import Telemetry
-from tests.feature_discovery.rigs import Clock, ObedientSink, unreachable
+from tests.feature_discovery.rigs import Clock, ObedientSink, told, unreachable
 
 A = {"beta.furiosa.ai/npu.count": "1", "beta.furiosa.ai/npu.family": "warboy"}
 B = {"beta.furiosa.ai/npu.count": "0"}
-
-
-def fields(caplog: pytest.LogCaptureFixture) -> list[tuple[str, object]]:
-    """What was logged, and which labels changed by that."""
-    return [(record.getMessage(), getattr(record, _FIELDS).get("changed")) for record in caplog.records]
 
 
 def test_it_says_which_labels_changed_and_nothing_where_none_did(caplog: pytest.LogCaptureFixture) -> None:
@@ -25,7 +20,10 @@ def test_it_says_which_labels_changed_and_nothing_where_none_did(caplog: pytest.
     publisher = Publisher(ObedientSink(), telemetry)
     for labels in (A, A, B):
         assert publisher.publish(labels)
-    assert fields(caplog) == [("published", "npu.count,npu.family"), ("published", "npu.count,-npu.family")]
+    assert [(event, fields["changed"]) for event, fields in told(caplog)] == [
+        (Event.PUBLISHED, "npu.count,npu.family"),
+        (Event.PUBLISHED, "npu.count,-npu.family"),
+    ]
     assert (telemetry.publishes, telemetry.changes) == ({"created": 1, "unchanged": 1, "updated": 1}, 2)
     assert telemetry.last_success is not None
 
@@ -34,7 +32,7 @@ def test_what_was_there_already_is_said_once(caplog: pytest.LogCaptureFixture) -
     caplog.set_level(logging.INFO)
     publisher = Publisher(ObedientSink(published=[A]), Telemetry())
     assert [publisher.publish(A), publisher.publish(A)] == [True, True]
-    assert caplog.messages == ["already published"]
+    assert caplog.messages == [Event.ALREADY_PUBLISHED]
 
 
 def test_nothing_is_published_before_its_time() -> None:
@@ -65,7 +63,7 @@ def test_every_new_reason_is_said(caplog: pytest.LogCaptureFixture) -> None:
         sink.failing = unreachable(message)
         publisher.publish(A)
         clock.pass_(100)
-    assert caplog.messages == ["cannot publish", "cannot publish"]
+    assert caplog.messages == [Event.CANNOT_PUBLISH, Event.CANNOT_PUBLISH]
     assert publisher.failure == "go away"
 
 
@@ -95,7 +93,7 @@ def test_what_another_sink_left_is_removed_once_after_the_first_success(caplog: 
     publisher.publish(A)
     publisher.publish(A)
     assert removed == [2]
-    assert caplog.messages.count("removed what another sink left behind") == 1
+    assert caplog.messages.count(Event.OTHER_SINK_REMOVED) == 1
 
 
 def test_what_another_sink_left_and_cannot_be_removed_is_said_and_no_failure(caplog: pytest.LogCaptureFixture) -> None:
@@ -104,7 +102,7 @@ def test_what_another_sink_left_and_cannot_be_removed_is_said_and_no_failure(cap
 
     publisher = Publisher(ObedientSink(), Telemetry(), supersede=supersede)
     assert publisher.publish(A)
-    assert caplog.messages == ["cannot remove what another sink left behind"]
+    assert caplog.messages == [Event.OTHER_SINK_STAYS]
 
 
 def test_nobody_makes_it_wait_for_ever() -> None:
