@@ -36,7 +36,7 @@ times = st.datetimes(timezones=st.just(UTC), min_value=datetime(1970, 1, 1), max
 
 
 def test_a_file_is_a_line_per_label_in_key_order_after_the_expiry_time() -> None:
-    assert render(LABELS) == render(dict(reversed(LABELS.items()))) == TEN
+    assert render(LABELS) == render(dict(reversed(list(LABELS.items())))) == TEN
     assert render(LABELS, NOON) == b"# +expiry-time=2026-05-04T12:00:00Z\n" + TEN
 
 

@@ -8,19 +8,15 @@ import pytest
 
 from npu_core.kubelet import list_holdings
 from testkit.standins.kubelet import (
-    Admitted,
     CreateContainerError,
-    EventKind,
     Phase,
     StandInKubelet,
-    UnexpectedAdmissionError,
 )
 from testkit.standins.scripted_plugin import (
     RESOURCE,
     ScriptedPlugin,
     StartKubelet,
     StartPlugin,
-    allocatable,
     back,
     devices,
 )
@@ -37,36 +33,6 @@ async def _restarted_without(kubelet: StandInKubelet, plugin: ScriptedPlugin) ->
     kubelet.stop_api_server()
     await kubelet.restart()
     await back(kubelet, plugin)
-
-
-async def test_a_kubelet_that_runs_goes_on_knowing_its_pods(kubelet: StandInKubelet, advertise: StartPlugin) -> None:
-    await advertise(kubelet)
-    await kubelet.run_pod("pod-a", {RESOURCE: 1})
-    await kubelet.run_pod("pod-b", {RESOURCE: 1})
-
-    kubelet.stop_api_server()
-    kubelet.finish_pod("pod-b")
-
-    assert not kubelet.api_server_up
-    assert not kubelet.view().api_server_up
-    assert await _listed(kubelet) == ["pod-a"]
-    assert len(kubelet.view().booked(RESOURCE)) == 1
-    await kubelet.restart_container("pod-a")
-    assert await kubelet.start_api_server() == {}
-
-
-async def test_every_start_without_it_is_such_a_start(kubelet: StandInKubelet, advertise: StartPlugin) -> None:
-    plugin = await advertise(kubelet, devices("npu0"))
-    await kubelet.run_pod("pod-a", {RESOURCE: 1})
-    await _restarted_without(kubelet, plugin)
-    await kubelet.start_api_server()
-    kubelet.stop_api_server()
-    assert await _listed(kubelet) == ["pod-a"]
-
-    await kubelet.kill()
-    await kubelet.start()
-
-    assert await _listed(kubelet) == []
 
 
 async def test_without_it_no_pod_comes_or_goes(kubelet: StandInKubelet, advertise: StartPlugin) -> None:
@@ -126,44 +92,3 @@ async def test_after_a_reboot_without_it_pods_are_admitted_when_it_is_back(
     assert kubelet.view().held(RESOURCE) == frozenset()
 
     assert await kubelet.start_api_server() == {"pod-a": first}
-
-
-async def test_who_wants_to_admit_them_later_may(kubelet: StandInKubelet, advertise: StartPlugin) -> None:
-    plugin = await advertise(kubelet)
-    await kubelet.run_pod("pod-a", {RESOURCE: 1})
-    kubelet.stop_api_server()
-    await kubelet.reboot()
-
-    assert await kubelet.start_api_server(readmit=False) == {}
-    assert kubelet.view().pod("pod-a").phase is Phase.PENDING
-    await back(kubelet, plugin)
-    await allocatable(kubelet, 2)
-
-    assert isinstance((await kubelet.readmit_pods())["pod-a"], Admitted)
-
-
-async def test_after_a_reboot_pods_are_admitted_at_once_and_fail(
-    kubelet: StandInKubelet, advertise: StartPlugin
-) -> None:
-    await advertise(kubelet)
-    await kubelet.run_pod("pod-a", {RESOURCE: 1})
-    before = len(kubelet.events)
-
-    results = await kubelet.reboot()
-
-    assert isinstance(results["pod-a"], UnexpectedAdmissionError)
-    kinds = [event.kind for event in kubelet.events[before:]]
-    assert kinds[-2:] == [EventKind.STARTED, EventKind.POD_FAILED]
-
-
-async def test_that_it_goes_and_comes_is_in_the_journal_once(kubelet: StandInKubelet) -> None:
-    assert kubelet.api_server_up
-
-    kubelet.stop_api_server()
-    kubelet.stop_api_server()
-    await kubelet.stop()
-    await kubelet.start_api_server()
-    await kubelet.start_api_server()
-
-    view = kubelet.view()
-    assert view.count(EventKind.API_SERVER_STOPPED) == view.count(EventKind.API_SERVER_STARTED) == 1

@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 
 from testkit.standins.kubelet.checkpoint import Checkpoint, from_json, to_json
 from testkit.standins.kubelet.choice import Demand, Question, Rules, Stock, choose
-from testkit.standins.kubelet.device_manager import DeviceManager, Endpoint
 from testkit.standins.kubelet.errors import CheckpointError, RefusedError
 from testkit.standins.kubelet.holdings import Held, Holding, Holdings, by_numa
 from testkit.standins.kubelet.topology import Affinity
-from testkit.standins.kubelet.values import PluginDevice
 
 R = "example.com/npu"
 TWO_NODES = (0, 1)
@@ -94,10 +92,6 @@ def test_a_demand_is_refused(stock: Stock, count: int, text: str) -> None:
     assert str(caught.value) == text
 
 
-def test_devices_that_are_reused_need_no_question() -> None:
-    assert _choose(_stock(in_use={"a"}, reusable={"a"}), 1) == (frozenset({"a"}), None)
-
-
 @pytest.mark.parametrize("preferred", ["a", "b"])
 def test_with_more_aligned_than_needed_the_question_is_about_those(preferred: str) -> None:
     affinity = Affinity(frozenset("ab"), frozenset("c"), frozenset())
@@ -108,12 +102,6 @@ def test_with_more_aligned_than_needed_the_question_is_about_those(preferred: st
     assert chosen == frozenset({preferred, "d"})
 
 
-def test_just_enough_aligned_need_no_question() -> None:
-    affinity = Affinity(frozenset("ab"), frozenset("cd"), frozenset())
-
-    assert _choose(_stock(), 2, affinity) == (frozenset({"a", "b"}), None)
-
-
 def test_too_few_aligned_are_taken_and_the_question_is_about_everything() -> None:
     affinity = Affinity(frozenset("a"), frozenset("b"), frozenset("cd"))
 
@@ -121,21 +109,6 @@ def test_too_few_aligned_are_taken_and_the_question_is_about_everything() -> Non
 
     assert asked == Question(FOUR, frozenset("a"), 2)
     assert chosen == frozenset({"a", "d"})
-
-
-def test_without_a_preference_unaligned_devices_go_before_indifferent_ones() -> None:
-    affinity = Affinity(frozenset("a"), frozenset("b"), frozenset("cd"))
-
-    assert _choose(_stock(), 2, affinity)[0] == frozenset({"a", "b"})
-
-
-def test_a_choice_that_ends_short_is_refused() -> None:
-    nothing = Affinity(frozenset(), frozenset(), frozenset())
-
-    with pytest.raises(
-        RefusedError, match=r"^unexpectedly allocated less resources than required\. Requested: 2, Got: 0$"
-    ):
-        _choose(_stock(), 2, nothing)
 
 
 IDS = st.frozensets(st.sampled_from("abcdefgh"))
@@ -167,43 +140,6 @@ def test_every_choice_is_of_the_size_asked_and_takes_nothing_it_may_not(
 
 
 # Bookkeeping
-
-
-def test_an_endpoint_that_is_not_there_is_named_by_its_resource() -> None:
-    manager = DeviceManager(keyed_by_socket=False, grace=300.0)
-
-    with pytest.raises(RefusedError, match=f"^unknown Device Plugin {R}$"):
-        manager.serving(R)
-
-
-def test_an_endpoint_of_the_checkpoint_is_a_stopped_one() -> None:
-    manager = DeviceManager(keyed_by_socket=False, grace=300.0)
-    manager.restore([R], now=0.0)
-
-    with pytest.raises(RefusedError, match=f"^endpoint {R} has been stopped$"):
-        manager.serving(R)
-
-
-def test_a_resource_outlives_its_last_endpoint_by_the_grace() -> None:
-    manager = DeviceManager(keyed_by_socket=False, grace=300.0)
-    endpoint = Endpoint(R, "/s", 1)
-    manager.connect(endpoint)
-    manager.update(R, [PluginDevice("a", "Healthy")])
-    manager.stop(endpoint, now=10.0)
-
-    assert manager.expire(310.0) == ()
-    assert manager.expire(310.1) == (R,)
-    assert manager.capacities() == {}
-
-
-def test_the_end_of_an_endpoint_that_never_listed_makes_no_resource() -> None:
-    manager = DeviceManager(keyed_by_socket=False, grace=300.0)
-    endpoint = Endpoint(R, "/s", 1)
-    manager.connect(endpoint)
-
-    manager.stop(endpoint, now=0.0)
-
-    assert manager.capacities() == {}
 
 
 def test_devices_are_grouped_by_numa_node_and_may_be_in_two_groups() -> None:
@@ -246,12 +182,6 @@ def test_a_checkpoint_has_the_kubelets_fields() -> None:
         "RegisteredDevices": {R: ["a", "b"]},
     }
     assert isinstance(document["Checksum"], int)
-
-
-def test_a_checkpoint_is_read_back_as_written() -> None:
-    checkpoint = Checkpoint((HOLDING,), {R: ("a", "b")})
-
-    assert from_json(to_json(checkpoint)) == checkpoint
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"Data":null}', "null"])

@@ -7,11 +7,8 @@ import stat
 
 import pytest
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from testkit.standins.kubelet import (
-    ContainerSpec,
     EventKind,
-    Generation,
     KubeletPanickedError,
     Phase,
     StandInKubelet,
@@ -19,7 +16,6 @@ from testkit.standins.kubelet import (
     Wire,
 )
 from testkit.standins.scripted_plugin import (
-    OTHER,
     RESOURCE,
     ScriptedPlugin,
     StartKubelet,
@@ -27,7 +23,6 @@ from testkit.standins.scripted_plugin import (
     back,
     device,
     devices,
-    env_of_ids,
 )
 from testkit.waiting import PATIENCE
 
@@ -94,53 +89,6 @@ async def test_the_first_list_counts_and_a_running_kubelet_does_not_look_again(
     assert kubelet.events_of(EventKind.PANICKED) == ()
 
 
-async def test_the_list_of_another_resource_is_no_reason(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet(topology_policy=TopologyPolicy.BEST_EFFORT)
-    await _holder(kubelet, advertise)
-    await kubelet.restart()
-
-    await advertise(kubelet, [device("x0", numa=[0])], resource=OTHER, socket="other.sock")
-
-    assert kubelet.running
-
-
-@pytest.mark.parametrize(
-    ("settings", "listed"),
-    [
-        ({"topology_policy": TopologyPolicy.NONE}, BOTH[1:]),
-        ({"topology_policy": TopologyPolicy.NONE, "dies_of_unlisted_holders": True}, BOTH[1:]),
-        ({"topology_policy": TopologyPolicy.BEST_EFFORT, "generation": Generation.A}, BOTH[1:]),
-        ({"topology_policy": TopologyPolicy.BEST_EFFORT, "dies_of_unlisted_holders": False}, BOTH[1:]),
-        # A resource none of whose devices has a topology is not asked for hints.
-        ({"topology_policy": TopologyPolicy.BEST_EFFORT}, devices("npu1")),
-        ({"topology_policy": TopologyPolicy.BEST_EFFORT}, []),
-    ],
-)
-async def test_others_live_on(
-    start_kubelet: StartKubelet, advertise: StartPlugin, settings: dict[str, object], listed: list[api.Device]
-) -> None:
-    kubelet = await start_kubelet(**settings)
-    plugin = await _holder(kubelet, advertise)
-    await kubelet.restart()
-
-    await back(kubelet, plugin, listed)
-    await kubelet.run_pod("pod-b")
-
-    assert kubelet.running
-
-
-async def test_a_pod_that_is_over_is_no_holder(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet(topology_policy=TopologyPolicy.BEST_EFFORT)
-    plugin = await _holder(kubelet, advertise)
-    await kubelet.restart()
-    kubelet.finish_pod("pod-a")
-
-    await back(kubelet, plugin, BOTH[1:])
-    await kubelet.run_pod("pod-b", {RESOURCE: 1})
-
-    assert kubelet.running
-
-
 async def test_a_pod_that_is_admitted_after_a_reboot_kills_it_too_and_stays_pending(
     start_kubelet: StartKubelet, advertise: StartPlugin
 ) -> None:
@@ -155,28 +103,6 @@ async def test_a_pod_that_is_admitted_after_a_reboot_kills_it_too_and_stays_pend
     assert (str(caught.value), caught.value.resource, caught.value.device) == (PANIC, RESOURCE, "npu0")
     await _dead(kubelet)
     assert kubelet.view().pod("pod-a").phase is Phase.PENDING
-
-
-async def test_what_an_init_container_leaves_to_the_next_must_still_be_listed(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet(topology_policy=TopologyPolicy.BEST_EFFORT)
-    plugin: ScriptedPlugin = await advertise(kubelet, BOTH[:1])
-
-    def allocate(request: api.AllocateRequest) -> api.AllocateResponse:
-        plugin.send(BOTH[1:])
-        return env_of_ids(request)
-
-    plugin.on_allocate = allocate
-    specs = [ContainerSpec("init", {RESOURCE: 1}, init=True), ContainerSpec("main", {RESOURCE: 1})]
-
-    # Whoever waits for its turn dies with it.
-    pods = (kubelet.run_pod("pod-a", containers=specs), kubelet.run_pod("pod-b", {RESOURCE: 1}))
-    results = await asyncio.wait_for(asyncio.gather(*pods, return_exceptions=True), PATIENCE)
-
-    assert [type(result) for result in results] == [KubeletPanickedError] * 2
-    await _dead(kubelet)
-    assert {pod.phase for pod in kubelet.view().pods.values()} == {Phase.PENDING}
 
 
 @pytest.mark.parametrize("dies", [True, False])

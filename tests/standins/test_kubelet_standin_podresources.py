@@ -10,7 +10,7 @@ import pytest
 
 from npu_core.kubelet._podresources import podresources_pb2 as api
 from testkit.standins.kubelet import ContainerSpec, DraDevice, PodResourcesBehaviour, PodResourcesMode, StandInKubelet
-from testkit.standins.scripted_plugin import RESOURCE, StartKubelet, StartPlugin, device, devices
+from testkit.standins.scripted_plugin import RESOURCE, StartPlugin, device, devices
 from testkit.waiting import PATIENCE
 
 if TYPE_CHECKING:
@@ -104,40 +104,6 @@ async def test_claimed_devices_are_dynamic_resources_and_no_devices(
     assert claim.claim_resources[0].SerializeToString().startswith(b"\x0a\x15")
 
 
-async def test_the_claims_of_a_pod_that_is_over_are_not_listed(
-    kubelet: StandInKubelet, client: PodResourcesListerAsyncStub
-) -> None:
-    await kubelet.set_pod_resources(PodResourcesBehaviour(terminal_pods=True))
-    claims = (DraDevice("npu.furiosa.ai", "node-a", "npu0"),)
-    await kubelet.run_pod("pod-a", containers=[ContainerSpec("main", claims=claims)])
-
-    kubelet.finish_pod("pod-a")
-
-    response = await client.List(api.ListPodResourcesRequest(), timeout=PATIENCE)
-    assert list(response.pod_resources[0].containers) == [api.ContainerResources(name="main")]
-
-
-async def test_one_pod_can_be_asked_for(
-    kubelet: StandInKubelet, advertise: StartPlugin, client: PodResourcesListerAsyncStub
-) -> None:
-    await advertise(kubelet, devices("npu0"))
-    await kubelet.run_pod("pod-a", {RESOURCE: 1}, namespace="team")
-
-    request = api.GetPodResourcesRequest(pod_name="pod-a", pod_namespace="team")
-    response = await client.Get(request, timeout=PATIENCE)
-
-    assert response.pod_resources.containers[0].devices[0].device_ids == ["npu0"]
-
-
-@pytest.mark.usefixtures("kubelet")
-async def test_a_pod_that_is_not_there_is_an_error(client: PodResourcesListerAsyncStub) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await client.Get(api.GetPodResourcesRequest(pod_name="x", pod_namespace="y"), timeout=PATIENCE)
-
-    assert caught.value.code() is grpc.StatusCode.UNKNOWN
-    assert caught.value.details() == "pod x in namespace y not found"
-
-
 async def test_allocatable_devices_are_the_healthy_ones_in_use_or_not(
     kubelet: StandInKubelet, advertise: StartPlugin, client: PodResourcesListerAsyncStub
 ) -> None:
@@ -199,15 +165,6 @@ async def test_the_service_can_refuse_every_call(
         assert (caught.value.code(), caught.value.details()) == (code, text)
 
 
-async def test_the_service_can_be_slow(kubelet: StandInKubelet, client: PodResourcesListerAsyncStub) -> None:
-    await kubelet.set_pod_resources(PodResourcesBehaviour(delay=3600.0))
-
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await client.List(api.ListPodResourcesRequest(), timeout=0.1)
-
-    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-
-
 async def test_the_socket_can_be_absent_and_come_back(
     kubelet: StandInKubelet, client: PodResourcesListerAsyncStub
 ) -> None:
@@ -220,21 +177,3 @@ async def test_the_socket_can_be_absent_and_come_back(
     await kubelet.set_pod_resources(PodResourcesBehaviour())
 
     assert await _list(client) == {}
-
-
-async def test_without_a_directory_there_is_no_service(start_kubelet: StartKubelet) -> None:
-    kubelet = await start_kubelet()
-
-    assert kubelet.pod_resources_socket is None
-    await kubelet.set_pod_resources(PodResourcesBehaviour())
-
-
-async def test_a_killed_kubelet_leaves_the_socket_and_a_closed_one_does_not(
-    kubelet: StandInKubelet,
-) -> None:
-    assert kubelet.pod_resources_socket is not None
-
-    await kubelet.kill()
-    assert kubelet.pod_resources_socket.exists()
-    await kubelet.aclose()
-    assert not kubelet.pod_resources_socket.exists()

@@ -9,12 +9,11 @@ import pytest
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from testkit.standins.kubelet import (
     BindMount,
-    ContainerSpec,
     DeviceNode,
     EventKind,
     UnexpectedAdmissionError,
 )
-from testkit.standins.scripted_plugin import FOUR, OTHER, PREFERS, RESOURCE, StartKubelet, StartPlugin, answer, devices
+from testkit.standins.scripted_plugin import FOUR, OTHER, RESOURCE, StartKubelet, StartPlugin, answer, devices
 from testkit.waiting import PATIENCE
 
 
@@ -38,23 +37,6 @@ async def test_a_pod_gets_what_the_plugin_answered(start_kubelet: StartKubelet, 
     assert admitted.annotations == {"key": "value"}
     assert admitted.cdi_devices == ("example.com/npu=0",)
     assert kubelet.view().pod("pod-a").running
-
-
-async def test_each_container_and_resource_is_one_call_for_one_container(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet, devices(*FOUR))
-    other = await advertise(kubelet, devices("x0"), resource=OTHER, socket="other.sock")
-
-    await kubelet.run_pod(
-        "pod-a",
-        containers=[ContainerSpec("one", {RESOURCE: 2, OTHER: 1}), ContainerSpec("two", {RESOURCE: 1})],
-    )
-
-    sizes = [[len(one.devices_ids) for one in call.container_requests] for call in plugin.allocations]
-    assert sizes == [[2], [1]]
-    assert len(other.allocations) == 1
 
 
 async def test_of_two_answers_the_first_wins_and_the_conflict_is_noted(
@@ -108,28 +90,6 @@ async def test_without_a_preference_the_choice_depends_on_the_seed_alone(
     assert len(set(choices)) > 2
 
 
-async def test_two_pods_at_once_never_share_a_device(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet, devices(*FOUR), PREFERS)
-    plugin.on_prefer = lambda asked: [min(asked.available_deviceIDs)]
-
-    pods = await asyncio.gather(*(kubelet.run_pod(f"pod-{number}", {RESOURCE: 1}) for number in range(4)))
-
-    assert [device for pod in pods for device in pod.device_ids] == list(FOUR)
-
-
-async def test_of_several_containers_in_an_answer_the_first_counts(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet)
-    plugin.on_allocate = lambda _: api.AllocateResponse(
-        container_responses=[api.ContainerAllocateResponse(envs={"N": str(number)}) for number in range(2)]
-    )
-
-    assert (await kubelet.run_pod("pod-a", {RESOURCE: 1})).env == {"N": "0"}
-
-
 async def test_a_kubelet_that_dies_during_allocate_fails_the_call_and_nothing_hangs(
     start_kubelet: StartKubelet, advertise: StartPlugin
 ) -> None:
@@ -145,30 +105,3 @@ async def test_a_kubelet_that_dies_during_allocate_fails_the_call_and_nothing_ha
         await asyncio.wait_for(pod, PATIENCE)
     text = "rpc error: code = Canceled desc = grpc: the client connection is closing"
     assert caught.value.cause == text
-
-
-async def test_a_tester_may_give_up_on_an_allocate_that_hangs(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet)
-    plugin.hangs = True
-
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(kubelet.run_pod("pod-a", {RESOURCE: 2}), 0.05)
-    plugin.hangs = False
-
-    kubelet.delete_pod("pod-a")
-    await kubelet.run_pod("pod-b", {RESOURCE: 2})
-
-
-async def test_a_name_is_free_again_when_its_pod_is_over(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet()
-    await advertise(kubelet)
-    await kubelet.run_pod("pod-a", {RESOURCE: 1})
-
-    with pytest.raises(ValueError, match=r"^pod pod-a exists$"):
-        await kubelet.run_pod("pod-a", {RESOURCE: 1})
-    kubelet.finish_pod("pod-a")
-
-    await kubelet.run_pod("pod-a", {RESOURCE: 2})

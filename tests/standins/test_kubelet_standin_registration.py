@@ -27,9 +27,6 @@ from testkit.standins.scripted_plugin import (
 )
 from testkit.waiting import PATIENCE
 
-B_AND_C = pytest.mark.parametrize("generation", [Generation.B, Generation.C])
-ALL = pytest.mark.parametrize("generation", list(Generation))
-
 
 async def _refusal(plugin: ScriptedPlugin, **request: str) -> str:
     """What a refused Register says; the code is UNKNOWN or this fails."""
@@ -40,45 +37,6 @@ async def _refusal(plugin: ScriptedPlugin, **request: str) -> str:
 
 
 # What Register checks
-
-
-@ALL
-async def test_an_invalid_resource_name_is_refused(
-    start_kubelet: StartKubelet, start_plugin: StartPlugin, generation: Generation
-) -> None:
-    await start_kubelet(generation=generation)
-    plugin = await start_plugin()
-
-    assert await _refusal(plugin, resource="npu") == 'the ResourceName "npu" is invalid'
-
-
-async def test_the_version_is_checked_before_the_name(start_kubelet: StartKubelet, start_plugin: StartPlugin) -> None:
-    await start_kubelet()
-    plugin = await start_plugin()
-
-    assert (await _refusal(plugin, version="", resource="npu")).startswith('requested API version ""')
-
-
-async def test_the_name_is_checked_before_the_plugin_is_dialled(
-    start_kubelet: StartKubelet, start_plugin: StartPlugin
-) -> None:
-    await start_kubelet()
-    plugin = await start_plugin()
-    await plugin.stop()
-
-    assert await _refusal(plugin, resource="npu") == 'the ResourceName "npu" is invalid'
-
-
-async def test_registrations_are_counted_before_they_are_checked(
-    start_kubelet: StartKubelet, start_plugin: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    plugin = await start_plugin()
-
-    await _refusal(plugin, version="v2")
-    await plugin.register()
-
-    assert kubelet.view().registrations(RESOURCE) == 2
 
 
 async def test_the_next_registrations_fail_as_told_and_then_no_more(
@@ -134,37 +92,7 @@ async def test_generation_a_takes_the_options_from_the_request(
     assert len(plugin.preferences) == 1
 
 
-@B_AND_C
-async def test_later_generations_ask_for_the_options_and_ignore_the_request(
-    start_kubelet: StartKubelet, start_plugin: StartPlugin, generation: Generation
-) -> None:
-    kubelet = await start_kubelet(generation=generation)
-    plugin = await start_plugin()
-    plugin.listed = devices("npu0")
-
-    await plugin.register(options=api.DevicePluginOptions(get_preferred_allocation_available=True))
-    await allocatable(kubelet, 1)
-    await kubelet.run_pod("pod-a", {RESOURCE: 1})
-
-    assert plugin.options_calls == 1
-    assert plugin.preferences == []
-
-
 # Several registrations of one resource
-
-
-@pytest.mark.parametrize("generation", [Generation.A, Generation.B])
-async def test_earlier_generations_replace_a_plugin_that_registers_again(
-    start_kubelet: StartKubelet, advertise: StartPlugin, generation: Generation
-) -> None:
-    kubelet = await start_kubelet(generation=generation)
-    plugin = await advertise(kubelet)
-
-    await plugin.register()
-    await plugin.opened(2)
-
-    await kubelet.until(lambda view: view.messages(RESOURCE) == 2, within=PATIENCE)
-    assert len(plugin.open_streams) == 2
 
 
 @pytest.mark.parametrize(("generation", "setting"), [(Generation.A, None), (Generation.B, OldStreamEnd.HARMLESS)])

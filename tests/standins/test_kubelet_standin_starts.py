@@ -9,14 +9,9 @@ import grpc
 import pytest
 
 from testkit.standins.kubelet import (
-    Admitted,
-    ContainerSpec,
     CreateContainerConfigError,
     CreateContainerError,
-    EventKind,
-    Generation,
     Phase,
-    TopologyPolicy,
     UnexpectedAdmissionError,
 )
 from testkit.standins.scripted_plugin import (
@@ -26,7 +21,6 @@ from testkit.standins.scripted_plugin import (
     StartKubelet,
     StartPlugin,
     allocatable,
-    device,
     devices,
 )
 from testkit.waiting import PATIENCE
@@ -50,21 +44,6 @@ async def test_after_a_reboot_pods_are_admitted_before_the_plugin_is_back_and_fa
     assert kubelet.view().pod("pod-a").phase is Phase.FAILED
 
 
-async def test_after_a_reboot_that_loses_the_checkpoint_pods_run_without_devices(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    await advertise(kubelet)
-    await kubelet.run_pod("pod-a", {RESOURCE: 1})
-
-    results = await kubelet.reboot(keep_checkpoint=False)
-
-    admitted = results["pod-a"]
-    assert isinstance(admitted, Admitted)
-    assert admitted.device_ids == ()
-    assert kubelet.view().pod("pod-a").running
-
-
 async def test_after_a_reboot_a_pod_gets_its_devices_back_once_the_plugin_is_there(
     start_kubelet: StartKubelet, advertise: StartPlugin
 ) -> None:
@@ -83,21 +62,6 @@ async def test_after_a_reboot_a_pod_gets_its_devices_back_once_the_plugin_is_the
     assert kubelet.view().pod("pod-a").starts == 2
 
 
-async def test_after_a_reboot_a_pods_own_devices_satisfy_the_topology_policy(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet(topology_policy=TopologyPolicy.SINGLE_NUMA_NODE)
-    plugin = await advertise(kubelet, [device("npu0", numa=[0])])
-    first = await kubelet.run_pod("pod-a", {RESOURCE: 1})
-    await plugin.stop()
-    await kubelet.reboot(readmit=False)
-    await plugin.start()
-    await plugin.register()
-    await allocatable(kubelet, 1)
-
-    assert await kubelet.readmit_pods() == {"pod-a": first}
-
-
 # PreStartContainer and the runtime
 
 
@@ -111,15 +75,6 @@ async def test_pre_start_is_called_before_every_start_when_required(
     await kubelet.restart_container("pod-a")
 
     assert plugin.pre_starts == [("npu0",), ("npu0",)]
-
-
-async def test_pre_start_is_not_called_otherwise(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet()
-    plugin = await advertise(kubelet, devices("npu0"))
-
-    await kubelet.run_pod("pod-a", {RESOURCE: 1})
-
-    assert plugin.pre_starts == []
 
 
 async def test_a_container_whose_pre_start_failed_keeps_its_devices_and_is_tried_again(
@@ -158,22 +113,6 @@ async def test_pre_start_has_a_deadline(start_kubelet: StartKubelet, advertise: 
     )
 
 
-async def test_pre_start_of_a_plugin_that_is_gone_fails(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet(generation=Generation.A)
-    plugin = await advertise(kubelet, devices("npu0"), PRE_STARTS)
-    await kubelet.run_pod("pod-a", {RESOURCE: 1})
-    await plugin.stop()
-    await kubelet.until(lambda view: view.streams(RESOURCE) == 0, within=PATIENCE)
-
-    with pytest.raises(CreateContainerConfigError) as caught:
-        await kubelet.restart_container("pod-a")
-
-    assert caught.value.message == (
-        "device plugin PreStartContainer rpc failed with err: "
-        f"endpoint {kubelet.settings.plugin_dir}/plugin.sock has been stopped"
-    )
-
-
 async def test_a_missing_device_file_holds_the_container_up_until_it_appears(
     start_kubelet: StartKubelet, advertise: StartPlugin, tmp_path: Path
 ) -> None:
@@ -191,36 +130,3 @@ async def test_a_missing_device_file_holds_the_container_up_until_it_appears(
 
     await kubelet.until(lambda view: view.pod("pod-a").running, within=PATIENCE)
     assert len(plugin.allocations) == 1
-
-
-async def test_containers_that_run_are_not_started_again_for_the_sake_of_one_that_waits(
-    start_kubelet: StartKubelet, advertise: StartPlugin, tmp_path: Path
-) -> None:
-    kubelet = await start_kubelet(devfs=tmp_path, container_back_off=0.01)
-    await advertise(kubelet, devices("npu0"))
-
-    with pytest.raises(CreateContainerError):
-        await kubelet.run_pod("pod-a", containers=[ContainerSpec("one"), ContainerSpec("two", {RESOURCE: 1})])
-    (tmp_path / "npu0").symlink_to("/dev/null")
-    await kubelet.until(lambda view: view.pod("pod-a").running, within=PATIENCE)
-
-    started = [event.container for event in kubelet.events_of(EventKind.CONTAINER_STARTED)]
-    assert started == ["one", "two"]
-
-
-async def test_a_waiting_pod_that_is_deleted_is_not_tried_again(
-    start_kubelet: StartKubelet, advertise: StartPlugin, tmp_path: Path
-) -> None:
-    kubelet = await start_kubelet(devfs=tmp_path, container_back_off=0.01)
-    await advertise(kubelet, devices("npu0"))
-    with pytest.raises(CreateContainerError):
-        await kubelet.run_pod("pod-a", {RESOURCE: 1})
-
-    kubelet.delete_pod("pod-a")
-    # The attempts at this pod span a whole back-off of the first one's.
-    with pytest.raises(CreateContainerError):
-        await kubelet.run_pod("pod-b", {RESOURCE: 1})
-    (tmp_path / "npu0").symlink_to("/dev/null")
-    await kubelet.until(lambda view: view.pod("pod-b").running, within=PATIENCE)
-
-    assert [event.pod for event in kubelet.events_of(EventKind.CONTAINER_STARTED)] == ["pod-b"]

@@ -7,12 +7,10 @@ import json
 
 import pytest
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from testkit.standins.kubelet import (
     Cut,
     EventKind,
     FakeClock,
-    Generation,
     OutOfResourceError,
     StreamPlan,
     Wire,
@@ -28,26 +26,6 @@ from testkit.standins.scripted_plugin import (
     ended,
 )
 from testkit.waiting import PATIENCE
-
-ALL = pytest.mark.parametrize("generation", list(Generation))
-
-
-async def test_within_the_grace_a_resource_waits_for_its_plugin(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    clock = FakeClock()
-    kubelet = await start_kubelet(clock=clock)
-    plugin = await advertise(kubelet)
-    plugin.end(plugin.streams[0])
-    await ended(kubelet)
-
-    clock.advance(300.0)
-    assert kubelet.view().capacity(RESOURCE) == 2
-    await plugin.register()
-
-    await allocatable(kubelet, 2)
-    clock.advance(3600.0)
-    assert kubelet.view().allocatable(RESOURCE) == 2
 
 
 async def test_after_the_grace_the_resource_stays_on_the_node_as_an_explicit_zero(
@@ -70,20 +48,6 @@ async def test_after_the_grace_the_resource_stays_on_the_node_as_an_explicit_zer
     with pytest.raises(OutOfResourceError) as caught:
         await kubelet.run_pod("pod-a", {RESOURCE: 1})
     assert caught.value.reason == f"OutOf{RESOURCE}"
-
-
-async def test_a_message_above_the_limit_ends_the_stream(start_kubelet: StartKubelet, advertise: StartPlugin) -> None:
-    kubelet = await start_kubelet(message_limit=100)
-    plugin = await advertise(kubelet)
-    message = devices("n" * 200)
-    size = api.ListAndWatchResponse(devices=message).ByteSize()
-
-    plugin.send(message)
-
-    assert await ended(kubelet) == (
-        f"rpc error: code = ResourceExhausted desc = grpc: received message larger than max ({size} vs. 100)"
-    )
-    assert kubelet.view().allocatable(RESOURCE) == 0
 
 
 @pytest.mark.parametrize(
@@ -112,20 +76,6 @@ async def test_a_stream_is_cut_after_as_many_messages_as_planned(
     assert (view.capacity(RESOURCE), view.allocatable(RESOURCE)) == (1, 0)
 
 
-async def test_a_stream_can_be_cut_before_its_first_message(
-    start_kubelet: StartKubelet, start_plugin: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    kubelet.plan_streams(StreamPlan(messages=0, then=Cut.CLOSE))
-    plugin = await start_plugin()
-    plugin.listed = devices("npu0")
-
-    await plugin.register()
-
-    await ended(kubelet)
-    assert kubelet.view().messages(RESOURCE) == 0
-
-
 @pytest.mark.parametrize("how", [Cut.CANCEL, Cut.CLOSE, Cut.RESET])
 async def test_a_connection_can_be_cut_at_will(start_kubelet: StartKubelet, advertise: StartPlugin, how: Cut) -> None:
     kubelet = await start_kubelet()
@@ -149,23 +99,6 @@ async def test_a_kubelet_that_hangs_draws_no_conclusions(start_kubelet: StartKub
 
     view = kubelet.view()
     assert (view.allocatable(RESOURCE), view.messages(RESOURCE)) == (2, 1)
-    assert len(plugin.open_streams) == 1
-
-
-async def test_a_slow_kubelet_opens_the_stream_and_does_not_read_it(
-    start_kubelet: StartKubelet, start_plugin: StartPlugin, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet()
-    kubelet.plan_streams(StreamPlan(pause=3600.0))
-    plugin = await start_plugin()
-    plugin.listed = devices("npu0")
-    await plugin.register()
-    await plugin.opened(1)
-    kubelet.plan_streams(StreamPlan())
-
-    await advertise(kubelet, resource=OTHER, socket="other.sock")
-
-    assert kubelet.view().messages(RESOURCE) == 0
     assert len(plugin.open_streams) == 1
 
 

@@ -10,8 +10,6 @@ from testkit.standins.kubelet import (
     TopologyPolicy,
 )
 from testkit.standins.scripted_plugin import (
-    FOUR,
-    PREFERS,
     RESOURCE,
     StartKubelet,
     StartPlugin,
@@ -41,18 +39,3 @@ async def test_devices_without_topology_are_admitted_under_every_policy(
     admitted: Admitted = await kubelet.run_pod("pod-a", {RESOURCE: 2})
 
     assert admitted.device_ids == ("npu0", "npu1")
-
-
-async def test_best_effort_aligns_what_it_can_and_asks_about_the_rest(
-    start_kubelet: StartKubelet, advertise: StartPlugin
-) -> None:
-    kubelet = await start_kubelet(topology_policy=TopologyPolicy.BEST_EFFORT, numa_nodes=(0, 1, 2))
-    listed = [device(name, numa=[number]) for name, number in zip(FOUR, (0, 1, 1, 2), strict=True)]
-    plugin = await advertise(kubelet, listed, PREFERS)
-    plugin.on_prefer = lambda _: ["npu3"]
-
-    admitted = await kubelet.run_pod("pod-a", {RESOURCE: 3})
-
-    # Nodes 0 and 1 hold the three, so the hint is theirs and the preference has no say.
-    assert admitted.device_ids == ("npu0", "npu1", "npu2")
-    assert plugin.preferences == []

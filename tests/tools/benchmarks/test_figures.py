@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.benchmarks.figures import Figure, many, once, percentile, ratios
-from tools.benchmarks.report import Run, comparison, load, machine, save, table
+from tools.benchmarks.figures import Figure, once, percentile, ratios
+from tools.benchmarks.report import Run, comparison, load
 
 
 def test_a_percentile_is_one_of_the_values() -> None:
@@ -25,18 +25,6 @@ def test_at_least_that_share_of_the_values_is_not_above_a_percentile(values: lis
     assert sum(value < found for value in values) < share * len(values)
 
 
-@pytest.mark.parametrize(("values", "share"), [([], 0.5), ([1.0], 0.0), ([1.0], 1.1)])
-def test_a_percentile_of_nothing_is_an_error(values: list[float], share: float) -> None:
-    with pytest.raises(ValueError, match="expected one in"):
-        percentile(values, share)
-
-
-def test_of_many_values_the_median_and_the_worst_are_kept() -> None:
-    assert many("x", "device plugin", 8, "ms", [float(value) for value in range(1, 201)]) == Figure(
-        "x", "device plugin", 8, "ms", 100.0, 198.0, 200
-    )
-
-
 OURS = once("RSS", "device plugin", 8, "MiB", 30.0)
 THEIRS = once("RSS", "minimal plugin", 8, "MiB", 40.0)
 
@@ -46,27 +34,6 @@ def test_ours_is_divided_by_the_peer_of_the_same_size_and_measure() -> None:
     other = once("PSS", "device plugin", 8, "MiB", 20.0)
     stranger = once("RSS", "feature discovery", 8, "MiB", 15.0)
     assert ratios([OURS, THEIRS, alone, other, stranger]) == {("RSS", "device plugin", 8): 0.75}
-
-
-def test_nothing_is_divided_by_nothing() -> None:
-    assert ratios([OURS, once("RSS", "minimal plugin", 8, "MiB", 0.0)]) == {}
-
-
-def test_a_table_has_a_row_for_each_program_and_a_column_for_each_size() -> None:
-    start = many("start", "device plugin", 1, "ms", [210.0, 220.4, 230.0])
-    assert table([start, OURS, THEIRS]) == (
-        "measure  program         1 cards       8 cards  ratio\n"
-        "start    device plugin   220 (230) ms\n"
-        "RSS      device plugin                 30 MiB   - / 0.75\n"
-        "RSS      minimal plugin                40 MiB"
-    )
-
-
-def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
-    run = Run(machine(), (OURS, THEIRS))
-    save(run, tmp_path / "run.json")
-    assert load(tmp_path / "run.json") == run
-    assert {"processor", "python", "packages", "kernel"} <= run.machine.keys()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"machine": {}, "figures": [{"measure": "x"}]}', json.dumps([1])])

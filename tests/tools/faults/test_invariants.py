@@ -15,7 +15,6 @@ from tools.faults.invariants import (
     Expected,
     Holder,
     double_holds,
-    family_of,
     grant_problems,
     lacking_files,
     listing_problems,
@@ -48,10 +47,6 @@ def test_two_pods_hold_a_core_together_by_equal_or_by_different_ids() -> None:
     assert list(double_holds([holder("npu0pe0"), holder("npu0pe0-1", "b")]))
 
 
-def test_cards_of_two_families_have_cores_of_their_own() -> None:
-    assert not list(double_holds([holder("npu0pe0"), holder("npu0pe0", "b", RNGD, R0)]))
-
-
 def test_a_card_is_the_same_under_two_resources_or_two_numbers() -> None:
     assert list(double_holds([holder("npu0pe0", card=R0), holder("npu0pe0", "b", RNGD, R0)]))
     assert list(double_holds([holder("npu0pe0"), holder("npu2pe0", "b")]))
@@ -81,12 +76,6 @@ def test_an_init_container_passes_a_unit_on_within_its_pod_under_its_id() -> Non
 def test_of_ids_that_share_cores_one_may_be_healthy(devices: list[PluginDevice], *, is_wrong: bool) -> None:
     known = set(map(UnitId.parse, ("npu0pe0", "npu0pe1", "npu0pe0-1")))
     assert bool(list(listing_problems(devices, known, Arch.WARBOY))) is is_wrong
-
-
-def test_a_unit_that_the_family_cannot_have_is_never_healthy() -> None:
-    known = {UnitId.parse("npu0pe0-7")}
-    assert list(listing_problems(listed("npu0pe0-7"), known, Arch.WARBOY))
-    assert not list(listing_problems(listed(bad=("npu0pe0-7",)), known, Arch.WARBOY))
 
 
 def test_a_held_id_stays_in_the_list_of_its_resource() -> None:
@@ -140,16 +129,6 @@ def test_a_container_has_the_environment_of_its_first_resource_and_the_files_of_
     assert not list(grant_problems(both(), FAMILIES))
     assert list(grant_problems(both("npu0pe1"), FAMILIES))
     assert list(grant_problems(both("rngd/npu1pe0"), FAMILIES))
-
-
-def test_files_of_a_family_that_was_not_asked_for_are_wrong() -> None:
-    assert list(grant_problems(grant({NPU: ("npu0pe0",)}, ("npu0pe0", "rngd/npu0pe0"), "npu0pe0", "npu:0:0"), FAMILIES))
-
-
-def test_device_files_tell_the_family_unless_both_have_one() -> None:
-    assert family_of(both(), UnitId.parse("npu0pe0-7")) is Arch.RENEGADE
-    assert family_of(both(), UnitId.parse("npu0pe0")) is Arch.WARBOY
-    assert family_of(both("rngd/npu0pe0"), UnitId.parse("npu0pe0")) is None
 
 
 def test_files_that_were_not_given_are_those_of_the_card_and_of_the_units_cores() -> None:

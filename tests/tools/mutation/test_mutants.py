@@ -61,14 +61,6 @@ def test_each_mistake_is_made_once(text: str, mutated: list[str]) -> None:
     assert sorted(_lines(f"x = {text}\n")) == sorted(f"x = {each}" for each in mutated)
 
 
-def test_counts_of_a_pattern_are_one_off_to_each_side() -> None:
-    mutated = _lines("x = re.compile('[ab]{1,3}')\n")
-    assert sorted(mutated) == sorted(
-        f"x = re.compile('{pattern}')"
-        for pattern in ("XX[ab]{1,3}XX", "[ab]{1,2}", "[ab]{1,4}", "[ab]{0,3}", "[ab]{2,3}")
-    )
-
-
 @pytest.mark.parametrize(
     ("statement", "mutated"),
     [
@@ -88,16 +80,6 @@ def test_a_statement_is_left_out(statement: str, mutated: list[str]) -> None:
 def test_a_function_that_says_yes_or_no_is_not_made_to_say_nothing() -> None:
     assert _lines("def f(a) -> bool:\n    return g(a)\n") == []
     assert _lines("def f(a):\n    return any(a)\n") == ["return all(a)"]
-
-
-def test_every_branch_is_taken_always_and_never() -> None:
-    mutated = _lines("if a:\n    b = c\nwhile a:\n    b = c\n")
-    assert mutated == ["if True:", "if False:", "while True:", "while False:"]
-
-
-def test_every_case_and_every_handler_is_passed_by() -> None:
-    text = "match a:\n    case 1:\n        b = c\ntry:\n    b = c\nexcept OSError:\n    b = a\n"
-    assert _lines(text) == ["case 1 if False:", "case 2:", "case 0:", "except ():"]
 
 
 @pytest.mark.parametrize(
@@ -128,12 +110,6 @@ def test_properties_defaults_and_tables_are_not() -> None:
     assert _lines(text) == ["T = {}", "T = {'XXaXX': b}", "n: int = 2", "n: int = 0", "return None"]
 
 
-def test_the_order_of_a_dataclass_is_a_default_like_others() -> None:
-    assert _lines("@dataclass(frozen=True, order=True)\nclass C:\n    a: int\n") == [
-        "@dataclass(frozen=True, order=False)"
-    ]
-
-
 def test_the_text_around_a_mutation_stays_as_it_is() -> None:
     text = "x = 'm°C'  # µ\ny = (\n    a  # why\n    < b\n)\n"
     mutant = next(each for each in _mutants(text) if each.kind == "comparison")
@@ -141,19 +117,7 @@ def test_the_text_around_a_mutation_stays_as_it_is() -> None:
     assert mutant.line == 3
 
 
-def test_an_expression_that_binds_loosely_stays_a_whole() -> None:
-    assert "x = ((a or b)) + c" in _lines("x = (a and b) + c\n")
-    assert "x = a + (b if False else c)" not in _lines("x = a + b\n")
-
-
 def test_a_mutant_knows_its_function_by_the_first_line_of_its_decorators() -> None:
     text = "x = 1\n\nclass C:\n    @property\n    def f(self):\n        return [a for a in self if a > 2]\n"
     assert {mutant.function for mutant in _mutants(text)} == {None, 4}
     assert {mutant.function for mutant in _mutants(text) if mutant.kind == "comparison"} == {4}
-
-
-def test_a_mutant_tells_what_it_changes() -> None:
-    mutant = _mutants("x = [\n    1,\n]\n")[0]
-    assert mutant.diff == ("-x = [", "-    1,", "-]", "+x = []")
-    assert (mutant.before, mutant.after) == ("x = [ 1, ]", "x = []")
-    assert str(mutant) == "module:1 element: x = [ 1, ] => x = []"

@@ -6,11 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tools.mutation.mutants import Mutant
-from tools.mutation.report import Score, scores, survivor, table
-from tools.mutation.run import Fate, Verdict
-from tools.mutation.source import Source
-
 MODULE = """
 import threading
 
@@ -109,26 +104,3 @@ def test_tests_that_fail_by_themselves_are_not_taken_for_good_ones(toy: Path) ->
     said = _run(toy)
     assert said[0] == "toy: its tests fail by themselves"
     assert any(line.startswith("FAILED test_toy.py::test_nothing") for line in said)
-
-
-def _verdict(name: str, fate: Fate, *, called: bool = True) -> Verdict:
-    source = Source(name, Path(f"{name}.py"), "x = 1\n")
-    return Verdict(Mutant(source, (4, 5), "2", "constant", 1, None), fate, called)
-
-
-def test_scores_are_the_share_of_those_noticed_by_module_and_in_all() -> None:
-    fates = [("b", Fate.NOTICED), ("a", Fate.SURVIVED), ("b", Fate.ENDLESS), ("b", Fate.NOTICED)]
-    rows = scores([_verdict(name, fate) for name, fate in fates])
-    assert rows == (Score("a", 0, 1, 0), Score("b", 3, 0, 1), Score("all", 3, 1, 1))
-    assert [row.percent for row in rows] == [0.0, 100.0, 75.0]
-    assert Score("nothing", 0, 0, 0).percent == 100.0
-    assert [line.split() for line in table(rows)][1:] == [
-        ["a", "1", "0", "0", "0.0", "%"],
-        ["b", "3", "3", "1", "100.0", "%"],
-        ["all", "4", "3", "1", "75.0", "%"],
-    ]
-
-
-def test_a_survivor_is_shown_with_its_place_and_its_change() -> None:
-    assert list(survivor(_verdict("a", Fate.SURVIVED))) == ["a.py:1: constant", "    -x = 1", "    +x = 2"]
-    assert next(survivor(_verdict("a", Fate.SURVIVED, called=False))) == "a.py:1: constant, and no test comes here"

@@ -11,36 +11,22 @@ from hypothesis import strategies as st
 from npu_core.testing import FakeHost, warboy
 from npu_feature_discovery.labels import labels_of
 from npu_feature_discovery.looking import Looker
-from npu_feature_discovery.loop import PULSE, SECOND_LOOK, Discovery, Pace
+from npu_feature_discovery.loop import PULSE, Discovery, Pace
 from npu_feature_discovery.publisher import Publisher
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
-from npu_feature_discovery.sinks.api_sink import TRUSTED_FOR, ApiSink
+from npu_feature_discovery.sinks.api_sink import ApiSink
 from npu_feature_discovery.sinks.child import Action, ApiAccess, Target
 from npu_feature_discovery.telemetry import Telemetry
 from testkit.waiting import PATIENCE
 from tests.feature_discovery.rigs import INTERVAL, Clock
-from tools.scale.behaviour import IN_STEP, Times, look_from, pause, turn_from
+from tools.scale.behaviour import Times, pause, turn_from
 
 ASKED_FOR = 7.0
-
-
-def test_turns_come_every_pulse_from_the_start() -> None:
-    assert [turn_from(0.25, at) for at in (0.0, 0.25, 0.3, 1.25, 1.26)] == [0.25, 0.25, 1.25, 1.25, 2.25]
-
-
-def test_looks_come_two_seconds_after_the_first_and_then_every_interval() -> None:
-    first = 10.0 + SECOND_LOOK
-    assert [look_from(10.0, at) for at in (10.0, first, first + 0.1)] == [first, first, first + INTERVAL]
 
 
 @given(st.floats(0, 1e5), st.floats(0, 1e4))
 def test_a_turn_is_never_too_early_and_at_most_a_pulse_late(started: float, later: float) -> None:
     assert -1e-6 <= turn_from(started, started + later) - (started + later) <= PULSE
-
-
-@given(st.integers(1, 20), st.floats(0, 1e6), st.floats(0, 1))
-def test_a_pause_is_never_longer_than_ten_minutes(failures: int, asked_for: float, chance: float) -> None:
-    assert 0.5 <= pause(failures, asked_for, chance) <= 600.0
 
 
 # -- as the product does ----------------------------------------------------------------------------------------------
@@ -115,10 +101,3 @@ def test_it_looks_for_its_labels_when_the_model_says(live: Callable[[Asked, floa
     for one, other in zip(asked.at, asked.at[1:], strict=False):
         earliest, latest = (times.recheck(started, one + times.trusted(chance)) for chance in (0.0, 1.0))
         assert earliest <= other <= latest
-
-
-def test_in_step_all_nodes_would_look_at_one_time() -> None:
-    firsts = {IN_STEP.recheck(0.0, jitter + IN_STEP.trusted(chance)) for jitter in (3.0, 29.0) for chance in (0.0, 1.0)}
-    assert firsts == {SECOND_LOOK + 11 * INTERVAL}
-    assert IN_STEP.trusted(0.3) == TRUSTED_FOR
-    assert IN_STEP.pause(1, 30.0, 0.7) == 30.0

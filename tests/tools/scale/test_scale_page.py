@@ -1,9 +1,6 @@
 """docs/scale.md says what the programs give. ``make scale ARGS=--write`` renews its tables."""
 
-import re
-import tomllib
-
-from testkit.documents import ROOT, text_of
+from testkit.documents import text_of
 from tools.scale import measure_labels, measure_scrapes, tables
 from tools.scale.inputs import Inputs
 from tools.scale.page import differences
@@ -35,18 +32,3 @@ def test_the_page_has_what_labels_cost_and_a_publication_asks_for_what_the_simul
 
 
 # -- who asks the API server ------------------------------------------------------------------------------------------
-
-
-def test_only_the_feature_discovery_depends_on_a_client_of_the_api_server() -> None:
-    having = []
-    for place in sorted((ROOT / "services").glob("*/pyproject.toml")):
-        project = tomllib.loads(place.read_text(encoding="utf-8"))["project"]
-        if any(re.match("kubernetes", wanted) for wanted in project["dependencies"]):
-            having.append(place.parent.name)
-    assert having == ["feature-discovery"]
-
-
-def test_no_manifest_gives_a_service_the_token_that_it_would_need() -> None:
-    for name in ("device-plugin", "npu-metrics-exporter", "npu-feature-discovery"):
-        manifest = (ROOT / f"deployments/{name}.yaml").read_text(encoding="utf-8")
-        assert re.findall(r"automountServiceAccountToken: (\w+)", manifest) == ["false"], name

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tools.scale.behaviour import IN_STEP, Times
 from tools.scale.inputs import Inputs, Publishing, Server, changed
-from tools.scale.scenarios import CHANGE, LOOK, restart_of, rests, stories
+from tools.scale.scenarios import CHANGE, LOOK, rests
 from tools.scale.server import Answer
-from tools.scale.simulation import Outcome, Rollout, Story, percentile, play
+from tools.scale.simulation import Rollout, Story, play
 
 AMPLE = Server(seats=10_000, waiting=0, read=0.010, write=0.025)
 AT_ONCE = Times(start_jitter=0.0)
@@ -27,12 +27,6 @@ def test_without_jitter_the_peak_is_every_request_of_every_node() -> None:
     assert play(story()).peak() == 200
 
 
-def test_one_node_takes_its_child_a_read_and_a_write() -> None:
-    outcome = play(story(nodes=1))
-    assert outcome.waits == pytest.approx((0.25 + 0.010 + 0.025,))
-    assert outcome.asked == pytest.approx((0.25, 0.26))
-
-
 def test_who_waits_is_served_in_turn() -> None:
     outcome = play(replace(story(3, Server(seats=1, waiting=2, read=1.0, write=0.0)), asks=LOOK))
     assert outcome.labelled == pytest.approx((1.25, 2.25, 3.25))
@@ -47,17 +41,6 @@ def test_who_is_refused_comes_back_after_the_time_that_was_asked_for_to_twice_th
     assert 4.0 <= outcome.labelled[1] - 0.75 <= 9.0
 
 
-def test_who_does_not_get_an_answer_in_time_gives_up_and_tries_again() -> None:
-    slow = Server(seats=1, waiting=5, read=12.0, write=0.0)
-    outcome = play(replace(story(2, slow), asks=LOOK))
-    assert outcome.answers == {Answer.DONE: 2, Answer.TIMEOUT: 1}
-
-
-def test_a_sink_without_an_api_server_labels_at_the_start_and_asks_nothing() -> None:
-    outcome = play(replace(story(), asks=(), spread=10.0))
-    assert (outcome.asked, set(outcome.waits)) == ((), {0.0})
-
-
 def test_while_there_is_no_server_nobody_is_labelled_and_all_are_soon_after() -> None:
     outcome = play(replace(story(), away_until=120.0))
     assert min(outcome.labelled) > 120.0
@@ -68,12 +51,6 @@ def test_while_there_is_no_server_nobody_is_labelled_and_all_are_soon_after() ->
 def test_a_rollout_renews_so_many_pods_at_once() -> None:
     outcome = play(replace(story(10), asks=(), rollout=Rollout(2, fastest=5.0, slowest=5.0, probe_period=0.0)))
     assert sorted(outcome.labelled) == pytest.approx([5.0, 5.0, 10.0, 10.0, 15.0, 15.0, 20.0, 20.0, 25.0, 25.0])
-
-
-def test_labelled_nodes_look_again_for_as_long_as_they_are_watched() -> None:
-    steady = replace(AT_ONCE, trusted=lambda _: 100.0)
-    outcome = play(replace(story(10, times=steady), asks=LOOK, rest=250.0))
-    assert [outcome.count(at, at + 100.0) for at in (0.0, 100.0, 200.0)] == [10, 10, 10]
 
 
 servers = st.builds(
@@ -108,19 +85,6 @@ def test_every_request_has_one_answer_and_every_node_its_labels(told: Story) -> 
     assert told.nodes * len(told.asks) <= done <= told.nodes * len(told.asks) + failed_twice
 
 
-@settings(max_examples=30, deadline=None)
-@given(anything)
-def test_a_server_with_room_for_all_refuses_nobody(told: Story) -> None:
-    answers = play(replace(told, server=AMPLE, away_until=0.0)).answers
-    assert answers == {Answer.DONE: told.nodes * len(told.asks)}
-
-
-@settings(max_examples=30, deadline=None)
-@given(anything)
-def test_the_same_seed_tells_the_same_story(told: Story) -> None:
-    assert play(told) == play(told)
-
-
 # -- what the page is about -------------------------------------------------------------------------------------------
 
 
@@ -140,19 +104,3 @@ def test_the_time_that_a_server_names_brings_nodes_back_spread() -> None:
         play(replace(crowd, times=replace(times, start_jitter=0.0))).peak(since=30.0) for times in (Times(), IN_STEP)
     )
     assert spread < together / 10
-
-
-def test_percentiles_are_values_that_there_are() -> None:
-    assert percentile((3.0, 1.0, 2.0), 0.5) == 2.0
-    assert percentile((1.0,), 0.99) == 1.0
-
-
-def test_after_an_outage_counts_from_the_servers_return() -> None:
-    told = replace(story(2), away_until=10.0)
-    outcome = Outcome((1.0, 11.0, 11.5), {Answer.AWAY: 1, Answer.DONE: 2}, (11.0, 12.0), (11.0, 12.0))
-    made = restart_of("it", told, outcome)
-    assert (made.requests, made.unheard, made.peak, made.p50, made.last) == (2, 1, 2, 2.0, 2.0)
-
-
-def test_every_story_has_all_nodes() -> None:
-    assert {told.nodes for _, told in stories(changed(Inputs(), "cluster.nodes=7"))} == {7}

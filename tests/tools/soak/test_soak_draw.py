@@ -1,7 +1,7 @@
 import random
 
 from npu_core.testing import warboy
-from tools.soak.acts import Fault, RestartService
+from tools.soak.acts import Fault
 from tools.soak.draw import Drawn, draw_round
 
 CARDS = (warboy(0), warboy(1))
@@ -15,13 +15,6 @@ def draw(seed: int, count: int, *, restarts: bool = False) -> list[Drawn]:
 def test_a_seed_always_draws_the_same() -> None:
     assert draw(3, 20) == draw(3, 20)
     assert draw(3, 20) != draw(4, 20)
-
-
-def test_services_are_restarted_only_where_that_is_asked_for() -> None:
-    calm = [paced.act for each in draw(1, 300) for paced in each.acts]
-    assert not [act for act in calm if isinstance(act, RestartService) or "RestartPlugin" in str(act)]
-    for each in draw(1, 30, restarts=True):
-        assert sum(isinstance(paced.act, RestartService) for paced in each.acts) == 1
 
 
 def test_everything_that_can_happen_does_in_time() -> None:

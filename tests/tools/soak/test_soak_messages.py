@@ -33,10 +33,6 @@ def test_the_same_again_is_none_in_whatever_order() -> None:
     assert after(REGISTERED, listing("a", "b"), listing("b", "a"), listing("a", "b")).needless == 1
 
 
-def test_everything_is_news_to_a_new_reader() -> None:
-    assert after(REGISTERED, listing("a"), ENDED, REGISTERED, listing("a")).needless == 0
-
-
 def test_a_new_reader_is_told_once() -> None:
     told = after(REGISTERED, listing("a"), listing("a"), ENDED, REGISTERED, listing("a"), listing("a"))
     assert told.needless == 1
@@ -53,8 +49,3 @@ def test_a_list_may_be_repeated_every_ten_seconds() -> None:
     first, second = listing("a"), listing("a")
     assert after(REGISTERED, first, second, replace(listing("a"), at=second.at + 10)).needless == 0
     assert after(REGISTERED, first, second, replace(listing("a"), at=second.at + 5)).needless == 1
-
-
-def test_other_events_say_nothing() -> None:
-    happened = (REGISTERED, listing("a"), listing("a"), Event(EventKind.PREFERRED), listing("a"))
-    assert after(*happened).needless == 1

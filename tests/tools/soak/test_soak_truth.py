@@ -52,19 +52,10 @@ def test_the_exporter_says_whether_a_card_lives(card: CardTruth, lines: list[str
     assert (not list(alive_problems(scrape(*lines), [card], GRACE))) == right
 
 
-def test_a_card_told_of_twice_is_wrong() -> None:
-    twice = scrape('furiosa_npu_alive{device="npu0",a="1"} 1', 'furiosa_npu_alive{device="npu0",a="2"} 1')
-    assert list(alive_problems(twice, [WELL], GRACE))
-
-
 @pytest.mark.parametrize(("told", "right"), [("98", True), ("80", False), ("120", False), (None, False)])
 def test_values_are_of_now(told: str | None, *, right: bool) -> None:
     lines = [] if told is None else [f'furiosa_npu_uptime_seconds{{device="npu0"}} {told}']
     assert (not list(freshness_problems(scrape(*lines), [WELL], 6.0))) == right
-
-
-def test_a_card_that_hides_something_may_have_no_values() -> None:
-    assert not list(freshness_problems(scrape(), [replace(WELL, spoiled=True)], 6.0))
 
 
 @pytest.mark.parametrize(

@@ -41,26 +41,8 @@ def test_what_stays_is_sound() -> None:
     assert judge(lambda _at, _rng: {}) == {}
 
 
-def test_noise_is_sound() -> None:
-    assert (
-        judge(
-            lambda _at, rng: {
-                "rss": 50_000 + rng.randint(-800, 800),
-                "dirty": 24_000 + rng.randint(-800, 800),
-                "files": 16 + rng.randint(0, 6),
-                "threads": 4 + rng.randint(0, 2),
-            }
-        )
-        == {}
-    )
-
-
 def test_a_step_as_allocators_take_it_is_sound() -> None:
     assert judge(lambda at, _: {"rss": 50_000 + 900 * (at > 2000), "dirty": 24_000 + 900 * (at > 2000)}) == {}
-
-
-def test_growth_before_it_is_warm_does_not_count() -> None:
-    assert judge(lambda at, _: {"rss": 20_000 if at < 600 else 50_000}) == {}
 
 
 @pytest.mark.parametrize(
@@ -80,10 +62,6 @@ def test_what_leaks_is_not_sound(quantity: str, leak: Change) -> None:
     assert "grew by" in found[quantity]
 
 
-def test_memory_that_came_and_went_is_not_sound_if_it_was_much() -> None:
-    assert "rose from 50000.0 to 60000.0" in judge(lambda at, _: {"rss": 60_000 if at == 3000 else 50_000})["RSS"]
-
-
 def test_threads_that_wait_for_a_card_in_a_fault_are_sound() -> None:
     noisy = [
         replace(sample, quiet=index % 3 == 0, cost=replace(sample.cost, threads=4 + 9 * (index % 3 > 0)))
@@ -101,20 +79,9 @@ def test_no_samples_are_not_taken_for_flat_ones() -> None:
     assert all("too few to tell" in problem for problem in found.values())
 
 
-def test_few_samples_are_not_taken_for_flat_ones() -> None:
-    found = problems(findings("it", samples()[::3], HOUR))
-    assert found.keys() == JUDGED
-    assert all("samples where 288 would be the least" in problem for problem in found.values())
-
-
 def test_a_gap_is_not_taken_for_flat() -> None:
     seen = [sample for sample in samples() if not 2000 < sample.at < 2600]
     assert problems(findings("it", seen, HOUR))["RSS"] == "nobody looked for 600 s"
-
-
-def test_an_end_that_nobody_saw_is_not_taken_for_flat() -> None:
-    seen = [sample for sample in samples() if sample.at < 3600]
-    assert "nobody looked for 610 s" in problems(findings("it", seen, HOUR))["RSS"]
 
 
 def test_no_quiet_at_all_tells_nothing_of_files_and_threads() -> None:
