@@ -18,7 +18,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -31,20 +30,14 @@ import yaml
 
 from npu_core.testing import FakeHost, warboy
 from testkit.documents import PAGES, ROOT, Block, blocks
+from testkit.services.configured import free_port
+from testkit.waiting import PATIENCE
 
 MARKS = {"", "serve", "cluster", "node", "make", "install"}
-DEADLINE = 120.0
 COMMANDS = [block for page in PAGES for block in blocks(page) if block.language in {"sh", "console"}]
 FILES = {"device-plugin.conf": "pluginDir: {tmp}\n", "exporter.yaml": "interval: 5\n", "web.yaml": "{{}}\n"}
 """What /etc/furiosa holds for a service that is started."""
 PROGRAMS = ("k8s-device-plugin", "npu-feature-discovery", "npu-metrics-exporter", "npuctl")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _with(*marks: str) -> list[Block]:
@@ -112,7 +105,7 @@ class Node:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=DEADLINE,
+            timeout=PATIENCE,
             check=False,
         )
 
@@ -139,7 +132,7 @@ def test_every_command_is_run_or_says_what_it_needs() -> None:
 def test_a_shell_can_read_it(block: Block) -> None:
     for step in _steps(block):
         shell = ["bash", "-n", "-c", step.command]
-        read = subprocess.run(shell, capture_output=True, text=True, timeout=DEADLINE, check=False)
+        read = subprocess.run(shell, capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert read.returncode == 0, read.stderr
 
 
@@ -169,14 +162,14 @@ def test_a_service_starts_and_ends_as_it_is_told(block: Block, node: Node) -> No
         for name, text in FILES.items():
             (node.root / "etc" / name).write_text(text.format(tmp=node.environment["NPU_PLUGIN_DIR"]), encoding="utf-8")
         environment = node.environment_beside_a_file() if config else node.environment
-        environment["NPU_LISTEN_ADDRESS"] = f"127.0.0.1:{_free_port()}"
+        environment["NPU_LISTEN_ADDRESS"] = f"127.0.0.1:{free_port()}"
         with subprocess.Popen(
             words, env=environment, cwd=node.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as service:
             assert service.stdout is not None
             first = service.stdout.readline()
             service.send_signal(signal.SIGTERM)
-            rest, _ = service.communicate(timeout=DEADLINE)
+            rest, _ = service.communicate(timeout=PATIENCE)
             assert first, line
             assert (
                 service.returncode in {0, -signal.SIGTERM} if words[0] == sys.executable else not service.returncode

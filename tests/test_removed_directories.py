@@ -3,25 +3,15 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from npu_core.testing import FakeHost, warboy
 from testkit.services.configured import free_port, get
-from testkit.waiting import PATIENCE
+from testkit.waiting import PATIENCE, until
 
 OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}
-
-
-def until(port: int, status: int) -> str:
-    """Wait for a status of /healthz; returns its text."""
-    ends = time.monotonic() + PATIENCE
-    while (found := get(f"http://127.0.0.1:{port}/healthz"))[0] != status:
-        assert time.monotonic() < ends, found
-        time.sleep(0.05)
-    return found[1]
 
 
 @pytest.mark.parametrize(
@@ -41,18 +31,23 @@ def test_liveness_fails_and_says_which_directory(
     directory, path = pinned
     host, port = FakeHost(tmp_path / "host", warboy(0)), free_port()
     arguments = [option.format(path) for option in options]
+
+    def health() -> tuple[int, str]:
+        return get(f"http://127.0.0.1:{port}/healthz")
+
     with subprocess.Popen(
         [sys.executable, "-m", module, *arguments, "--listen-address", f"127.0.0.1:{port}"],
         env=OTHERS | {"NPU_SYSFS": host.sysfs, "NPU_DEVFS": host.devfs},
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            until(port, 200)
+            until(lambda: health()[0] == 200, "the service is alive", instead=health)
             for left in directory.iterdir():
                 subprocess.run(["/bin/rm", "-r", str(left)], check=True)
             directory.rmdir()
             directory.mkdir()
-            assert path in until(port, 503)
+            until(lambda: health()[0] == 503, "the service is not alive", instead=health)
+            assert path in health()[1]
         finally:
             process.terminate()
             assert process.wait(PATIENCE) == 0
