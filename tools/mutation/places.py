@@ -63,7 +63,7 @@ def _inside_function(place: Place, function: ast.FunctionDef | ast.AsyncFunction
 def _open_children(place: Place) -> Iterator[ast.AST]:
     node = place.node
     match node:
-        case ast.Import() | ast.ImportFrom() | ast.Raise():
+        case ast.Import() | ast.ImportFrom() | ast.Raise() | ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return
         case ast.AnnAssign():
             yield from [node.value] if node.value else []

@@ -92,6 +92,7 @@ def test_a_function_that_says_yes_or_no_is_not_made_to_say_nothing() -> None:
         "Key = dict[str, 'tuple[int, str]']\n",
         "import a.b\nfrom a import b\n",
         "def f():\n    log.warning('no %s', name.strip())\n".replace("log.warning", "x = log.warning"),
+        "if TYPE_CHECKING:\n    x = 1\n",
         "x = StuckError(f'no answer within {seconds} s')\n",
         "T = TypeVar('T', bound=int)\n",
         "x = cast('int', a)\n",
