@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,13 +19,15 @@ from npu_core.health import HEALTHY, HealthReport, HealthStatus
 from npu_core.partition import FUSION, SINGLE, Partitioning
 from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub, add_DevicePluginServicer_to_server
+from npu_device_plugin.events import Event
 from npu_device_plugin.injection import DeviceInjection
 from npu_device_plugin.inventory import SETTLE_FILES, Fleet
 from npu_device_plugin.listeners import Listeners, Streams
 from npu_device_plugin.offer import KEPT, KeptId, Offer, offers
-from npu_device_plugin.servicer import MAX_CONTAINERS, MAX_STREAMS, OfferServicer
+from npu_device_plugin.servicer import MAX_CONTAINERS, MAX_SHOWN_ID, MAX_STREAMS, OfferServicer
 from npu_device_plugin.telemetry import Telemetry
-from testkit.waiting import PATIENCE
+from testkit.logged import logged
+from testkit.waiting import PATIENCE, eventually
 from tests.device_plugin.cards import rngd_card, warboy_card
 
 RESOURCE = "beta.furiosa.ai/npu"
@@ -352,3 +355,88 @@ async def test_a_preference_has_one_answer_for_each_container_also_of_units_that
     async with calls_to(servicer, socket_dir) as stub:
         response = await stub.GetPreferredAllocation(api.PreferredAllocationRequest(container_requests=containers))
     assert [list(each.deviceIDs) for each in response.container_responses] == [["npu1pe0", "npu1pe1"], [], ["npu0pe1"]]
+
+
+async def test_a_question_before_a_start_is_answered_all_the_same(socket_dir: Path) -> None:
+    async with calls_to(servicer_of(warboy_card(0)), socket_dir) as stub:
+        answer = await stub.PreStartContainer(api.PreStartContainerRequest(devices_ids=["npu0pe0-1", "nonsense"]))
+    assert answer == api.PreStartContainerResponse()
+
+
+# -- what is counted and told -----------------------------------------------------------------------------------------
+
+
+async def test_streams_lists_and_answers_are_counted_and_told(
+    socket_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="npu_device_plugin")
+    telemetry, begun = Telemetry(), time.perf_counter()
+    servicer = OfferServicer(RESOURCE, offer_of([warboy_card(0), warboy_card(1)]), telemetry)
+    async with calls_to(servicer, socket_dir) as stub:
+        first = stub.ListAndWatch(api.Empty())
+        await read(first)
+        assert logged(caplog) == [(Event.KUBELET_LISTENS, {"resource": RESOURCE, "units": 2})]
+        second = stub.ListAndWatch(api.Empty())
+        await read(second)
+        assert logged(caplog) == [(Event.ANOTHER_CLIENT, {"resource": RESOURCE})]
+        servicer.publish(offer_of([warboy_card(0), warboy_card(1)]))
+        servicer.resend()
+        await asyncio.gather(read(first), read(second))
+        await allocate(stub, ["npu0pe0-1", "npu1pe0-1"], ["npu1pe0-1"])
+        assert logged(caplog) == [
+            (Event.UNITS_ALLOCATED, {"resource": RESOURCE, "units": "npu0pe0-1,npu1pe0-1"}),
+            (Event.UNITS_ALLOCATED, {"resource": RESOURCE, "units": "npu1pe0-1"}),
+        ]
+        await refusal(stub, ["npu7pe0-1"])
+        assert logged(caplog) == []
+    assert telemetry.streams == {RESOURCE: 2}
+    assert telemetry.sends == {RESOURCE: 4}
+    assert telemetry.allocations == {(RESOURCE, "granted"): 2, (RESOURCE, "refused"): 1}
+    latency = telemetry.latency_of(RESOURCE)
+    assert sum(latency.buckets) == 1
+    assert 0 < latency.total <= time.perf_counter() - begun
+
+
+@pytest.mark.parametrize(
+    ("injection", "names", "has_files"),
+    [
+        (DeviceInjection.FILES, [], True),
+        (DeviceInjection.CDI, ["furiosa.ai/warboy=npu0pe0-1"], False),
+        (DeviceInjection.BOTH, ["furiosa.ai/warboy=npu0pe0-1"], True),
+    ],
+)
+async def test_a_container_gets_its_devices_in_the_way_that_was_set(
+    socket_dir: Path, injection: DeviceInjection, names: list[str], *, has_files: bool
+) -> None:
+    servicer = OfferServicer(RESOURCE, offer_of([warboy_card(0)]), injection=injection)
+    async with calls_to(servicer, socket_dir) as stub:
+        (answer,) = await allocate(stub, ["npu0pe0-1"])
+    assert ([device.name for device in answer.cdi_devices], bool(answer.devices)) == (names, has_files)
+    assert answer.envs["NPU_DEVNAME"] == "npu0pe0-1"
+
+
+async def test_an_unknown_id_is_repeated_up_to_a_length_and_a_request_may_have_so_many_containers(
+    socket_dir: Path,
+) -> None:
+    async with calls_to(servicer_of(warboy_card(0)), socket_dir) as stub:
+        for length, shown in [(MAX_SHOWN_ID, MAX_SHOWN_ID), (MAX_SHOWN_ID + 1, MAX_SHOWN_ID)]:
+            _, text = await refusal(stub, ["x" * length])
+            assert (text or "").count("x") == shown
+        assert len(await allocate(stub, *[["npu0pe0-1"]] * MAX_CONTAINERS)) == MAX_CONTAINERS
+
+
+async def test_a_stream_that_has_ended_leaves_nothing_waiting(socket_dir: Path) -> None:
+    def waiting() -> int:
+        coroutines = (task.get_coro() for task in asyncio.all_tasks())
+        return sum(getattr(each, "__qualname__", "") == "Event.wait" for each in coroutines)
+
+    servicer = servicer_of(warboy_card(0))
+    async with calls_to(servicer, socket_dir) as stub:
+        stream = stub.ListAndWatch(api.Empty())
+        await read(stream)
+        await eventually(lambda: waiting() == 2, "the stream waits for a change and for its end")
+        servicer.resend()
+        await read(stream)
+        servicer.end_streams()
+        assert await asyncio.wait_for(stream.read(), PATIENCE) is grpc.aio.EOF
+        await eventually(lambda: waiting() == 0, "nothing waits any more")
