@@ -16,7 +16,7 @@ from npu_core.service.http.pages import FixedPages
 from npu_core.service.http.server import Server, serve
 from npu_core.service.http.traffic import Refusal, Traffic
 from testkit.waiting import eventually
-from tests.core.service.http_clients import KEPT, LARGE, ROUTES, Client, ask, request_for, served, status_of
+from tests.core.service.http_clients import KEPT, LARGE, LIMITS, ROUTES, Client, ask, request_for, served, status_of
 
 # -- requests and answers ---------------------------------------------------------------------------------------------
 
@@ -121,13 +121,20 @@ async def test_a_connection_stays_for_the_next_request_which_may_come_in_pieces(
 async def test_requests_that_are_sent_at_once_are_answered_in_their_order_up_to_a_number() -> None:
     traffic = Traffic()
     async with await served(ROUTES, traffic=traffic) as server:
-        many = await ask(server, KEPT * 10 + request_for("/metrics"))
-        assert [int(part[:3]) for part in many.split(b"HTTP/1.1 ")[1:]] == [200] * 11
+        many = await ask(server, KEPT * 15 + request_for("/metrics"))
+        assert [int(part[:3]) for part in many.split(b"HTTP/1.1 ")[1:]] == [200] * 16
         assert many.endswith(b"x 1\n")
         assert traffic.refused == {}
-        too_many = await ask(server, KEPT * 18)
+        too_many = await ask(server, KEPT * 17)
         assert [int(part[:3]) for part in too_many.split(b"HTTP/1.1 ")[1:]][-1] == 400
         assert traffic.refused == {Refusal.REQUEST: 1}
+
+
+async def test_a_request_may_have_exactly_so_many_bytes(server: Server) -> None:
+    room = LIMITS.request_bytes - len(request_for("/healthz", "GET", "Connection: close", "X: "))
+    for length, status in [(room, 200), (room + 1, 431)]:
+        answer = await ask(server, request_for("/healthz", "GET", "Connection: close", f"X: {'x' * length}"))
+        assert status_of(answer) == status
 
 
 @pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
