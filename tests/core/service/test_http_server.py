@@ -118,6 +118,15 @@ async def test_a_connection_stays_for_the_next_request_which_may_come_in_pieces(
     client.leave()
 
 
+async def test_a_connection_may_ask_on_for_years(server: Server) -> None:
+    client = await Client.of(server)
+    for _ in range(2 * LIMITS.request_bytes // len(KEPT)):
+        client.say(KEPT)
+        answer = await client.one()
+        assert (status_of(answer), b"connection: close" in answer) == (200, False)
+    client.leave()
+
+
 async def test_requests_that_are_sent_at_once_are_answered_in_their_order_up_to_a_number() -> None:
     traffic = Traffic()
     async with await served(ROUTES, traffic=traffic) as server:
