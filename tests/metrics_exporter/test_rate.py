@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npu_metrics_exporter.rate import Bucket, RateLimit
+from npu_metrics_exporter.rate import Bucket, Gate, RateLimit
 
 EVERY_TWO_SECONDS = RateLimit(interval=2.0, burst=3)
 
@@ -43,3 +43,16 @@ def test_in_any_time_no_more_are_allowed_than_the_burst_and_one_for_each_interva
         now += wait
         allowed += bucket.take(now)
         assert allowed <= burst + now
+
+
+@pytest.mark.parametrize("interval", [0.5, 1.0, 90.0])
+def test_a_request_for_each_interval_is_always_allowed(interval: float) -> None:
+    assert all(taken(RateLimit(interval, 1), *(turn * interval for turn in range(20))))
+
+
+def test_a_gate_keeps_a_limit_until_another_one_or_none_is_in_force() -> None:
+    gate, other = Gate(), RateLimit(interval=2.0, burst=1)
+    assert [gate.lets_in(EVERY_TWO_SECONDS, 5.0) for _ in range(4)] == [True, True, True, False]
+    assert [gate.lets_in(other, 5.0) for _ in range(2)] == [True, False]
+    assert [gate.lets_in(None, 5.0) for _ in range(9)] == [True] * 9
+    assert [gate.lets_in(other, now) for now in (5.0, 6.0, 7.0)] == [True, False, True]
