@@ -1,5 +1,6 @@
 """How often something may be asked for."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
