@@ -113,6 +113,10 @@ def test_wide_counters_contradict_each_other_where_no_reset_explains_what_they_s
     assert not (contradict and Utilization.between(earlier, later))
 
 
+def test_counters_are_32_bits_wide_unless_it_is_said() -> None:
+    assert PeCounters(PE, 0, 0, 0).bits == 32
+
+
 @given(pe_counters(), pe_counters())
 def test_shares_are_between_nothing_and_everything(earlier: PeCounters, later: PeCounters) -> None:
     work = Utilization.between(earlier, later)

@@ -111,6 +111,10 @@ def test_a_look_a_second_with_two_seconds_of_grace_and_two_looks_to_recover(look
     assert seen == states
 
 
+def test_these_are_the_words_for_how_a_card_is() -> None:
+    assert [status.value for status in HealthStatus] == ["healthy", "unhealthy", "unknown"]
+
+
 def test_the_default_policy_is_two_looks_and_half_a_minute() -> None:
     assert HealthPolicy() == HealthPolicy(recovery_looks=2, unknown_grace=30.0)
     healthy = HealthState().after(HEALTHY, 0.0)

@@ -54,6 +54,11 @@ def test_numbers_are_given_by_label(chip: str) -> None:
     assert (labels[early], labels[late]) == (f"{chip}_b_A_1_2", f"{chip}_b_A_1_3")
 
 
+def test_these_are_the_words_for_what_is_measured_and_a_chip_without_a_name_has_an_empty_one() -> None:
+    assert [quantity.value for quantity in Quantity] == ["temperature", "power", "voltage", "current"]
+    assert Sensor("npu0", Quantity.POWER, 1, "NE").chip == ""
+
+
 def test_the_same_sensor_twice_is_one_sensor() -> None:
     assert labels_of(temperature(1, "A"), temperature(1, "A")) == ["A"]
 
