@@ -176,8 +176,9 @@ def test_what_was_no_card_of_ours_leaves_no_gap() -> None:
 
 
 def test_something_that_was_rejected_may_turn_out_to_be_a_card() -> None:
-    whole = Snapshot().with_listing([found()], 0.0).with_rejection(WARBOY).with_report(report(), WALL)
-    assert state(whole).alive
+    rejected = Snapshot().with_listing([found()], 0.0).with_rejection(WARBOY, "it is none")
+    assert state(rejected.with_report(report(), WALL)) == state(snapshot(report()))
+    assert Snapshot().with_report(report(), WALL) == snapshot(report())
 
 
 def test_there_ought_to_be_as_many_cards_as_there_ever_were() -> None:
