@@ -113,7 +113,7 @@ PURE: tuple[Target, ...] = (
             "negotiation": "negotiation",
             "pod_names": "pod_names",
             "podmap": "podmap",
-            "policy": "policy series settings",
+            "policy": "policy series settings own_metrics",
             "rate": "rate",
             "series": "series golden",
             "snapshot": "snapshot series collector",
