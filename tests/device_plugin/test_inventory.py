@@ -13,7 +13,7 @@ from npu_core.errors import Reason, Unreadable
 from npu_core.health import HEALTHY, HealthReport, HealthState, HealthStatus
 from npu_core.partition import FUSION, SINGLE
 from npu_device_plugin.cutting import Cut
-from npu_device_plugin.inventory import SETTLE_FILES, Fleet, HealthChange, health_changes
+from npu_device_plugin.inventory import FORGET_AFTER, SETTLE_FILES, Fleet, HealthChange, health_changes
 from testkit.strategies import devices, health_reports
 from tests.device_plugin.cards import rngd_card, warboy_card
 from tests.device_plugin.holders import UNKNOWN
@@ -300,3 +300,7 @@ def test_no_card_is_ever_forgotten_and_none_comes_twice(steps: list[tuple[list[D
         assert [card.device.key for card in fleet.cards] == sorted(
             seen, key=lambda key: (list(Arch).index(key[0]), key[1])
         )
+
+
+def test_a_lost_card_is_kept_for_a_minute_and_device_files_are_awaited_for_a_quarter_of_one() -> None:
+    assert (FORGET_AFTER, SETTLE_FILES) == (60.0, 15.0)

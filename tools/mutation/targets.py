@@ -85,13 +85,13 @@ PURE: tuple[Target, ...] = (
         "npu_device_plugin",
         {
             "cdi": "cdi cdi_keeper",
-            "cutting": "cutting offers_held",
-            "disabled": "disabled settings_problems settings_sources",
+            "cutting": "cutting offers_held golden",
+            "disabled": "disabled settings_problems settings_sources unknown offers golden",
             "grants": "grants cdi servicer",
             "inventory": "inventory offers offers_held disabled cutting",
             "offer": "offers offers_held disabled",
             "preference": "preference servicer",
-            "unknown": "unknown",
+            "unknown": "unknown golden",
         },
     ),
     *_targets(
