@@ -13,9 +13,6 @@ SLOW = frozenset(
     {
         "test_churn.py",
         "test_containerd_away.py",
-        "test_discovery_api.py",
-        "test_discovery_ending.py",
-        "test_discovery_labels.py",
         "test_exporter_cards.py",
         "test_exporter_pods.py",
         "test_exporter_reload.py",

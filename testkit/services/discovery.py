@@ -1,10 +1,8 @@
 """The real feature discovery, as a process, on a simulated host; and the directory that nfd-worker would read."""
 
-import asyncio
 import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,13 +11,10 @@ from typing import Self
 
 from npu_core.testing import CardPlan, FakeHost
 from testkit.services.process import ServiceProcess, environment_of
-from testkit.waiting import PATIENCE
+from testkit.waiting import PATIENCE, eventually
 
 PREFIX = "beta.furiosa.ai/"
 FILE_NAME = "furiosa-npu-feature-discovery"
-FOLLOWED = 1.5
-"""Seconds from a card that comes or goes until the labels say so: a pulse and some."""
-_BETWEEN_LOOKS = 0.02
 
 
 class DiscoveryProcess(ServiceProcess):
@@ -90,15 +85,13 @@ class LabelledNode:
         await self.discovery.until_logged("published", PATIENCE)
         return self
 
-    async def until(self, holds: Callable[[], bool], within: float = PATIENCE) -> None:
+    async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds.
 
         Raises:
-            TimeoutError: if it does not in time.
+            AssertionError: if it does not in time.
         """
-        async with asyncio.timeout(within):
-            while not holds():  # noqa: ASYNC110  # files tell nobody that they change
-                await asyncio.sleep(_BETWEEN_LOOKS)
+        await eventually(holds, "what the test waits for")
 
     def written(self) -> tuple[int, bytes]:
         """Differs between a feature file and the next one; not for one that was read, or whose time was set."""
@@ -117,15 +110,11 @@ class LabelledNode:
         pairs = (line.partition("=") for line in lines)
         return {key.removeprefix(PREFIX): value for key, _, value in pairs}
 
-    async def until_labelled(self, within: float = PATIENCE, **labels: str | None) -> float:
-        """Wait until the file has these labels, ``npu_count="2"``, None for one it must not have; returns seconds.
+    async def until_labelled(self, **labels: str | None) -> None:
+        """Wait until the file has these labels, ``npu_count="2"``, None for one it must not have.
 
         Raises:
-            AssertionError: if it does not in time; it says what it has instead.
+            AssertionError: if it does not in time.
         """
         wanted = {key.replace("_", "."): value for key, value in labels.items()}
-        begun = time.monotonic()
-        while any(self.labels().get(key) != value for key, value in wanted.items()):
-            assert time.monotonic() - begun < within, f"after {within} s the labels are {self.labels()}"
-            await asyncio.sleep(_BETWEEN_LOOKS)
-        return time.monotonic() - begun
+        await eventually(lambda: all(self.labels().get(key) == value for key, value in wanted.items()), f"{wanted}")

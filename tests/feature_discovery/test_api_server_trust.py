@@ -15,13 +15,15 @@ import pytest
 import urllib3
 from urllib3.util.ssl_ import create_urllib3_context
 
-from npu_feature_discovery.publish import node_labels
-from npu_feature_discovery.publish.api import Api
 from npu_feature_discovery.publish.credentials import configuration, tls_context
-from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
-from npu_feature_discovery.sinks.child import Action, ApiAccess, Request, Target
+from npu_feature_discovery.sinks import FailureReason, Outcome
+from npu_feature_discovery.sinks.child import ApiAccess
 from testkit.standins.apiserver import Authority, StandInApiServer
 from testkit.standins.apiserver.certificates import OF_AUTHORITY, OF_SERVER
+from testkit.waiting import PATIENCE
+from tests.feature_discovery.rigs import failure, node_labels
+
+LABELS = {"beta.furiosa.ai/npu.count": "1"}
 
 IN_USE = {
     "an authority without keyUsage": (OF_AUTHORITY[:1], OF_SERVER),
@@ -57,16 +59,11 @@ def _server(authority: Authority) -> StandInApiServer:
     return server
 
 
-def _publish(access: ApiAccess) -> Outcome:
-    request = Request(Action.PUBLISH, access, Target("node-labels", "node-1"), {"beta.furiosa.ai/npu.count": "1"})
-    return node_labels.perform(Api(access), request)
-
-
 def _in_pod(server: StandInApiServer, directory: Path, monkeypatch: pytest.MonkeyPatch) -> ApiAccess:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     server.write_service_account(directory)
-    return ApiAccess(None, str(directory), 30.0)
+    return ApiAccess(None, str(directory), PATIENCE)
 
 
 def _by_kubeconfig(server: StandInApiServer, directory: Path, cluster: str) -> ApiAccess:
@@ -82,7 +79,7 @@ users: [{{name: u, user: {{token: first-token}}}}]
 """,
         encoding="utf-8",
     )
-    return ApiAccess(str(config), "", 30.0)
+    return ApiAccess(str(config), "", PATIENCE)
 
 
 @pytest.fixture(params=IN_USE)
@@ -91,16 +88,13 @@ def in_use(request: pytest.FixtureRequest, tmp_path: Path) -> Authority:
     return Authority(tmp_path, of_authority=of_authority, of_server=of_server)
 
 
-def test_the_strict_check_refuses_these_certificates(in_use: Authority) -> None:
-    with _server(in_use) as server, pytest.raises(urllib3.exceptions.MaxRetryError, match="verify failed"):
-        urllib3.PoolManager(ca_certs=str(in_use.certificate), retries=0).request("GET", server.url)
-
-
-def test_a_pod_trusts_certificates_that_clusters_have(
+def test_a_pod_trusts_certificates_that_clusters_have_and_the_strict_check_refuses(
     in_use: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with _server(in_use) as server:
-        assert _publish(_in_pod(server, tmp_path / "account", monkeypatch)) is Outcome.CREATED
+        with pytest.raises(urllib3.exceptions.MaxRetryError, match="verify failed"):
+            urllib3.PoolManager(ca_certs=str(in_use.certificate), retries=0).request("GET", server.url)
+        assert node_labels(_in_pod(server, tmp_path / "account", monkeypatch)).publish(LABELS) is Outcome.CREATED
 
 
 # What the transport says of the last way.
@@ -120,7 +114,7 @@ def test_a_kubeconfig_names_the_authority_in_every_way(
         "nothing, and no check": ", insecure-skip-tls-verify: true",
     }[by]
     with _server(authority) as server:
-        assert _publish(_by_kubeconfig(server, tmp_path, cluster)) is Outcome.CREATED
+        assert node_labels(_by_kubeconfig(server, tmp_path, cluster)).publish(LABELS) is Outcome.CREATED
 
 
 @pytest.mark.parametrize("wrong", ["authority", "name"])
@@ -135,9 +129,7 @@ def test_chain_and_name_are_verified(tmp_path: Path, monkeypatch: pytest.MonkeyP
         if wrong == "authority":
             stranger = Authority(tmp_path / "stranger", of_authority=OF_AUTHORITY[:1])
             (tmp_path / "account/ca.crt").write_bytes(stranger.certificate.read_bytes())
-        with pytest.raises(SinkError) as caught:
-            _publish(access)
-    assert caught.value.reason is FailureReason.TLS
+        assert failure(node_labels(access)).reason is FailureReason.TLS
     assert server.asked == []
 
 

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,12 +13,11 @@ import pytest
 from npu_core.arch import Arch
 from npu_core.testing import FakeHost, rngd, second_entry, warboy
 from npu_feature_discovery import __version__
+from npu_feature_discovery.events import Event
 from npu_feature_discovery.labels import Extra
-from npu_feature_discovery.settings import FLAGS, OPTIONS
+from npu_feature_discovery.settings import OPTIONS
 from testkit.waiting import PATIENCE
 
-ANSWER_OF_CHECK = 6.0
-"""Seconds: twice the deadline of a look, and the start of the program."""
 PROGRAM = Path(sys.executable).with_name("npu-feature-discovery")
 LABELS = """\
 beta.furiosa.ai/driver.reference=3def9c2
@@ -59,15 +57,10 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "features.d/furiosa-npu-feature-discovery"
 
 
-def test_the_version_is_the_packages() -> None:
-    ended = run("--version")
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"npu-feature-discovery {__version__}\n", "")
-
-
-def test_the_module_is_the_same_program() -> None:
-    command = [sys.executable, "-m", "npu_feature_discovery", "--version"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
-    assert ended.stdout == f"npu-feature-discovery {__version__}\n"
+def test_the_version_is_the_packages_and_the_module_is_the_same_program() -> None:
+    for command in ([PROGRAM], [sys.executable, "-m", "npu_feature_discovery"]):
+        ended = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=PATIENCE, check=True)
+        assert (ended.stdout, ended.stderr) == (f"npu-feature-discovery {__version__}\n", "")
 
 
 def test_help_has_every_option_with_its_environment_variable() -> None:
@@ -97,24 +90,14 @@ def test_an_option_that_there_is_not_is_a_wrong_use(arguments: list[str]) -> Non
 def test_wrong_settings_are_all_told_and_nothing_is_done(command: list[str]) -> None:
     ended = run("--interval", "soon", "--sysfs", "sys", *command, NPU_MIXED="both")
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.splitlines() == [
-        "command line: --interval is 'soon': expected a number of seconds from 0.1 to 86400, or infinite",
-        "environment: NPU_MIXED is 'both': expected one of join, omit",
-        "command line: --sysfs is 'sys': expected an absolute path",
-    ]
-
-
-def test_every_option_reaches_the_setting_of_its_name() -> None:
-    wrong = {option: f"no/{option}/" for option in OPTIONS if option not in {*FLAGS, "namespace"}}
-    arguments = [word for option, text in wrong.items() for word in (f"--{option}", text)]
-    told = re.findall(r"^command line: --([a-z-]+) is 'no/([a-z-]+)/'", run(*arguments, "check").stderr, re.MULTILINE)
-    assert sorted(told) == sorted((option, option) for option in wrong)
+    told = [line.split(" is ")[0] for line in ended.stderr.splitlines()]
+    assert told == ["command line: --interval", "environment: NPU_MIXED", "command line: --sysfs"]
 
 
 def test_flags_reach_the_settings_by_the_library_too() -> None:
     ended = run("--remove", "--log-level", "info", "--log-level", "info", "--print", "--oneshot")
     assert ended.returncode == 2
-    assert ended.stderr.startswith("command line: --remove is 'true': expected neither --oneshot nor --print")
+    assert ended.stderr.startswith("command line: --remove is 'true'")
 
 
 # -- once -------------------------------------------------------------------------------------------------------------
@@ -130,24 +113,23 @@ def test_oneshot_publishes_and_ends(host: FakeHost, file: Path, twice: list[str]
     assert file.stat().st_ino == before.st_ino
 
 
-def test_oneshot_that_cannot_publish_says_why_and_fails(host: FakeHost, tmp_path: Path) -> None:
-    ended = run("--oneshot", "--output-file", f"{tmp_path}/nowhere/file", **seeing(host))
-    assert ended.returncode == 1
-    assert f"{tmp_path}/nowhere is no directory" in ended.stderr
-
-
-def test_oneshot_that_cannot_look_leaves_the_file_and_fails(file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "event", "named"),
+    [
+        (["--output-file", "{}/nowhere/file"], Event.CANNOT_PUBLISH, "{}/nowhere"),
+        (["--sysfs", "{}/sys", "--devfs", "{}/dev"], Event.CANNOT_LOOK, "{}/sys"),
+    ],
+)
+def test_oneshot_that_cannot_look_or_publish_says_why_leaves_the_file_and_fails(
+    host: FakeHost, file: Path, options: list[str], event: Event, named: str
+) -> None:
     file.write_text("beta.furiosa.ai/npu.count=3\n")
-    ended = run("--oneshot", "--output-file", str(file), "--sysfs", f"{tmp_path}/sys", "--devfs", f"{tmp_path}/dev")
+    given = [option.format(file.parent) for option in options]
+    ended = run("--oneshot", "--output-file", str(file), *given, **seeing(host))
     assert ended.returncode == 1
-    assert "cannot look at the host" in ended.stderr
+    assert event in ended.stderr
+    assert named.format(file.parent) in ended.stderr
     assert file.read_text() == "beta.furiosa.ai/npu.count=3\n"
-
-
-def test_oneshot_of_a_host_without_cards_counts_none(tmp_path: Path, file: Path) -> None:
-    host = FakeHost(tmp_path / "empty")
-    assert run("--oneshot", "--output-file", str(file), **seeing(host)).returncode == 0
-    assert "npu.count=0\n" in file.read_text()
 
 
 def test_print_prints_and_publishes_nothing(host: FakeHost, file: Path) -> None:
@@ -166,14 +148,14 @@ def test_remove_takes_the_file_away_and_is_content_where_there_is_none(host: Fak
     assert list(file.parent.iterdir()) == []
     ended = run("--remove", "--output-file", str(file))
     assert ended.returncode == 0
-    assert "nothing to remove" in ended.stderr
+    assert Event.NOTHING_TO_REMOVE in ended.stderr
 
 
 def test_remove_that_cannot_says_so_and_fails(file: Path) -> None:
     file.mkdir()
     ended = run("--remove", "--output-file", str(file))
     assert ended.returncode == 1
-    assert "cannot remove the labels" in ended.stderr
+    assert Event.CANNOT_REMOVE in ended.stderr
 
 
 # -- check ------------------------------------------------------------------------------------------------------------
@@ -191,27 +173,22 @@ def test_check_tells_each_label_and_the_file_it_comes_from(host: FakeHost) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "environment", "dropped"),
     [
-        (["--nfd-version", "v0.11"], "NFD v0.11 drops 10 of them:"),
-        (["--nfd-version", "v0.11", "--extra-label-ns", "a.b,beta.furiosa.ai"], "NFD v0.11 drops none of them"),
-        (["--nfd-version", "0.13.1"], "NFD v0.13.1 drops none of them"),
-        (["--nfd-version", "v0.19"], "NFD v0.19 drops none of them"),
-        ([], "NFD v0.11 drops 10 of them:"),
+        ([], {}, 10),
+        (["--nfd-version", "v0.11", "--extra-label-ns", "a.b,beta.furiosa.ai"], {}, 0),
+        (["--nfd-version", "0.13.1"], {}, 0),
+        # The version that the file is written for is another matter: an older one would not let the labels expire.
+        (["--nfd-version", "v0.11"], {"NPU_EXPIRY": "240", "NPU_NFD_VERSION": "v0.14"}, 11),
+        ([], {"NPU_SINK": "node-labels", "NODE_NAME": "here"}, None),
     ],
 )
-def test_check_tells_what_a_version_of_nfd_would_drop(host: FakeHost, arguments: list[str], told: str) -> None:
-    assert told in run("check", *arguments, **seeing(host)).stdout.splitlines()
-
-
-def test_check_tells_that_an_older_nfd_would_not_let_the_labels_expire(host: FakeHost) -> None:
-    ended = run("check", "--nfd-version", "v0.11", **seeing(host), NPU_EXPIRY="240", NPU_NFD_VERSION="v0.14")
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert "  # +expiry-time: v0.11 knows no comments: the labels would not expire (v0.14 does)" in ended.stdout
-
-
-def test_check_says_nothing_of_nfd_where_there_is_none(host: FakeHost) -> None:
-    assert "NFD" not in run("--sink", "node-labels", "check", NODE_NAME="here", **seeing(host)).stdout
+def test_check_tells_what_a_version_of_nfd_would_drop(
+    host: FakeHost, arguments: list[str], environment: dict[str, str], dropped: int | None
+) -> None:
+    nfd = json.loads(run("check", "-o", "json", *arguments, **seeing(host), **environment).stdout)["nfd"]
+    assert (nfd["version"] is None) is (dropped is None)
+    assert len(nfd["dropped"]) == (dropped or 0)
 
 
 def test_check_tells_programs_the_same(tmp_path: Path) -> None:
@@ -243,10 +220,7 @@ def test_check_tells_which_cards_do_not_count_and_why(tmp_path: Path) -> None:
     host.card(Arch.WARBOY, 2).remove_files()
     told = run("check", **seeing(host)).stdout.splitlines()
     assert any("npu.count=1 " in line for line in told)
-    assert told[-2:] == [
-        "not counted: npu1 (warboy): it is the same hardware as npu0",
-        "not counted: npu2 (warboy): none of its core device files exists here",
-    ]
+    assert [line.split(" (")[0] for line in told[-2:]] == ["not counted: npu1", "not counted: npu2"]
     assert run("--print", **seeing(host)).stdout.count("npu.count=1\n") == 1
     unseen = run("check", NPU_SYSFS=host.sysfs).stdout
     assert "npu.count=2 " in unseen
@@ -254,23 +228,15 @@ def test_check_tells_which_cards_do_not_count_and_why(tmp_path: Path) -> None:
 
 def test_check_answers_although_a_card_hangs(host: FakeHost) -> None:
     host.cards[0].hang("soc_rev")
-    begun = time.monotonic()
     ended = run("check", **seeing(host))
-    assert time.monotonic() - begun < ANSWER_OF_CHECK
     assert ended.returncode == 0
-    assert "unreadable: npu0 management attributes: no answer within 2 s" in ended.stdout
+    assert "unreadable: npu0 " in ended.stdout
 
 
 def test_check_of_a_host_that_is_not_there_fails(tmp_path: Path) -> None:
     ended = run("--sysfs", f"{tmp_path}/sys", "--devfs", f"{tmp_path}/dev", "check")
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == f"cannot read the host: {tmp_path}/sys: ENOENT (No such file or directory)\n"
-
-
-def test_check_of_a_host_without_cards_is_no_failure(tmp_path: Path) -> None:
-    ended = run("check", **seeing(FakeHost(tmp_path)))
-    assert ended.returncode == 0
-    assert "beta.furiosa.ai/npu.count=0 " in ended.stdout
+    assert f"{tmp_path}/sys: ENOENT" in ended.stderr
 
 
 def test_labels_that_cannot_be_printed_are_a_failure_in_words(host: FakeHost) -> None:
@@ -283,5 +249,5 @@ def test_labels_that_cannot_be_printed_are_a_failure_in_words(host: FakeHost) ->
         check=False,
     )
     assert ended.returncode == 1
-    assert 'reason="standard output: Bad file descriptor"' in ended.stderr
+    assert Event.CANNOT_PUBLISH in ended.stderr
     assert "Traceback" not in ended.stderr
