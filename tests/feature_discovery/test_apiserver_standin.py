@@ -108,38 +108,11 @@ def test_an_update_needs_the_version_it_was_made_from(client: Client) -> None:
     assert (late.status, late.json["reason"]) == (409, "Conflict")
 
 
-def test_a_write_that_changes_nothing_makes_no_new_version(client: Client) -> None:
-    first = client("POST", FEATURES, _feature(labels={"a": "1"})).json
-    same = client("PUT", f"{FEATURES}/f", first).json
-    assert same["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
-
-
-def test_a_merge_patch_changes_and_takes_away_and_leaves_the_rest(client: Client) -> None:
-    patch = {"metadata": {"labels": {"a": "1", "kubernetes.io/hostname": None}}}
-    assert _labels(client("PATCH", NODE, patch, Content_Type=MERGE)) == {"a": "1"}
-
-
 def test_a_label_that_is_none_is_refused(client: Client) -> None:
     assert client.apply(NODE, "us", {"a": "not valid."}).status == 422
 
 
-def test_metadata_alone_can_be_asked_for(client: Client) -> None:
-    asked = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-    reply = client("GET", NODE, Accept=asked).json
-    assert (reply["kind"], set(reply)) == ("PartialObjectMetadata", {"apiVersion", "kind", "metadata"})
-
-
 # Server-side apply
-
-
-def test_applying_needs_a_manager(client: Client) -> None:
-    assert client("PATCH", NODE, {}, Content_Type=APPLY).status == 400
-
-
-def test_what_is_applied_is_owned_and_the_rest_stays(client: Client) -> None:
-    reply = client.apply(NODE, "us", {"a": "1", "b": "2"})
-    assert _labels(reply) == {"kubernetes.io/hostname": "node-1", "a": "1", "b": "2"}
-    assert (_owned(reply, "us"), _owned(reply, "kubelet")) == ({"a", "b"}, {"kubernetes.io/hostname"})
 
 
 def test_what_somebody_else_owns_too_stays_when_it_is_no_longer_applied(client: Client) -> None:

@@ -138,6 +138,7 @@ def test_only_another_card_with_the_same_number_inherits_nothing(field: str) -> 
 def test_a_card_that_was_away_inherits_nothing() -> None:
     silent = unreadable(warboy(0, None), "soc_rev")
     assert after(node(warboy(0), warboy(1)), node(warboy(1)), node(silent, warboy(1))).facts == node(silent, warboy(1))
+    assert after(ONE, NONE, NONE, node(silent)).facts == node(silent)
 
 
 # -- cards that do not count ------------------------------------------------------------------------------------------
@@ -192,6 +193,11 @@ def test_a_card_that_lost_its_files_stops_counting_and_counts_again_with_what_wa
     memory = memory.after(node(warboy(0), but(bare, files=warboy(1).files)))
     assert memory.facts == node(warboy(0), unreadable(warboy(1), "device_type"))
     assert left_out(memory) == []
+
+
+def test_what_a_card_told_before_it_had_files_is_known_when_it_has() -> None:
+    silent = unreadable(warboy(1, None), "device_type")
+    assert after(node(BARE), node(silent)).facts == node(unreadable(warboy(1), "device_type"))
 
 
 def test_a_node_where_no_card_counts_is_believed_at_the_second_look() -> None:

@@ -87,12 +87,6 @@ def test_a_link_is_replaced_and_what_it_leads_to_is_left_alone(path: Path) -> No
     assert other.read_bytes() == render(ONE)
 
 
-def test_a_pipe_in_its_place_holds_nobody_up(path: Path) -> None:
-    os.mkfifo(path)
-    assert FeatureFileSink(str(path)).publish(ONE) is Outcome.UPDATED
-    assert path.read_bytes() == render(ONE)
-
-
 def test_what_a_killed_instance_left_behind_is_swept_by_the_first_publication(path: Path) -> None:
     FeatureFileSink(str(path)).publish(ONE)
     leftover = path.parent / SCRATCH_DIR / "furiosa-npu-feature-discovery-00"
@@ -145,13 +139,6 @@ def test_the_expiry_is_moved_when_half_of_it_is_over(path: Path) -> None:
 def test_an_expiry_that_a_wrong_clock_wrote_far_ahead_is_put_right(path: Path) -> None:
     FeatureFileSink(str(path), TEN_MINUTES, lambda: NOON + timedelta(days=1)).publish(ONE)
     assert FeatureFileSink(str(path), TEN_MINUTES, lambda: NOON).publish(ONE) is Outcome.UPDATED
-
-
-def test_switching_expiry_on_and_off_changes_the_file(path: Path) -> None:
-    FeatureFileSink(str(path)).publish(ONE)
-    assert FeatureFileSink(str(path), TEN_MINUTES, lambda: NOON).publish(ONE) is Outcome.UPDATED
-    assert FeatureFileSink(str(path)).publish(ONE) is Outcome.UPDATED
-    assert path.read_bytes() == render(ONE)
 
 
 # -- where it cannot be written ---------------------------------------------------------------------------------------

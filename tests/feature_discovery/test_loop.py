@@ -60,16 +60,6 @@ def test_a_card_that_comes_or_goes_is_looked_at_at_once(rig: Rig, host: FakeHost
     assert rig.last("npu.count") == ("2",)
 
 
-def test_with_an_infinite_interval_cards_are_followed_all_the_same(host: FakeHost) -> None:
-    rig = Rig(host, interval=float("inf"))
-    rig.turns(5)
-    rig.turns(3, every=86_400)
-    assert looks(rig) == 2
-    host.plug(warboy(2))
-    rig.discovery.turn()
-    assert rig.last("npu.count") == ("3",)
-
-
 def test_no_card_is_believed_at_the_second_look(rig: Rig, host: FakeHost) -> None:
     rig.turns(5)
     for card in host.cards:
@@ -144,42 +134,6 @@ def test_a_card_that_does_not_count_is_said_once(tmp_path: Path, caplog: pytest.
         (Event.CARD_NOT_COUNTED, "npu1"),
         (Event.CARD_NOT_COUNTED, "npu2"),
     ]
-
-
-def test_a_driver_that_makes_its_device_files_last_costs_no_label(tmp_path: Path) -> None:
-    host = FakeHost(tmp_path)
-    card = host.plug(warboy(0), with_files=False)
-    rig = Rig(host)
-    rig.turns(1)
-    assert list(rig.counts()) == []
-    list(card.make_files())
-    rig.turns(3)
-    assert list(rig.counts()) == ["1"]
-
-
-def test_an_attribute_that_cannot_be_read_this_time_keeps_its_label(rig: Rig) -> None:
-    rig.turns(5)
-    rig.fs.put("*/version", EIO)
-    rig.clock.pass_(INTERVAL)
-    rig.discovery.turn()
-    assert looks(rig) == 3
-    assert len(rig.sink.published) == 1
-    assert rig.last("driver.version") == ("1.9.2",)
-
-
-def test_a_machine_that_cannot_be_read_is_unknown_at_first_and_keeps_its_name_later(host: FakeHost) -> None:
-    rig = Rig(host)
-    rig.fs.put("*/product_name", EIO)
-    rig.turns(1)
-    assert rig.last("machine.name", "npu.count") == ("unknown", "2")
-    rig.fs.clear()
-    rig.clock.pass_(INTERVAL)
-    rig.turns(1)
-    assert rig.last("machine.name") == ("PowerEdge-R750",)
-    rig.fs.put("*/product_name", EIO)
-    rig.clock.pass_(INTERVAL)
-    rig.turns(1)
-    assert rig.last("machine.name") == ("PowerEdge-R750",)
 
 
 def test_a_card_that_hangs_costs_the_others_nothing_and_is_looked_at_when_it_is_back(rig: Rig) -> None:
@@ -317,11 +271,6 @@ def test_once_looks_twice_at_nothing(tmp_path: Path) -> None:
     rig = Rig(FakeHost(tmp_path))
     assert rig.discovery.once()
     assert rig.last("npu.count") == ("0",)
-
-
-def test_once_says_that_it_could_not(rig: Rig) -> None:
-    rig.sink.failing = unreachable()
-    assert not rig.discovery.once()
 
 
 def test_once_publishes_nothing_where_it_cannot_look(rig: Rig) -> None:

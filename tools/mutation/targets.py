@@ -98,7 +98,7 @@ PURE: tuple[Target, ...] = (
         "feature_discovery",
         "npu_feature_discovery",
         {
-            "decision": "decision labels_of_hosts",
+            "decision": "decision labels_of_hosts golden",
             "feature_text": "feature_text feature_file",
             "heritage": "heritage",
             "label_value": "label_value labels",
@@ -156,6 +156,32 @@ EDGES: tuple[Target, ...] = (
         _OF_EDGES,
     ),
     *_targets("metrics_exporter", "npu_metrics_exporter", {"collector": "collector"}, _OF_EDGES),
+    *_targets(
+        "feature_discovery",
+        "npu_feature_discovery",
+        {"looking": "looking loop", "loop": "loop", "publisher": "publisher loop"},
+        _OF_EDGES,
+    ),
+    *_targets(
+        "feature_discovery",
+        "npu_feature_discovery.sinks",
+        {
+            "api_sink": "api_sinks api_sinks_failures",
+            "child": "api_sinks_child api_sinks_failures",
+            "feature_file": "feature_file feature_file_events golden",
+        },
+        _OF_EDGES,
+    ),
+    *_targets(
+        "feature_discovery",
+        "npu_feature_discovery.publish",
+        {
+            "answer": "api_sinks_failures api_sinks golden",
+            "node_feature": "api_sinks api_sinks_failures golden",
+            "node_labels": "api_sinks api_sinks_failures golden",
+        },
+        _OF_EDGES,
+    ),
 )
 """Modules that speak to the world: files, sockets, threads, clocks. Their tests are in one process with stand-ins."""
 
