@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from npu_core.testing import FakeHost, warboy
-from testkit.services.configured import free_port
+from testkit.services.configured import free_port, get
 from testkit.waiting import PATIENCE, until
 
 OTHERS = {name: value for name, value in os.environ.items() if not name.startswith(("NPU_", "NODE_"))}
@@ -100,20 +98,13 @@ def running(program: Program, home: Path, pipe: Pipe, port: int) -> Iterator["su
         process.wait()
 
 
-def page(port: int, path: str) -> str:
-    """A page of the service; empty while there is none."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5.0) as answer:  # loopback
-            return str(answer.read().decode())
-    except (urllib.error.URLError, OSError):
-        return ""
-
-
 def test_a_service_whose_log_nobody_reads_answers_and_ends_on_a_signal(program: Program, socket_dir: Path) -> None:
     pipe, port = Pipe(), free_port()
     with running(program, socket_dir, pipe, port) as process:
-        assert until(lambda: page(port, "/healthz"), "/healthz") == "alive\n"
-        assert f"{program.counter} 0" in until(lambda: page(port, "/metrics"), "/metrics").replace(".0", "")
+        assert until(lambda: get(f"http://127.0.0.1:{port}/healthz")[1], "/healthz") == "alive\n"
+        assert f"{program.counter} 0" in until(lambda: get(f"http://127.0.0.1:{port}/metrics")[1], "/metrics").replace(
+            ".0", ""
+        )
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
     pipe.read_all()
@@ -124,7 +115,7 @@ def test_what_was_said_while_nobody_read_is_there_in_order_when_somebody_does(
 ) -> None:
     pipe, port = Pipe(), free_port()
     with running(program, socket_dir, pipe, port) as process:
-        until(lambda: page(port, "/healthz"), "/healthz")
+        until(lambda: get(f"http://127.0.0.1:{port}/healthz")[1], "/healthz")
         os.read(pipe.reader, _PIPE_BYTES)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0

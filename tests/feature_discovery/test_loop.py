@@ -195,15 +195,6 @@ def test_a_sink_that_fails_is_tried_again_later_each_time_and_said_once(
     assert rig.discovery.condition().ready
 
 
-def test_a_sink_that_says_when_to_come_back_is_left_alone_until_then(rig: Rig) -> None:
-    rig.sink.failing = unreachable(retry_after=100.0)
-    rig.turns(100)
-    assert rig.sink.attempts == 1
-    rig.sink.failing = None
-    rig.turns(102)  # and by chance as long again, so that not all nodes come back at once
-    assert rig.discovery.condition().ready
-
-
 def test_a_sink_that_doubts_is_asked_at_once_and_not_with_the_next_look(rig: Rig) -> None:
     rig.turns(5)
     attempts = rig.sink.attempts
