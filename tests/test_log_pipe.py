@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -98,13 +99,17 @@ def running(program: Program, home: Path, pipe: Pipe, port: int) -> Iterator["su
         process.wait()
 
 
+def page(port: int, path: str) -> str:
+    """A page of the service; empty while there is none."""
+    status, text = get(f"http://127.0.0.1:{port}{path}")
+    return text if status == HTTPStatus.OK else ""
+
+
 def test_a_service_whose_log_nobody_reads_answers_and_ends_on_a_signal(program: Program, socket_dir: Path) -> None:
     pipe, port = Pipe(), free_port()
     with running(program, socket_dir, pipe, port) as process:
-        assert until(lambda: get(f"http://127.0.0.1:{port}/healthz")[1], "/healthz") == "alive\n"
-        assert f"{program.counter} 0" in until(lambda: get(f"http://127.0.0.1:{port}/metrics")[1], "/metrics").replace(
-            ".0", ""
-        )
+        assert until(lambda: page(port, "/healthz"), "/healthz") == "alive\n"
+        assert f"{program.counter} 0" in until(lambda: page(port, "/metrics"), "/metrics").replace(".0", "")
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
     pipe.read_all()
@@ -115,7 +120,7 @@ def test_what_was_said_while_nobody_read_is_there_in_order_when_somebody_does(
 ) -> None:
     pipe, port = Pipe(), free_port()
     with running(program, socket_dir, pipe, port) as process:
-        until(lambda: get(f"http://127.0.0.1:{port}/healthz")[1], "/healthz")
+        until(lambda: page(port, "/healthz"), "/healthz")
         os.read(pipe.reader, _PIPE_BYTES)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
