@@ -17,7 +17,8 @@ from npu_device_plugin.offer import Offer
 from npu_device_plugin.registration import Registration
 from npu_device_plugin.servicer import OfferServicer
 from npu_device_plugin.sockets import scratch_name
-from npu_device_plugin.supervisor import Supervisor
+from npu_device_plugin.supervisor import CAUSES, Loss, Supervisor
+from testkit.logged import logged
 from testkit.refused_threads import no_more_threads
 from testkit.services.direct import calls_to
 from testkit.standins.kubelet import KubeletSettings, StandInKubelet, Wire
@@ -177,3 +178,25 @@ async def test_without_threads_another_instances_socket_is_not_asked_and_the_lac
             await fails(supervisor)
     assert "the system refuses the threads to serve with" in str(caplog.records[-1].__dict__)
     assert "Traceback" not in capfd.readouterr().err
+
+
+async def test_each_registration_is_told_and_counted_by_its_cause(
+    socket_dir: Path, kubelet: StandInKubelet, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = socket_dir / "furiosa-npu"
+    begins = [(Event.SERVING, {"resource": RESOURCE, "socket": str(own)}), (Event.REGISTERED, {"resource": RESOURCE})]
+
+    def told() -> list[tuple[str, dict[str, object]]]:
+        events = {Event.SERVING, Event.REGISTERED, Event.REGISTRATION_LOST, Event.CANNOT_REGISTER}
+        return [line for line in logged(caplog) if line[0] in events]
+
+    async with supervised(socket_dir) as supervisor:
+        counted = supervisor._telemetry.registrations
+        await eventually(lambda: supervisor.ready, "the first registration")
+        assert told() == begins
+        own.unlink()
+        await eventually(lambda: counted.total() == 2 and supervisor.ready, "the second registration")
+        assert told() == [(Event.REGISTRATION_LOST, {"resource": RESOURCE, "cause": Loss.OWN_SOCKET}), *begins]
+    assert kubelet.view().registrations(RESOURCE) == 2
+    assert counted == {(RESOURCE, "start"): 1, (RESOURCE, "own_socket"): 1}
+    assert set(CAUSES) == {"start", "own_socket", "kubelet_restarted", "stream_ended", "no_stream"}
