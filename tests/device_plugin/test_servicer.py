@@ -421,7 +421,7 @@ async def test_an_unknown_id_is_repeated_up_to_a_length_and_a_request_may_have_s
     async with calls_to(servicer_of(warboy_card(0)), socket_dir) as stub:
         for length, shown in [(MAX_SHOWN_ID, MAX_SHOWN_ID), (MAX_SHOWN_ID + 1, MAX_SHOWN_ID)]:
             _, text = await refusal(stub, ["x" * length])
-            assert (text or "").count("x") == shown
+            assert ((text or "").count("x"), str(length) in (text or "")) == (shown, length > shown)
         assert len(await allocate(stub, *[["npu0pe0-1"]] * MAX_CONTAINERS)) == MAX_CONTAINERS
 
 

@@ -150,7 +150,7 @@ EDGES: tuple[Target, ...] = (
         {
             "allocation_tracker": "allocation_tracker",
             "scanner": "scanner",
-            "servicer": "servicer",
+            "servicer": "servicer strangers",
             "supervisor": "supervisor strangers back_off",
         },
         _OF_EDGES,
