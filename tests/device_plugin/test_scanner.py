@@ -108,6 +108,9 @@ def _every_line(caplog: pytest.LogCaptureFixture) -> None:
 def told(caplog: pytest.LogCaptureFixture) -> Told:
     """Level, event and card of each line since the last time."""
     lines = [(each.levelname, each.getMessage(), each.__dict__["npu_fields"].get("card")) for each in caplog.records]
+    # A number alone names no card: a node may have two families.
+    fields = [each.__dict__["npu_fields"] for each in caplog.records]
+    assert [each for each in fields if ("card" in each) != ("family" in each)] == []
     caplog.clear()
     return lines
 
