@@ -217,7 +217,8 @@ def test_a_token_is_taken_up_when_it_is_rotated(
 ) -> None:
     labels.publish(LABELS)
     api_server.tokens = {"second-token"}
-    assert failure(labels, OTHER_LABELS).reason is FailureReason.UNAUTHORIZED
+    found = failure(labels, OTHER_LABELS)
+    assert found.reason is FailureReason.UNAUTHORIZED, found.message
     api_server.write_service_account(service_account, "second-token")
     assert labels.publish(OTHER_LABELS) is Outcome.UPDATED
 

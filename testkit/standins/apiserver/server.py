@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import re
+import socket
 import ssl
 import sys
 import threading
@@ -128,6 +130,7 @@ class StandInApiServer:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+        self._http.cut_all_off()
 
     def take_fault(self, method: str) -> Fault:
         with self.lock:
@@ -233,6 +236,25 @@ def _parsed(body: bytes) -> dict[str, Any]:
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     owner: StandInApiServer
+
+    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401  # socketserver's
+        super().__init__(*arguments)
+        self._connections: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  # socketserver's
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401  # socketserver's
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def cut_all_off(self) -> None:
+        """End the connections that clients keep open: each has a thread."""
+        for connection in tuple(self._connections):
+            with contextlib.suppress(OSError):
+                # Past TLS, whose state belongs to the connection's thread.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002  # socketserver's
         self.owner.broken.append(repr(sys.exception()))

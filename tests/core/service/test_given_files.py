@@ -11,7 +11,7 @@ import pytest
 from npu_core.errors import FormatError, StuckError
 from npu_core.service import given_files
 from npu_core.service.given_files import GivenFiles, in_time, read_once, read_regular
-from testkit.waiting import PATIENCE
+from testkit.waiting import PATIENCE, until
 
 TEXT = b"interval: 3\n"
 
@@ -139,6 +139,13 @@ def test_a_service_that_runs_reads_no_pipe(pipe: tuple[str, int]) -> None:
     os.close(write_end)
     with pytest.raises(FormatError):
         running().read(path)
+
+
+def test_no_thread_is_left_when_the_file_is_read(tmp_path: Path) -> None:
+    file, before = tmp_path / "file", set(threading.enumerate())
+    file.write_bytes(TEXT)
+    assert read_once(str(file)) == TEXT
+    until(lambda: set(threading.enumerate()) <= before, "the end of the thread that read", instead=threading.enumerate)
 
 
 def test_work_that_does_not_come_back_is_given_up() -> None:

@@ -155,7 +155,9 @@ def in_time(work: Callable[[], T], seconds: float) -> T:
         ExhaustedError: if the system refuses a thread.
         Exception: whatever the work raises.
     """
-    future: Future[T] = DeviceThreads().start("file", work)
+    threads = DeviceThreads()
+    future: Future[T] = threads.start("file", work)
+    threads.forget("file")  # the thread ends with its work
     try:
         return future.result(seconds)
     except TimeoutError:
