@@ -13,7 +13,7 @@ import pytest
 
 from npu_feature_discovery.labels import Labels
 from npu_feature_discovery.publish.api import MAX_ANSWER
-from npu_feature_discovery.sinks import FailureReason, Outcome
+from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.child import ApiAccess
 from testkit.standins.apiserver import Authority, Fault, StandInApiServer
 from testkit.waiting import PATIENCE
@@ -156,6 +156,15 @@ def test_a_verb_that_rbac_does_not_allow_is_named_with_its_resource(
     assert lacking in found.message
 
 
+def test_a_removal_that_rbac_does_not_allow_names_its_verb(api_server: StandInApiServer, feature: DirectSink) -> None:
+    feature.publish(LABELS)
+    api_server.allowed = set()
+    with pytest.raises(SinkError) as caught:
+        feature.remove()
+    assert caught.value.reason is FailureReason.FORBIDDEN
+    assert "delete on nodefeatures.nfd.k8s-sigs.io" in caught.value.message
+
+
 def test_without_nfds_definitions_nothing_is_installed_and_nothing_to_remove(
     api_server: StandInApiServer, feature: DirectSink
 ) -> None:
@@ -177,6 +186,7 @@ def test_a_namespace_that_is_not_there_or_a_name_that_is_too_long_is_a_matter_of
     access: ApiAccess, node: str, namespace: str
 ) -> None:
     assert failure(node_feature(access, node, namespace)).reason is FailureReason.CONFIGURATION
+    assert node_feature(access, node[:63], "npu").publish(LABELS) is Outcome.CREATED
 
 
 # -- the way there ----------------------------------------------------------------------------------------------------
