@@ -14,6 +14,7 @@ import pytest
 import npu_device_plugin.settings as plugin_settings
 import npu_feature_discovery.settings as discovery_settings
 import npu_metrics_exporter.settings as exporter_settings
+from npu_core.service.options import flags_of, names_of
 from npu_core.service.plain_options import parse
 from npu_core.testing import FakeHost, warboy
 from testkit.services.configured import free_port
@@ -50,18 +51,18 @@ class Program:
 
 
 PROGRAMS = (
-    Program("k8s-device-plugin", "npu_device_plugin", plugin_settings.OPTIONS),
+    Program("k8s-device-plugin", "npu_device_plugin", names_of(plugin_settings.OPTIONS)),
     Program(
         "npu-feature-discovery",
         "npu_feature_discovery",
-        discovery_settings.OPTIONS,
-        discovery_settings.FLAGS,
+        names_of(discovery_settings.OPTIONS),
+        flags_of(discovery_settings.OPTIONS),
         free=("namespace",),
     ),
     Program(
         "npu-metrics-exporter",
         "npu_metrics_exporter",
-        exporter_settings.OPTIONS,
+        names_of(exporter_settings.OPTIONS),
         free=("include", "exclude", "include-sensors", "exclude-sensors"),
     ),
 )

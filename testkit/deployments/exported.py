@@ -1,13 +1,11 @@
 """Every metric that the three services export, with its labels; from the tables that they are exported by."""
 
-from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
-from prometheus_client.parser import text_string_to_metric_families
-
+from npu_core.service.metrics import Row
 from npu_device_plugin import metrics as plugin
 from npu_feature_discovery import metrics as discovery
-from npu_feature_discovery.condition import Condition
-from npu_feature_discovery.telemetry import Telemetry
 from npu_metrics_exporter import families, own_metrics
 from npu_metrics_exporter.policy import Units
 
@@ -36,22 +34,19 @@ def _cards() -> Labels:
 
 
 def _exporter() -> Labels:
-    rows = {row.full_name: frozenset(row.labels) for row in own_metrics.TABLE}
-    return rows | _histogram(own_metrics.COLLECT_DURATION)
+    return _rows(own_metrics.PREFIX, own_metrics.TABLE) | _histogram(own_metrics.COLLECT_DURATION)
 
 
 def _plugin() -> Labels:
-    counters = {f"{plugin._PREFIX}{row.name}_total": frozenset(row.labels) for row in plugin._COUNTERS}
-    gauges = {f"{plugin._PREFIX}{row.name}": frozenset(row.labels) for row in plugin._GAUGES}
-    return counters | gauges | _histogram(f"{plugin._PREFIX}allocate_duration_seconds", "resource")
+    return _rows(plugin.PREFIX, plugin.TABLE) | _histogram(f"{plugin.PREFIX}allocate_duration_seconds", "resource")
 
 
 def _discovery() -> Labels:
-    """They are in no table: as they are exposed when everything has happened once."""
-    telemetry = Telemetry(Counter(created=1), Counter(look=1), 1, 1.0, 1.0)
-    text = discovery.exposition(Condition(0.0, 30.0, labels={}, cards=1), telemetry, 1.0)
-    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-    return {sample.name: frozenset(sample.labels) for sample in samples}
+    return _rows(discovery.PREFIX, discovery.TABLE)
+
+
+def _rows(prefix: str, rows: Iterable[Row[Any]]) -> Labels:
+    return {prefix + row.sample: frozenset(row.labels) for row in rows}
 
 
 def _histogram(name: str, *labels: str) -> Labels:

@@ -10,7 +10,7 @@ from tools.cluster.node import DAEMONS, Node
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
-_REFUSED = "npu_device_plugin_config_last_reload_failed"
+_IN_FORCE = "npu_device_plugin_config_last_reload_success"
 _PENDING = "npu_device_plugin_cards_pending"
 _GENERATION = "npu_device_plugin_config_generation"
 WRONG: list[tuple[dict[str, object], str, str]] = [
@@ -60,7 +60,7 @@ def test_a_wrong_edit_keeps_the_last_good_settings_and_says_what_is_wrong(node: 
     for wrong, key, value in WRONG:
         node.configure(**wrong)
         until(lambda: _refusals(node, key, value), f"the plugin refuses {wrong}", instead=node.plugin_log)  # noqa: B023
-        assert node.plugin_metric(_REFUSED) == 1
+        assert node.plugin_metric(_IN_FORCE) == 0
     checked = node.run(
         *("kubectl", "exec", "--namespace=kube-system", node.plugin_pod(), "--"),
         *("/usr/bin/k8s-device-plugin", "--config-file", "/etc/furiosa/config.yaml", "check"),
@@ -72,7 +72,7 @@ def test_a_wrong_edit_keeps_the_last_good_settings_and_says_what_is_wrong(node: 
     node.run_pod("other", 1)
     assert node.units_of("other") in {f"npu{card}pe{core}" for card in range(4) for core in (0, 1)}
     node.configure()
-    until(lambda: node.plugin_metric(_REFUSED) == 0, "the plugin takes the next right configuration")
+    until(lambda: node.plugin_metric(_IN_FORCE) == 1, "the plugin takes the next right configuration")
 
 
 def _refusals(node: Node, key: str, value: str) -> list[str]:
@@ -105,6 +105,6 @@ def test_the_settings_of_the_installation_guide_are_taken_as_they_are(node: Node
     generation = node.plugin_metric(_GENERATION) or 0
     node.edit_configuration(patch)
     until(lambda: (node.plugin_metric(_GENERATION) or 0) > generation, "the settings are in force")
-    assert node.plugin_metric(_REFUSED) == 0
+    assert node.plugin_metric(_IN_FORCE) == 1
     assert (node.allocatable(), node.capacity()) == (4, 4)
     node.kubectl("rollout", "status", "--namespace=kube-system", f"daemonset/{DAEMONS[0]}", "--timeout=60s")

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from npu_core.config.reload import Following
+from npu_core.service.options import live_fields
 from npu_metrics_exporter.app import Exporter
-from npu_metrics_exporter.settings import LIVE, load
+from npu_metrics_exporter.settings import OPTIONS, load
 from npu_metrics_exporter.telemetry import Telemetry
 from npu_metrics_exporter.web_reload import WebKeeper
 from testkit.footprint import footprint
@@ -31,7 +32,7 @@ async def soak(number: int, options: Mapping[str, str]) -> None:
     """Collect that often without a pause, and serve meanwhile."""
     telemetry = Telemetry()
     following = Following(
-        lambda read: replace(load(options, {}, read), interval=0.0, grace=0.0), LIVE, telemetry.config
+        lambda read: replace(load(options, {}, read), interval=0.0, grace=0.0), live_fields(OPTIONS), telemetry.config
     )
     exporter = Exporter(following, WebKeeper(None), telemetry)
     stopped = asyncio.Event()

@@ -24,17 +24,6 @@ def mapped_by(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
 
 
-async def test_it_encrypts_nothing_and_has_loaded_nothing_that_could() -> None:
-    port = free_port()
-    async with LabelledNode(warboy(0)) as node:
-        await node.start("--listen-address", f"127.0.0.1:{port}")
-        await node.discovery.until_logged(Event.LISTENING, PATIENCE)
-        await until(port, "/metrics", 200)
-        mapped = mapped_by(node.discovery.pid)
-        assert "_asyncio" in mapped
-        assert [name for name in ("libssl", "libcrypto", "_ssl", "_hashlib") if name in mapped] == []
-
-
 async def test_it_is_ready_while_the_labels_are_published_and_true() -> None:
     port = free_port()
     async with LabelledNode(warboy(0)) as node:

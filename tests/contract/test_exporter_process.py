@@ -14,10 +14,11 @@ import pytest_asyncio
 
 from npu_core.arch import Arch
 from npu_core.config.reload import Following
+from npu_core.service.options import live_fields
 from npu_core.testing import rngd, warboy
 from npu_metrics_exporter.app import Exporter
 from npu_metrics_exporter.events import Event
-from npu_metrics_exporter.settings import LIVE, load
+from npu_metrics_exporter.settings import OPTIONS, load
 from npu_metrics_exporter.telemetry import Telemetry
 from npu_metrics_exporter.web_reload import WebKeeper
 from testkit.services.attribute_files import blocking, sensor_file
@@ -139,7 +140,7 @@ async def test_a_step_of_the_wall_clock_costs_no_value_and_no_health(node: Scrap
     ahead = 0.0
     telemetry, options = Telemetry(), {"listen-address": f"127.0.0.1:{node.port}", "interval": "0.2"}
     options |= {"pod-labels": "off", "sysfs": node.host.sysfs, "devfs": node.host.devfs}
-    following = Following(lambda read: load(options, {}, read), LIVE, telemetry.config)
+    following = Following(lambda read: load(options, {}, read), live_fields(OPTIONS), telemetry.config)
     exporter = Exporter(following, WebKeeper(None), telemetry, wall=lambda: time.time() + ahead)
     stopped = asyncio.Event()
     running = asyncio.create_task(exporter.run(stopped))

@@ -9,7 +9,8 @@ import npu_device_plugin.settings as plugin_settings
 import npu_feature_discovery.settings as discovery_settings
 import npu_metrics_exporter.settings as exporter_settings
 from npu_core.errors import SettingsError
-from npu_device_plugin.injection import DeviceInjection
+from npu_core.service.options import names_of
+from npu_device_plugin.grants import DeviceInjection
 from npu_feature_discovery.app import longest_end
 from npu_feature_discovery.settings import SinkKind
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
@@ -65,9 +66,9 @@ def test_a_service_takes_what_its_manifest_gives_it(daemons: Deployed, tmp_path:
 def test_a_service_knows_every_variable_that_is_set(daemons: Deployed) -> None:
     """One with a typing error would be without effect, and nobody would say so."""
     options = {
-        PLUGIN: plugin_settings.OPTIONS,
-        DISCOVERY: discovery_settings.OPTIONS,
-        EXPORTER: exporter_settings.OPTIONS,
+        PLUGIN: names_of(plugin_settings.OPTIONS),
+        DISCOVERY: names_of(discovery_settings.OPTIONS),
+        EXPORTER: names_of(exporter_settings.OPTIONS),
     }
     known = {f"NPU_{option.upper().replace('-', '_')}" for option in options[daemons.name]}
     assert daemons.environment.keys() - known == {"NODE_NAME"}

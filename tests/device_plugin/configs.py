@@ -1,12 +1,15 @@
 """Configuration files, and what is wrong with them."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from npu_core.config.reload import ConfigState, Following
 from npu_core.errors import MOST_TOLD, Problem, SettingsError
-from npu_device_plugin.settings import load
+from npu_core.service.options import live_fields
+from npu_device_plugin.settings import OPTIONS, Settings, load
 
 # The sample of the specification, to the letter.
 SAMPLE = """\
@@ -42,3 +45,8 @@ def problems(options: Mapping[str, str], environment: Mapping[str, str]) -> tupl
         load(options, environment)
     assert len(str(caught.value).splitlines()) == min(len(caught.value.problems), MOST_TOLD + 1)
     return caught.value.problems
+
+
+def following(options: Mapping[str, str], environment: Mapping[str, str] | None = None) -> Following[Settings]:
+    """The settings that are given so, following their file."""
+    return Following(partial(load, options, environment or {}), live_fields(OPTIONS), ConfigState())

@@ -15,16 +15,18 @@ import pytest
 from npu_core.allocations import Sources
 from npu_core.arch import Arch
 from npu_core.checkpoint import CHECKPOINT
+from npu_core.config.reload import Following
 from npu_core.testing import FakeHost, warboy
 from npu_device_plugin.allocation_tracker import AllocationTracker
 from npu_device_plugin.app import PULSE, START_PATIENCE, DevicePlugin
 from npu_device_plugin.events import Event
 from npu_device_plugin.offer import Offer
-from npu_device_plugin.reload import Reloader
+from npu_device_plugin.settings import Settings
 from npu_device_plugin.telemetry import Telemetry
 from testkit.services.direct import calls_to
 from testkit.waiting import PATIENCE, eventually
 from tests.device_plugin.clock import Clock
+from tests.device_plugin.configs import following
 
 
 class SupervisedToDeath(DevicePlugin):
@@ -40,12 +42,15 @@ class SupervisedToDeath(DevicePlugin):
         raise ZeroDivisionError("nobody thought of this")
 
 
-class Unlookable(Reloader):
+def unlookable(given: Mapping[str, str]) -> Following[Settings]:
     """Settings that cannot be looked at any more."""
+    settings = following(given)
 
-    async def follow(self) -> bool:
-        """Fail in a way that nobody expects."""
+    async def fail() -> bool:
         raise ZeroDivisionError("nobody thought of this")
+
+    settings.follow = fail  # type: ignore[method-assign]  # as a fault of this program would do
+    return settings
 
 
 @pytest.fixture
@@ -68,7 +73,7 @@ def given(host: FakeHost, socket_dir: Path) -> dict[str, str]:
 
 
 def plugin_of(given: Mapping[str, str]) -> DevicePlugin:
-    return DevicePlugin(Reloader(given, {}, Telemetry()))
+    return DevicePlugin(following(given), Telemetry())
 
 
 @asynccontextmanager
@@ -100,22 +105,22 @@ def begun(plugin: DevicePlugin) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize(
-    ("plugin", "reloader", "part"),
+    ("plugin", "settings", "part"),
     [
-        (SupervisedToDeath, Reloader, "supervisor of a/b"),
-        (DevicePlugin, Unlookable, "looking at the cards"),
+        (SupervisedToDeath, following, "supervisor of a/b"),
+        (DevicePlugin, unlookable, "looking at the cards"),
     ],
 )
 async def test_a_part_that_ends_unexpectedly_ends_the_whole_and_is_named_once(
     given: dict[str, str],
     caplog: pytest.LogCaptureFixture,
     plugin: type[DevicePlugin],
-    reloader: type[Reloader],
+    settings: Callable[[Mapping[str, str]], Following[Settings]],
     part: str,
 ) -> None:
     before = asyncio.all_tasks()
     with pytest.raises(ZeroDivisionError, match="nobody thought of this"):
-        await asyncio.wait_for(plugin(reloader(given, {}, Telemetry())).run(asyncio.Event()), PATIENCE)
+        await asyncio.wait_for(plugin(settings(given), Telemetry()).run(asyncio.Event()), PATIENCE)
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert [(each.getMessage(), each.__dict__["npu_fields"]) for each in errors] == [(Event.PART_ENDED, {"part": part})]
     assert asyncio.all_tasks() == before
@@ -123,16 +128,13 @@ async def test_a_part_that_ends_unexpectedly_ends_the_whole_and_is_named_once(
 
 
 ENDING = """
-import asyncio, json, sys
-from npu_device_plugin import daemon
-from npu_device_plugin.reload import Reloader
+import json, sys
+from npu_core.service.event_loop import run_until_signal
+from npu_device_plugin.app import DevicePlugin
 from npu_device_plugin.telemetry import Telemetry
+from tests.device_plugin.test_app import unlookable
 
-class Unlookable(Reloader):
-    async def follow(self):
-        raise ZeroDivisionError("nobody thought of this")
-
-asyncio.run(daemon._run(Unlookable(json.loads(sys.argv[1]), {}, Telemetry())))
+run_until_signal(lambda: DevicePlugin(unlookable(json.loads(sys.argv[1])), Telemetry()), "asyncio")
 """
 
 
@@ -151,12 +153,13 @@ async def test_a_checkpoint_that_stays_unreadable_delays_the_first_list_and_no_l
 ) -> None:
     await asyncio.to_thread(Path(given["plugin-dir"], CHECKPOINT).write_text, "torn")
     clock = Clock()
-    plugin = DevicePlugin(Reloader(given, {}, Telemetry()), clock)
+    plugin = DevicePlugin(following(given), Telemetry(), clock)
     async with running(plugin):
         await eventually(lambda: Event.WAITING_FOR_CHECKPOINT in caplog.messages, "the wait")
         clock.now += START_PATIENCE - 0.1
         await rounds(plugin, 1)
-        assert (plugin._supervisors, plugin._condition().ready) == ({}, False)
+        assert not plugin._supervisors
+        assert plugin._condition().why_not_ready
         clock.now += 0.1
         await eventually(begun(plugin), "the offer")
         assert Event.HOLDERS_UNKNOWN in caplog.messages
@@ -180,7 +183,7 @@ async def test_what_happened_to_the_cards_while_the_kubelet_let_the_plugin_wait_
     given: dict[str, str], host: FakeHost
 ) -> None:
     clock = Clock()
-    plugin = DevicePlugin(Reloader(given | {"interval": "3600"}, {}, Telemetry()), clock)
+    plugin = DevicePlugin(following(given | {"interval": "3600"}), Telemetry(), clock)
     plugin._tracker = KeptWaiting(clock, host)
     async with running(plugin):
         await eventually(begun(plugin), "the offer")
@@ -199,7 +202,7 @@ async def test_a_unit_that_is_given_out_keeps_its_card_as_it_is_cut(
     others = f"interval: 0.1\npluginDir: {socket_dir}\npodResourcesSocket: {socket_dir}/nobody.sock\n"
     config.write_text(f"{others}listenAddress: off\ndefaultPe: Fusion\n")
     environment = {"NPU_SYSFS": given["sysfs"], "NPU_DEVFS": given["devfs"]}
-    plugin = DevicePlugin(Reloader({"config-file": str(config)}, environment, Telemetry()))
+    plugin = DevicePlugin(following({"config-file": str(config)}, environment), Telemetry())
     async with running(plugin):
         await eventually((socket_dir / "furiosa-npu").is_socket, "the socket")
         async with calls_to(socket_dir / "furiosa-npu") as calls:

@@ -9,7 +9,7 @@ from npu_core.arch import Arch
 from npu_core.partition import UnitId
 from npu_device_plugin.cdi import file_name
 from npu_device_plugin.cdi_keeper import CdiKeeper
-from npu_device_plugin.injection import DeviceInjection
+from npu_device_plugin.grants import DeviceInjection
 
 OURS = file_name(Arch.WARBOY)
 

@@ -13,12 +13,13 @@ from npu_core.partition import FUSION, SINGLE
 from npu_device_plugin.check import ClosedFile, Finding, as_text
 from npu_device_plugin.cli import app
 from npu_device_plugin.cutting import cut_of
+from npu_device_plugin.disabled import UnknownDevice
 from npu_device_plugin.events import Event
 from npu_device_plugin.offer import KeptId, Offer
+from npu_device_plugin.program import PROGRAM
 from npu_device_plugin.registration import Registration
 from npu_device_plugin.resource_name import objection
 from npu_device_plugin.supervisor import Loss
-from npu_device_plugin.unknown import UnknownDevice
 from testkit.golden import compare
 from tests.device_plugin.cards import warboy_card
 from tests.device_plugin.configs import problems, write
@@ -36,7 +37,7 @@ GOLDEN = Path(__file__).parents[1] / "golden/k8s-device-plugin.txt"
 
 def test_the_program_says_what_is_written_down(tmp_path: Path) -> None:
     sections = {
-        "help": _help(typer.main.get_command(app)),
+        "help": _help(typer.main.get_command(app(PROGRAM))),
         "events": (f"{event.name}: {event}" for event in Event),
         "losses of a registration": (f"{loss.name}: {loss}" for loss in Loss),
         "wrong lines of a file": _lines(tmp_path),

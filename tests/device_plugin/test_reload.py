@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from npu_core.config.reload import Following
 from npu_core.config.watch import ConfigWatch
 from npu_core.errors import SettingsError
 from npu_core.partition import SINGLE
 from npu_core.service.events import SharedEvent
 from npu_core.service.given_files import GivenFiles
 from npu_device_plugin.disabled import DisabledDevice
-from npu_device_plugin.reload import Reloader
-from npu_device_plugin.telemetry import Telemetry
+from npu_device_plugin.settings import Settings
+from tests.device_plugin.configs import following
 
 FUSED, CUT = "defaultPe: Fusion\n", "defaultPe: Single\n"
 Change = Callable[[Path, str], None]
@@ -99,12 +100,12 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def reloader(path: Path) -> Reloader:
+def reloader(path: Path) -> Following[Settings]:
     return loaded(path)
 
 
-def loaded(path: Path) -> Reloader:
-    return Reloader({"config-file": str(path)}, {}, Telemetry())
+def loaded(path: Path) -> Following[Settings]:
+    return following({"config-file": str(path)}, {})
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, dict[str, str]]]:
@@ -141,20 +142,20 @@ def test_the_swap_of_a_configmap_is_noticed(tmp_path: Path) -> None:
 # -- applying ---------------------------------------------------------------------------------------------------------
 
 
-def test_everything_live_changes_at_once(reloader: Reloader, path: Path) -> None:
+def test_everything_live_changes_at_once(reloader: Following[Settings], path: Path) -> None:
     path.write_text("defaultPe: Single\ninterval: 3\ndisabledDevices: [{devName: npu1}]\n")
     reloader.look()
     settings = reloader.settings
     assert (settings.interval, settings.disabled_devices) == (3.0, (DisabledDevice("npu1"),))
-    assert reloader.telemetry.config.generation == 2
+    assert reloader.state.generation == 2
     path.write_text("{}\n")
     reloader.look()
     assert (reloader.settings.interval, reloader.settings.disabled_devices) == (10.0, ())
-    assert reloader.telemetry.config.generation == 3
+    assert reloader.state.generation == 3
 
 
 def test_what_needs_a_restart_is_told_and_the_rest_is_applied(
-    reloader: Reloader, path: Path, caplog: pytest.LogCaptureFixture
+    reloader: Following[Settings], path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.write_text(CUT + "socketName: other\nlistenAddress: 'off'\n")
     reloader.look()
@@ -176,7 +177,7 @@ def test_what_needs_a_restart_is_told_and_the_rest_is_applied(
     ],
 )
 def test_a_wrong_file_is_told_once_and_the_last_good_one_stays(
-    reloader: Reloader, path: Path, text: str, problems: int, caplog: pytest.LogCaptureFixture
+    reloader: Following[Settings], path: Path, text: str, problems: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.write_text(CUT)
     reloader.look()
@@ -190,7 +191,7 @@ def test_a_wrong_file_is_told_once_and_the_last_good_one_stays(
     told = lines(caplog)
     assert {(level, event) for level, event, _ in told} == {("ERROR", SharedEvent.CONFIGURATION_REFUSED)}
     assert len(told) == problems
-    config = reloader.telemetry.config
+    config = reloader.state
     assert (config.generation, config.digest) == (2, digest(CUT))
     assert len(config.error.splitlines()) >= problems
     assert str(path) in config.error
@@ -218,7 +219,7 @@ def giant(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [Path.touch, Path.mkdir, fifo, giant])
 def test_what_is_no_configuration_leaves_the_last_good_one_and_is_told_once(
-    reloader: Reloader, path: Path, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+    reloader: Following[Settings], path: Path, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     path.unlink()
     make(path)
@@ -226,5 +227,5 @@ def test_what_is_no_configuration_leaves_the_last_good_one_and_is_told_once(
     for _ in range(3):
         assert not reloader.look()
     assert reloader.settings == before
-    assert str(path) in reloader.telemetry.config.error
+    assert str(path) in reloader.state.error
     assert [level for level, _, _ in lines(caplog)] == ["ERROR"]

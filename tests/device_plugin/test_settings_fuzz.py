@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from npu_core.errors import SettingsError
 from npu_core.partition import Partitioning
+from npu_core.service.options import names_of
 from npu_core.service.settings import environment_name
 from npu_device_plugin.settings import OPTIONS, Settings, load
 from tests.device_plugin.configs import SAMPLE
@@ -172,8 +173,8 @@ def test_a_parser_without_its_part_in_c_does_as_well() -> None:
 
 
 @given(
-    st.dictionaries(st.sampled_from(OPTIONS), texts),
-    st.dictionaries(st.sampled_from([*map(environment_name, OPTIONS), "NODE_NAME"]), texts),
+    st.dictionaries(st.sampled_from(names_of(OPTIONS)), texts),
+    st.dictionaries(st.sampled_from([*map(environment_name, names_of(OPTIONS)), "NODE_NAME"]), texts),
 )
 @settings(max_examples=100)
 def test_any_options_are_settings_or_problems(options: dict[str, str], environment: dict[str, str]) -> None:

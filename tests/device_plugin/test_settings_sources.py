@@ -9,11 +9,12 @@ from npu_core.arch import Arch
 from npu_core.errors import ProblemCode
 from npu_core.partition import FUSION, SINGLE, Partitioning
 from npu_core.service.logs import LogFormat, LogLevel
+from npu_core.service.options import names_of
 from npu_core.service.settings import Address
 from npu_device_plugin.disabled import DisabledDevice
-from npu_device_plugin.injection import DeviceInjection
+from npu_device_plugin.grants import DeviceInjection
 from npu_device_plugin.resource_name import ResourceNames
-from npu_device_plugin.settings import OPTIONS, SURROUNDINGS, Settings, load
+from npu_device_plugin.settings import DEPLOYMENT_OPTIONS, OPTIONS, Settings, load
 from tests.device_plugin.configs import CONFIGMAP_SAMPLE, SAMPLE, problems, write
 
 
@@ -88,7 +89,7 @@ ALL = (
     Option("event-loop", "NPU_EVENT_LOOP", "event_loop", "Uvloop", "uvloop", "asyncio", "asyncio"),
 )
 BY_NAME = {option.name: option for option in ALL}
-AROUND = tuple(option for option in ALL if option.name in SURROUNDINGS)
+AROUND = tuple(option for option in ALL if option.name in DEPLOYMENT_OPTIONS)
 each_option = pytest.mark.parametrize("option", ALL, ids=lambda option: option.name)
 
 
@@ -111,7 +112,7 @@ def test_without_anything_given_the_settings_are_the_specifications_defaults() -
 
 
 def test_these_are_all_the_options_there_are() -> None:
-    assert sorted(OPTIONS) == sorted([*BY_NAME, "config-file"])
+    assert sorted(names_of(OPTIONS)) == sorted([*BY_NAME, "config-file"])
 
 
 @each_option
@@ -217,7 +218,7 @@ def test_a_file_excludes_every_other_flag_and_the_variables_of_what_it_can_hold(
     file = {"config-file": write(tmp_path, SAMPLE)}
     [problem] = problems(file | {option.name: option.text}, {"NODE_NAME": "x"})
     assert (problem.source, problem.key, problem.code) == ("command line", f"--{option.name}", ProblemCode.CONFLICT)
-    if option.name not in SURROUNDINGS:
+    if option.name not in DEPLOYMENT_OPTIONS:
         [problem] = problems(file, {"NODE_NAME": "x", option.variable: option.text})
         assert (problem.source, problem.key, problem.code) == ("environment", option.variable, ProblemCode.CONFLICT)
 

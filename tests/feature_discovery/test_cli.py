@@ -15,7 +15,6 @@ from npu_core.testing import FakeHost, rngd, second_entry, warboy
 from npu_feature_discovery import __version__
 from npu_feature_discovery.events import Event
 from npu_feature_discovery.labels import Extra
-from npu_feature_discovery.settings import OPTIONS
 from testkit.waiting import PATIENCE
 
 PROGRAM = Path(sys.executable).with_name("npu-feature-discovery")
@@ -61,14 +60,6 @@ def test_the_version_is_the_packages_and_the_module_is_the_same_program() -> Non
     for command in ([PROGRAM], [sys.executable, "-m", "npu_feature_discovery"]):
         ended = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=PATIENCE, check=True)
         assert (ended.stdout, ended.stderr) == (f"npu-feature-discovery {__version__}\n", "")
-
-
-def test_help_has_every_option_with_its_environment_variable() -> None:
-    ended = run("--help")
-    told = dict(re.findall(r"--([a-z-]+) [^[]*\[env:\s+(NPU_[A-Z_]+)\]", ended.stdout))
-    assert ended.returncode == 0
-    assert told == {option: "NPU_" + option.upper().replace("-", "_") for option in OPTIONS}
-    assert "check" in ended.stdout
 
 
 def test_help_has_every_group_of_labels() -> None:

@@ -1,16 +1,16 @@
 """When the discovery is alive and when it does its job, and what its endpoint says then."""
 
+import asyncio
 from dataclasses import replace
 from http import HTTPStatus
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from npu_core.service.http.messages import Answer
+from npu_core.service.http.messages import Answer, Request
 from npu_feature_discovery import __version__
 from npu_feature_discovery.condition import Condition
 from npu_feature_discovery.endpoint import pages_of
-from npu_feature_discovery.metrics import exposition
+from npu_feature_discovery.metrics import families
 from npu_feature_discovery.sinks import FailureReason
 from npu_feature_discovery.telemetry import Telemetry
 
@@ -32,12 +32,12 @@ NEW = Condition(heartbeat_age=0.5, patience=30.0)
 def test_it_is_ready_when_the_labels_are_published_and_true(
     condition: Condition, verdict: tuple[bool, bool], objection: str
 ) -> None:
-    assert (condition.alive, condition.ready) == verdict
-    assert condition.objection == objection
+    assert (not condition.why_not_alive, not condition.why_not_ready) == verdict
+    assert condition.why_not_ready == objection
 
 
-def answer(page: str, condition: Condition, telemetry: Telemetry | None = None) -> Answer:
-    return pages_of(lambda: condition, telemetry or Telemetry())[page]()
+def answer(page: str, condition: Condition) -> Answer:
+    return asyncio.run(pages_of(lambda: condition, Telemetry()).answer(Request("GET", page)))
 
 
 def test_the_endpoint_says_what_is_so() -> None:
@@ -51,10 +51,9 @@ def test_the_endpoint_says_what_is_so() -> None:
 
 
 def samples(condition: Condition, telemetry: Telemetry, now: float = 1000.0) -> dict[tuple[str, ...], float]:
-    families = text_string_to_metric_families(exposition(condition, telemetry, now))
     return {
         (sample.name.removeprefix("npu_feature_discovery_"), *sample.labels.values()): sample.value
-        for family in families
+        for family in families(condition, telemetry, now)
         for sample in family.samples
     }
 
@@ -101,4 +100,4 @@ def test_what_is_not_known_yet_is_left_out_of_the_metrics() -> None:
 def test_the_page_of_metrics_is_prometheus_text() -> None:
     page = answer("/metrics", GOOD)
     assert page.content_type.startswith("text/plain; version=0.0.4")
-    assert "# TYPE npu_feature_discovery_publishes_total counter" in page.body
+    assert b"# TYPE npu_feature_discovery_publishes_total counter" in page.content

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from npu_core.errors import ProblemCode, SettingsError
 from npu_feature_discovery.app import sink_of
 from npu_feature_discovery.daemon import run
 from npu_feature_discovery.settings import load
@@ -36,10 +37,10 @@ def test_signals_are_held_before_anything_heavy_is_loaded() -> None:
     assert modules_of("npu_feature_discovery.entry") & (TOO_HEAVY | {"logging", "dataclasses"}) == set()
 
 
-def test_wrong_settings_end_it_as_they_end_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run({"interval": "soon"}) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "--interval is 'soon'" in line
+def test_wrong_settings_are_raised_for_the_program_to_tell() -> None:
+    with pytest.raises(SettingsError) as caught:
+        run({"interval": "soon"})
+    assert [(problem.key, problem.code) for problem in caught.value.problems] == [("--interval", ProblemCode.VALUE)]
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def _objections() -> Iterator[str]:
         replace(GOOD, heartbeat_age=30.0),
         replace(GOOD, removed=("/features.d",)),
     ):
-        yield condition.objection
+        yield condition.why_not_ready
 
 
 def _dropped() -> Iterator[str]:

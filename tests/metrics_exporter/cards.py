@@ -1,5 +1,6 @@
 """Snapshots for tests: of simulated hosts, and of hand-made values."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,8 +70,15 @@ def exposition(snapshot: Snapshot, policy: ExportPolicy | None = None, pods: Pod
 
 
 def text(snapshot: Snapshot, policy: ExportPolicy | None = None, pods: PodMap | None = None) -> str:
-    """The same, in the text format."""
-    return exposition(snapshot, policy, pods).text.decode()
+    """The same, in the text format; whole numbers without a fraction."""
+    made = exposition(snapshot, policy, pods).text.decode()
+    return re.sub(r"^([^#].* )(\S+)$", lambda line: line[1] + number(line[2]), made, flags=re.MULTILINE)
+
+
+def number(text: str) -> str:
+    """A number of an exposition, a whole one without a fraction and without an exponent."""
+    value = float(text)
+    return str(int(value)) if value.is_integer() else text
 
 
 def lines(snapshot: Snapshot, name: str, policy: ExportPolicy | None = None, pods: PodMap | None = None) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from npu_core.arch import Arch
+from npu_core.service.options import names_of
 from npu_core.testing import FakeHost, rngd, warboy
 from npu_metrics_exporter import __version__
 from npu_metrics_exporter.settings import OPTIONS
@@ -117,10 +118,10 @@ def test_every_wrong_setting_is_told_at_once_and_nothing_is_started(command: tup
 
 def test_every_option_gets_to_the_setting_of_its_name() -> None:
     # The command line hands options on by place: each has to be told under its own name.
-    wrong = {option: f"no/{option}/\tx" for option in OPTIONS}
+    wrong = {option: f"no/{option}/\tx" for option in names_of(OPTIONS)}
     arguments = [word for option, value in wrong.items() for word in (f"--{option}", value)]
     told = re.findall(r"^command line: --([a-z-]+) is 'no/([a-z-]+)/", run(*arguments).stderr, re.MULTILINE)
-    assert {name for name, _ in told} >= set(OPTIONS) - ANY_TEXT
+    assert {name for name, _ in told} >= set(names_of(OPTIONS)) - ANY_TEXT
     assert [(name, value) for name, value in told if name != value] == []
 
 

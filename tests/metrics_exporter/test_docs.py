@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from npu_metrics_exporter.families import COMMON_LABELS, POD_INFO, POD_LABELS, TABLE, Family, Kind
-from npu_metrics_exporter.own_metrics import COLLECT_DURATION
+from npu_metrics_exporter.own_metrics import COLLECT_DURATION, PREFIX
 from npu_metrics_exporter.own_metrics import TABLE as OWN
 from npu_metrics_exporter.policy import IDENTITY_LABELS, ExportPolicy
 
@@ -34,7 +34,8 @@ def test_every_family_of_cards_is_documented_as_it_is() -> None:
 
 def test_every_family_of_the_exporters_own_is_documented_as_it_is() -> None:
     expected = [
-        [f"`{own.full_name}`", "counter" if own.counter else "gauge", code(own.labels), own.help] for own in OWN
+        [f"`{PREFIX}{own.sample}`", "gauge" if own.always is None else "counter", code(own.labels), own.help]
+        for own in OWN
     ]
     duration = [f"`{COLLECT_DURATION}`", "histogram", "", "How long a collection took."]
     assert rows("The exporter itself") == [*expected, duration]
@@ -53,5 +54,5 @@ def test_the_documented_cap_is_the_one_in_use() -> None:
 
 
 def test_every_name_in_the_running_text_is_exported() -> None:
-    known = {family.sample for family in (*TABLE, POD_INFO)} | {own.full_name for own in OWN} | {COLLECT_DURATION}
+    known = {family.sample for family in (*TABLE, POD_INFO)} | {PREFIX + own.sample for own in OWN} | {COLLECT_DURATION}
     assert set(re.findall(r"\bfuriosa_npu_[a-z_]+[a-z]\b", TEXT)) <= known

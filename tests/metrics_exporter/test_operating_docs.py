@@ -8,12 +8,13 @@ from pathlib import Path
 from npu_core.config import reload
 from npu_core.service import mounts, standard_error
 from npu_core.service.http import server
-from npu_core.service.settings import environment_name
+from npu_core.service.options import Option, shown
 from npu_metrics_exporter import app
 from npu_metrics_exporter.events import Event
 from npu_metrics_exporter.families import POD_INFO, TABLE
+from npu_metrics_exporter.own_metrics import PREFIX
 from npu_metrics_exporter.own_metrics import TABLE as OWN
-from npu_metrics_exporter.settings import LIVE, OPTIONS, WISHES, Settings, file_key
+from npu_metrics_exporter.settings import OPTIONS
 
 DOCS = Path(__file__).parents[2] / "docs"
 LEVELS = {"info", "warning", "error", "exception"}
@@ -26,29 +27,26 @@ def section(document: str) -> str:
     return (DOCS / document).read_text(encoding="utf-8").split("\n# The metrics exporter\n")[1].split("\n# ")[0]
 
 
-def default(option: str) -> str:
-    value = getattr(Settings(), option.replace("-", "_"))
-    if value in {None, ()}:
+def default(row: Option) -> str:
+    if row.default in {None, ()}:
         return "none"
-    if isinstance(value, tuple):
-        return f"`{','.join(map(str, value))}`"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+    return f"`{row.shown or shown(row.default)}`"
 
 
 def test_every_option_is_documented_as_it_is() -> None:
     rows = [line for line in section("configuration.md").splitlines() if line.startswith("| `--")]
     assert rows == [
-        f"| `--{option}` |"
-        + (f" `{file_key(option)}` |" if option in WISHES else " |")
-        + f" `{environment_name(option)}` | {default(option)} |"
-        + (" yes |" if option.replace("-", "_") in LIVE else " |")
-        for option in OPTIONS
+        f"| `--{row.name}` |"
+        + (f" `{row.file_key}` |" if row.in_file else " |")
+        + f" `{row.variable}` | {default(row)} |"
+        + (" yes |" if row.live else " |")
+        for row in OPTIONS
     ]
 
 
 def test_every_key_of_the_file_is_explained() -> None:
     explained = re.findall(r"\*\*([a-zA-Z]+)\*\*", section("configuration.md"))
-    assert sorted(explained) == sorted(map(file_key, WISHES))
+    assert sorted(explained) == sorted(row.file_key for row in OPTIONS if row.in_file)
 
 
 def logged(path: str) -> Iterator[str]:
@@ -91,6 +89,6 @@ def test_every_event_is_logged() -> None:
 
 
 def test_every_metric_of_the_operations_is_there() -> None:
-    known = {family.sample for family in (*TABLE, POD_INFO)} | {own.full_name for own in OWN}
+    known = {family.sample for family in (*TABLE, POD_INFO)} | {PREFIX + own.sample for own in OWN}
     named = set(re.findall(r"\bfuriosa_npu_[a-z_]+[a-z]\b", section("operations.md") + section("configuration.md")))
     assert named - known == set()

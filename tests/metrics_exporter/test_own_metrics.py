@@ -9,16 +9,17 @@ from npu_core.arch import Arch
 from npu_core.errors import Reason
 from npu_core.service.grpc_codes import GRPC_CODES
 from npu_core.service.http import messages, pages, server
+from npu_core.service.metrics import Row
 from npu_core.threads import NO_THREAD
 from npu_metrics_exporter import web
-from npu_metrics_exporter.own_metrics import TABLE, Moment, Own, PodQuestions, own_families
+from npu_metrics_exporter.own_metrics import TABLE, Moment, PodQuestions, own_families
 from npu_metrics_exporter.policy import OWN_LABELS
 from npu_metrics_exporter.snapshot import CardState, CardStatus, Snapshot
 from npu_metrics_exporter.telemetry import NO_SOCKET, SCRAPE_STATUSES, UNFORESEEN, Telemetry
 
 CARD = CardState((Arch.WARBOY, 0))
 NOTHING_HAPPENED = Moment(Snapshot((CARD,)), Telemetry(), PodQuestions())
-COUNTERS = [row for row in TABLE if row.counter]
+COUNTERS = [row for row in TABLE if row.always is not None]
 
 Series = dict[tuple[tuple[str, str], ...], float]
 
@@ -33,9 +34,9 @@ def series(name: str, moment: Moment = NOTHING_HAPPENED, static: tuple[tuple[str
 
 
 @pytest.mark.parametrize("row", COUNTERS, ids=lambda row: row.name)
-def test_a_counter_is_there_as_0_before_it_counts(row: Own) -> None:
+def test_a_counter_is_there_as_0_before_it_counts(row: Row[Moment]) -> None:
     """``increase()`` does not see a counter go from nothing to 1."""
-    found = series(f"{row.name}_total")
+    found = series(row.sample)
     assert found
     assert set(found.values()) == {0}
 

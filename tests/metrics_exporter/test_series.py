@@ -37,6 +37,7 @@ from tests.metrics_exporter.cards import (
     exposition,
     found,
     lines,
+    number,
     of_card,
     report,
     snapshot,
@@ -80,7 +81,7 @@ def pods(*held: Held, cards: tuple[tuple[Arch, int], ...] = (WARBOY,)) -> PodMap
 def warboy_line(value: str, **labels: str) -> str:
     """A series of a Warboy of which nothing more is known."""
     whole = {"arch": "warboy", "core": "0-1", "device": "npu0"} | labels
-    return "{" + ",".join(f'{name}="{whole[name]}"' for name in sorted(whole)) + "} " + value
+    return "{" + ",".join(f'{name}="{whole[name]}"' for name in sorted(whole)) + "} " + number(value)
 
 
 # -- values -------------------------------------------------------------------------------------------------------
@@ -518,3 +519,8 @@ def test_anything_is_two_documents_that_parse_and_say_the_same_with_no_series_tw
     documented = [family.name for family in (*TABLE, POD_INFO_FAMILY)]
     found_names = [each.name for each in families(whole, held, policy, Budget(policy.max_series))]
     assert found_names == [name for name in documented if name in found_names]
+
+
+def test_a_label_that_is_no_unicode_does_not_cost_the_scrape() -> None:
+    found = exposition(snapshot(FULL), ExportPolicy(node="a\udcff")).text
+    assert b'node="a?"' in found

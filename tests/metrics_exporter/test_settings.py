@@ -8,12 +8,17 @@ import pytest
 from npu_core.errors import Problem, ProblemCode, SettingsError
 from npu_core.limits import LIMITS, Measure, Span
 from npu_core.service.logs import LogFormat, LogLevel
+from npu_core.service.options import live_fields
 from npu_core.service.settings import COMMAND_LINE, Address, Given, environment_name
 from npu_metrics_exporter.policy import PodLabels, SensorLabels, Units
 from npu_metrics_exporter.setting_values import label_name, list_of, static_labels
-from npu_metrics_exporter.settings import LIVE, OPTIONS, SURROUNDINGS, WISHES, Settings, file_key, load
+from npu_metrics_exporter.settings import OPTIONS, Settings, load
 from tests.metrics_exporter import wrong
 
+ROWS = {row.name: row for row in OPTIONS}
+NAMES = tuple(ROWS)
+WISHES = tuple(row.name for row in OPTIONS if row.in_file)
+SURROUNDINGS = tuple(row.name for row in OPTIONS if not row.in_file)
 RIGHT: dict[str, tuple[str, str, object]] = {
     "listen-address": ("10.0.0.1:9100,:9101", "listen_address", (Address("10.0.0.1", 9100), Address("", 9101))),
     "interval": ("2.5", "interval", 2.5),
@@ -89,8 +94,8 @@ def test_nothing_given_is_the_default() -> None:
 
 
 def test_there_is_an_example_for_every_option() -> None:
-    assert set(RIGHT) == set(OPTIONS) - {"config-file"}
-    assert set(wrong.OPTIONS) == set(OPTIONS)
+    assert set(RIGHT) == set(NAMES) - {"config-file"}
+    assert set(wrong.OPTIONS) == set(NAMES)
 
 
 @pytest.mark.parametrize("option", RIGHT)
@@ -111,8 +116,8 @@ def test_a_variable_says_the_same_as_its_option(option: str) -> None:
 @pytest.mark.parametrize("option", WISHES)
 def test_the_file_says_the_same_as_the_option(tmp_path: Path, option: str) -> None:
     text, field, value = RIGHT[option]
-    form = text if file_key(option) in NUMBERS else f"'{text}'"
-    path = write(tmp_path, f"{file_key(option)}: {form}\n")
+    form = text if ROWS[option].file_key in NUMBERS else f"'{text}'"
+    path = write(tmp_path, f"{ROWS[option].file_key}: {form}\n")
     assert getattr(load({"config-file": path}, {}), field) == value
 
 
@@ -162,7 +167,7 @@ def test_the_policy_is_what_the_settings_say() -> None:
 
 
 def test_every_live_field_is_a_field_that_the_file_can_set() -> None:
-    assert {option.replace("-", "_") for option in WISHES} >= LIVE
+    assert {option.replace("-", "_") for option in WISHES} >= live_fields(OPTIONS)
 
 
 # -- wrong ones --------------------------------------------------------------------------------------------------------
@@ -185,8 +190,8 @@ def test_a_wrong_variable_is_told_under_its_own_name(option: str) -> None:
 
 @pytest.mark.parametrize("option", WISHES)
 def test_a_wrong_key_is_told_with_its_line(tmp_path: Path, option: str) -> None:
-    ((key, line, _),) = in_file(tmp_path, f"\n{file_key(option)}: '{wrong.OPTIONS[option][0]}'\n")
-    assert key.startswith(file_key(option))
+    ((key, line, _),) = in_file(tmp_path, f"\n{ROWS[option].file_key}: '{wrong.OPTIONS[option][0]}'\n")
+    assert key.startswith(ROWS[option].file_key)
     assert line == 2
 
 
@@ -212,7 +217,7 @@ def test_a_key_in_a_form_it_cannot_have_is_told_in_one_line(tmp_path: Path, key:
 
 @pytest.mark.parametrize("option", SURROUNDINGS)
 def test_what_belongs_to_the_machine_is_no_key_of_the_file(tmp_path: Path, option: str) -> None:
-    assert in_file(tmp_path, f"{file_key(option)}: /a\n") == [(file_key(option), 1, ProblemCode.UNKNOWN_KEY)]
+    assert in_file(tmp_path, f"{ROWS[option].file_key}: /a\n") == [(ROWS[option].file_key, 1, ProblemCode.UNKNOWN_KEY)]
 
 
 def test_a_wrong_value_in_the_file_is_told_also_where_it_is_overruled(tmp_path: Path) -> None:

@@ -86,12 +86,11 @@ PURE: tuple[Target, ...] = (
         {
             "cdi": "cdi cdi_keeper",
             "cutting": "cutting offers_held golden",
-            "disabled": "disabled settings_problems settings_sources unknown offers golden",
+            "disabled": "disabled unknown settings_problems settings_sources offers golden",
             "grants": "grants cdi servicer",
             "inventory": "inventory offers offers_held disabled cutting",
             "offer": "offers offers_held disabled",
             "preference": "preference servicer",
-            "unknown": "unknown golden",
         },
     ),
     *_targets(
@@ -110,7 +109,6 @@ PURE: tuple[Target, ...] = (
         "metrics_exporter",
         "npu_metrics_exporter",
         {
-            "negotiation": "negotiation",
             "pod_names": "pod_names",
             "podmap": "podmap",
             "policy": "policy series settings own_metrics",

@@ -8,29 +8,28 @@ from contextlib import suppress
 
 from npu_core.allocations import Allocations
 from npu_core.arch import Arch
+from npu_core.config.reload import Following
 from npu_core.host import Host
 from npu_core.os_errors import explain
 from npu_core.partition import Partitioning, UnitId
 from npu_core.service.http.connection import FEW
-from npu_core.service.http.pages import FixedPages
 from npu_core.service.http.server import serve
 from npu_core.service.logs import EventLog
 from npu_core.service.mounts import RemovedDirectories
 from npu_core.service.settings import Address
-from npu_device_plugin import endpoint
 from npu_device_plugin.allocation_tracker import AllocationTracker
 from npu_device_plugin.cdi_keeper import CdiKeeper
 from npu_device_plugin.condition import Condition
+from npu_device_plugin.disabled import unknown_devices
 from npu_device_plugin.events import Event
 from npu_device_plugin.offer import Offer, offers
 from npu_device_plugin.registration import registration_of
-from npu_device_plugin.reload import Reloader
 from npu_device_plugin.scanner import Scanner
 from npu_device_plugin.servicer import OfferServicer
 from npu_device_plugin.settings import Settings
 from npu_device_plugin.sockets import scratch_name
 from npu_device_plugin.supervisor import Supervisor
-from npu_device_plugin.unknown import unknown_devices
+from npu_device_plugin.telemetry import Telemetry
 
 _log = EventLog(__name__)
 PULSE = 1.0
@@ -45,12 +44,14 @@ make some kubelets crash; a node without its NPUs for ever would be worse."""
 class DevicePlugin:
     """Everything that runs while the plugin does."""
 
-    def __init__(self, reloader: Reloader, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, following: Following[Settings], telemetry: Telemetry, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """A plugin that has not looked at anything yet."""
-        settings = reloader.settings
-        self._reloader = reloader
+        settings = following.settings
+        self._following = following
         self._clock = clock
-        self._telemetry = reloader.telemetry
+        self._telemetry = telemetry
         self._scanner = Scanner(Host(settings.sysfs, settings.devfs), clock, self._telemetry)
         self._tracker = AllocationTracker(settings.pod_resources_socket, settings.plugin_dir, clock, self._telemetry)
         self._allocations = Allocations()
@@ -75,7 +76,7 @@ class DevicePlugin:
     @property
     def settings(self) -> Settings:
         """What is in force now."""
-        return self._reloader.settings
+        return self._following.settings
 
     async def run(self, stopped: asyncio.Event) -> None:
         """Look, offer and stay registered until ``stopped`` is set; then stop clean.
@@ -113,7 +114,7 @@ class DevicePlugin:
     async def _work(self) -> None:
         enumerated = asked = -self.settings.interval
         while True:
-            await self._reloader.follow()
+            await self._following.follow()
             now = self._clock()
             if self._asked_to_look.is_set():
                 self._asked_to_look.clear()
@@ -240,7 +241,8 @@ class DevicePlugin:
 
     def _warn_of_unknown_devices(self) -> None:
         """Once each, for as long as it stays so."""
-        unknown = unknown_devices(self.settings, self._scanner.fleet.numbered_cards)
+        settings, known = self.settings, self._scanner.fleet.numbered_cards
+        unknown = unknown_devices(settings.disabled_devices, settings.node_name, known)
         for each in unknown:
             if each.name not in self._unknown:
                 _log.warning(Event.UNKNOWN_DEVICE, entry=each.entry, device=each.name, expected=each.expected)
@@ -275,7 +277,14 @@ class DevicePlugin:
 
     async def _listen(self, address: Address) -> None:
         """Answer at the address, now or as soon as it can be had: no reason to leave the node without NPUs."""
-        pages = FixedPages(endpoint.pages(self._condition, self._telemetry))
+        from npu_core.service.status import StatusPages  # noqa: PLC0415  # the metrics' library only where it is used
+        from npu_device_plugin.metrics import families  # noqa: PLC0415  # as said
+
+        pages = StatusPages(
+            lambda: self._condition().why_not_alive,
+            lambda: self._condition().why_not_ready,
+            lambda: families(self._condition(), self._telemetry, time.time()),
+        )
         logged_reason = ""
         while True:
             try:

@@ -8,7 +8,7 @@ from npu_core.partition import UnitId
 from npu_core.service.logs import EventLog
 from npu_device_plugin.cdi import SpecDirectory, spec_texts
 from npu_device_plugin.events import Event
-from npu_device_plugin.injection import DeviceInjection
+from npu_device_plugin.grants import DeviceInjection
 from npu_device_plugin.offer import Offer
 
 _log = EventLog(__name__)

@@ -15,13 +15,13 @@ from npu_core.health import HealthState, HealthStatus
 from npu_core.host import Host
 from npu_device_plugin.allocation_tracker import AllocationTracker
 from npu_device_plugin.cutting import Cut
+from npu_device_plugin.disabled import UnknownDevice, unknown_devices
 from npu_device_plugin.grants import grant
 from npu_device_plugin.offer import KEPT, Offer, OfferedUnit, offers
 from npu_device_plugin.registration import registration_of
 from npu_device_plugin.scanner import READ_DEADLINE, Scanner
 from npu_device_plugin.settings import Settings
 from npu_device_plugin.telemetry import Telemetry
-from npu_device_plugin.unknown import UnknownDevice, unknown_devices
 
 _OPEN_TO_ALL = stat.S_IROTH | stat.S_IWOTH
 
@@ -94,7 +94,7 @@ async def _examine(settings: Settings, scanner: Scanner) -> Finding:
     return Finding(
         resources=tuple((names[offer.arch], offer) for offer in offered if not objections[offer.arch]),
         refused=tuple((arch, objection) for arch, objection in objections.items() if objection),
-        unknown=unknown_devices(settings, scanner.fleet.numbered_cards),
+        unknown=unknown_devices(settings.disabled_devices, settings.node_name, scanner.fleet.numbered_cards),
         pending=tuple((card.device, card.cut) for card in scanner.fleet.pending if card.cut),
         rejected=scanner.rejected,
         unreadable=tuple(item for card in scanner.fleet.cards for item in card.device.unreadable),

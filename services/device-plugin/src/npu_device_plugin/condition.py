@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from npu_core.arch import Arch
+from npu_core.os_errors import removed_text
 from npu_device_plugin.inventory import Fleet
 from npu_device_plugin.offer import Offer
 
@@ -39,12 +40,18 @@ class Condition:
     waiting_for: str = ""
 
     @property
-    def alive(self) -> bool:
-        """Whether the process works through its loop, and its mounted directories still exist on the node."""
-        return self.heartbeat_age < HEARTBEAT_PATIENCE and not self.removed
+    def why_not_alive(self) -> str:
+        """Why the process has to be restarted: it hangs, or a mounted directory was removed; empty if it is alive."""
+        if self.removed:
+            return removed_text(self.removed)
+        return "" if self.heartbeat_age < HEARTBEAT_PATIENCE else "the cards were not looked at for too long"
 
     @property
-    def ready(self) -> bool:
-        """Whether every resource is registered and listened to. Without a card there is nothing to be ready for."""
-        is_settled = self.looked and not self.waiting_for
-        return is_settled and self.alive and all(listening for _, _, listening in self.resources)
+    def why_not_ready(self) -> str:
+        """Why some resource is not registered or not listened to. Without a card there is nothing to be ready for."""
+        if not self.looked:
+            return "the cards were not looked at yet"
+        if self.waiting_for:
+            return f"waiting for {self.waiting_for}"
+        missing = ", ".join(name for name, _, listening in self.resources if not listening)
+        return f"not registered: {missing}" if missing else self.why_not_alive

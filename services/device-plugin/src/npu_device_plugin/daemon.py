@@ -3,58 +3,37 @@
 It never loads the library for command lines, whose weight would stay with it for as long as the node runs.
 """
 
-import asyncio
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 
-from npu_core.errors import SettingsError
+from npu_core.config.reload import Following
 from npu_core.service import logs
-from npu_core.service.lifetime import END_SIGNALS, LOOK_AGAIN, release_signals
+from npu_core.service.event_loop import run_until_signal
+from npu_core.service.options import live_fields
 from npu_device_plugin import __version__
 from npu_device_plugin.app import DevicePlugin
 from npu_device_plugin.events import Event
-from npu_device_plugin.reload import Reloader
-from npu_device_plugin.settings import UVLOOP, Settings
+from npu_device_plugin.settings import OPTIONS, load
 from npu_device_plugin.telemetry import Telemetry
 
 _log = logs.EventLog(__name__)
 
 
-def run(given: Mapping[str, str]) -> int:
+def run(options: Mapping[str, str]) -> int:
     """Run until SIGTERM or SIGINT; returns the exit status. Signals have to be held back already.
 
     Args:
-        given: the options of the command line, without dashes.
+        options: those of the command line, without dashes.
+
+    Raises:
+        SettingsError: with everything that is wrong with the settings.
     """
-    try:
-        reloader = Reloader(given, os.environ, Telemetry())
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    settings = reloader.settings
+    telemetry = Telemetry()
+    following = Following(partial(load, options, os.environ), live_fields(OPTIONS), telemetry.config)
+    settings = following.settings
     logs.configure(settings.log_level, settings.log_format)
     _log.info(Event.STARTING, version=__version__, defaultPe=settings.default_pe, interval=settings.interval)
-    with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-        runner.run(_run(reloader))
+    run_until_signal(lambda: DevicePlugin(following, telemetry), settings.event_loop)
     _log.info(Event.STOPPED)
     return 0
-
-
-async def _run(reloader: Reloader) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in END_SIGNALS:
-        loop.add_signal_handler(number, stopped.set)
-    plugin = DevicePlugin(reloader)
-    loop.add_signal_handler(LOOK_AGAIN, plugin.look_again)
-    release_signals()
-    await plugin.run(stopped)
-
-
-def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if settings.event_loop != UVLOOP:
-        return None
-    import uvloop  # noqa: PLC0415  # only where it was asked for
-
-    return uvloop.new_event_loop

@@ -1,8 +1,10 @@
 """Devices that the operator keeps from Kubernetes."""
 
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from npu_core.claims import KnownCard
 from npu_core.cores import CoreRange
 from npu_core.device import Device, PciAddress
 from npu_core.errors import FormatError
@@ -71,6 +73,43 @@ class DisabledDevice:
         if _UUID.fullmatch(self.name):
             return device.uuid is None and bool(unread & {"device_uuid", *WHOLE_CARD})
         return _pci(self.name) is not None and device.pci is None and bool(unread & {"busname", *WHOLE_CARD})
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownDevice:
+    """An entry that no card and no unit of this host is meant by.
+
+    Attributes:
+        entry: where it stands: ``disabledDevices[0]``.
+        name: what it says.
+        expected: what would mean something here.
+    """
+
+    entry: str
+    name: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"unknown device: {self.entry} is {self.name!r}: expected {self.expected}"
+
+
+def unknown_devices(
+    disabled: Iterable[DisabledDevice], node_name: str | None, known: Collection[KnownCard]
+) -> tuple[UnknownDevice, ...]:
+    """The entries for this node that mean none of its cards: most are slips of the pen.
+
+    None while the node has no card, as before a driver is loaded.
+    """
+    if not known:
+        return ()
+    cards = ", ".join(dict.fromkeys(card.device.name for card in known))
+    expected = f"one of {cards}, or a unit, a UUID or a PCI address of one"
+    return tuple(
+        UnknownDevice(f"disabledDevices[{place}]", entry.name, expected)
+        for place, entry in enumerate(disabled)
+        if entry.concerns(node_name)
+        and not any(entry.means(card.device, card.former) or entry.may_mean(card.device) for card in known)
+    )
 
 
 def covers_card(name: str, device: Device) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from operator import itemgetter
 
 from npu_core.cores import CoreRange
@@ -21,6 +22,29 @@ PE_NAMES = "NPU_PENAME"
 
 PERMISSIONS = "rw"
 """For every device file; making new ones (``m``) is nothing a workload needs."""
+
+
+class DeviceInjection(StrEnum):
+    """How a container gets its devices: what an answer to Allocate holds."""
+
+    FILES = "files"
+    """Device files, one by one: every runtime knows them."""
+
+    CDI = "cdi"
+    """Names that the runtime looks up. One that does not know CDI drops them in silence."""
+
+    BOTH = "both"
+    """Names and files."""
+
+    @property
+    def files(self) -> bool:
+        """Whether device files are named."""
+        return self is not DeviceInjection.CDI
+
+    @property
+    def cdi(self) -> bool:
+        """Whether CDI names are given."""
+        return self is not DeviceInjection.FILES
 
 
 @dataclass(frozen=True, slots=True)

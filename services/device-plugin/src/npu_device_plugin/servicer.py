@@ -16,8 +16,7 @@ from npu_device_plugin._kubelet import deviceplugin_pb2 as pb
 from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginServicer
 from npu_device_plugin.cdi import device_name
 from npu_device_plugin.events import Event
-from npu_device_plugin.grants import PERMISSIONS, Grant, grant
-from npu_device_plugin.injection import DeviceInjection
+from npu_device_plugin.grants import PERMISSIONS, DeviceInjection, Grant, grant
 from npu_device_plugin.listeners import Listeners, Streams
 from npu_device_plugin.offer import KEPT, ListedUnit, Offer
 from npu_device_plugin.preference import preferred

@@ -38,14 +38,6 @@ def file_name(given: Given) -> str:
     return name
 
 
-def event_loop(given: Given) -> str:
-    """``uvloop`` or ``asyncio``."""
-    name = text_of(given).lower()
-    if name not in {"uvloop", "asyncio"}:
-        raise FormatError(given.text, "uvloop or asyncio")
-    return name
-
-
 def _resource_name(given: Given) -> str:
     name = text_of(given)
     if expected := resource_name.objection(name):

@@ -1,12 +1,22 @@
 """What the operator wants: from a command line and environment, or from a configuration file, never from both."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 
 from npu_core.errors import FormatError, Problem, ProblemCode, SettingsError
 from npu_core.partition import FUSION, Partitioning
 from npu_core.service.given_files import ReadFile, read_once
-from npu_core.service.logs import LogFormat, LogLevel
+from npu_core.service.options import (
+    NODE_NAME,
+    ServiceSettings,
+    Source,
+    by_name,
+    given_of,
+    in_file,
+    option,
+    options_of,
+    take,
+)
 from npu_core.service.settings import (
     COMMAND_LINE,
     ENVIRONMENT,
@@ -15,14 +25,14 @@ from npu_core.service.settings import (
     Reader,
     absolute_path,
     address,
-    gather,
+    event_loop,
     one_of,
     seconds,
 )
 from npu_device_plugin.disabled import DisabledDevice
-from npu_device_plugin.injection import DeviceInjection
+from npu_device_plugin.grants import DeviceInjection
 from npu_device_plugin.resource_name import ResourceNames
-from npu_device_plugin.setting_values import disabled_devices, event_loop, file_name, partitioning, resource_names
+from npu_device_plugin.setting_values import disabled_devices, file_name, partitioning, resource_names
 
 MAX_SOCKET_PATH = 107
 """Bytes: what the address of a Unix socket can hold."""
@@ -30,77 +40,90 @@ MAX_SOCKET_PATH = 107
 SCRATCH_NAME_LENGTH = 12
 """Bytes of the longest name that a socket has before it gets its own; see supervisor.py."""
 
-DEFAULT_ADDRESS = Address("127.0.0.1", 6255)
-
-UVLOOP = "uvloop"
-
-_INTERVAL = seconds(0.1, 86_400)
-_NODE_NAME = "NODE_NAME"
+_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that can be set.
+class Settings(ServiceSettings):
+    """Everything that can be set. The first six are the specification's options."""
 
-    The first six are the specification's options; they and the next four may also stand in the configuration file.
-    """
+    default_pe: Partitioning = option(
+        FUSION, partitioning, "TYPE", "PEs per unit: Fusion (all of a card), Single, 2 or 4.", live=True
+    )
 
-    default_pe: Partitioning = FUSION
-    """``--default-pe``, ``defaultPe``: how many PEs make a unit. Fusion, so that a pod gets a whole card."""
+    interval: float = option(
+        10.0,
+        seconds(0.1, _DAY),
+        "SECONDS",
+        "Seconds between two enumerations of the cards. The plugin asks known cards for their health every second.",
+        live=True,
+    )
 
-    interval: float = 10.0
-    """``--interval``, ``interval``: seconds between two enumerations of the cards. Life and presence of known cards
-    are looked at every second, whatever this says."""
+    disabled_devices: tuple[DisabledDevice, ...] = option(
+        (), disabled_devices, "NAME,...", "Cards, units, UUIDs or PCI addresses that are not offered.", live=True
+    )
 
-    disabled_devices: tuple[DisabledDevice, ...] = ()
-    """``--disabled-devices``, ``disabledDevices``: never offered on the nodes they name."""
+    plugin_dir: str = option(
+        "/var/lib/kubelet/device-plugins",
+        absolute_path,
+        "DIR",
+        "The kubelet's device plugin directory, with kubelet.sock. The plugin's socket goes there.",
+        in_file=True,
+    )
 
-    plugin_dir: str = "/var/lib/kubelet/device-plugins"
-    """``--plugin-dir``, ``pluginDir``: where kubelet.sock is and our socket goes. Needs a restart."""
+    socket_name: str = option(
+        "furiosa-npu", file_name, "NAME", "The file name of the plugin's socket in that directory.", in_file=True
+    )
 
-    socket_name: str = "furiosa-npu"
-    """``--socket-name``, ``socketName``: our socket's file name in there. Needs a restart."""
+    resource_names: ResourceNames = option(
+        ResourceNames(),
+        resource_names,
+        "NAME",
+        "The resource's name in Kubernetes. In the file, a map from family to name is possible.",
+        in_file=True,
+        shown=ResourceNames().base,
+        name="resource-name",
+    )
 
-    resource_names: ResourceNames = field(default_factory=ResourceNames)
-    """``--resource-name``, ``resourceName``: one name, or in the file a map of family to name. Needs a restart."""
+    device_injection: DeviceInjection = option(
+        DeviceInjection.FILES,
+        one_of(DeviceInjection),
+        "HOW",
+        "How a container gets devices: files (one by one), cdi (by a name that the runtime looks up), or both.",
+        in_file=True,
+    )
 
-    device_injection: DeviceInjection = DeviceInjection.FILES
-    """``--device-injection``, ``deviceInjection``: how a container gets its devices: ``files``, named one by one;
-    ``cdi``, by a name that the runtime looks up; ``both``, for runtimes that may not know CDI and drop the name in
-    silence. Needs a restart."""
+    cdi_dir: str = option(
+        "/var/run/cdi",
+        absolute_path,
+        "DIR",
+        "The directory in which container runtimes look CDI names up.",
+        in_file=True,
+    )
 
-    cdi_dir: str = "/var/run/cdi"
-    """``--cdi-dir``, ``cdiDir``: where the runtime looks CDI names up. Needs a restart."""
+    listen_address: Address | None = option(
+        Address("127.0.0.1", 6255),
+        address,
+        "ADDRESS",
+        "The address of /healthz, /readyz and /metrics, or off.",
+        in_file=True,
+    )
 
-    listen_address: Address | None = DEFAULT_ADDRESS
-    """``--listen-address``, ``listenAddress``: of /healthz, /readyz and /metrics; ``off`` for none. On the loopback by
-    default: nothing of it is secret, but nobody should have to think about that. Needs a restart."""
+    pod_resources_socket: str = option(
+        "/var/lib/kubelet/pod-resources/kubelet.sock",
+        absolute_path,
+        "PATH",
+        "The kubelet's socket that tells which units containers hold. It follows the kubelet's root directory.",
+        in_file=True,
+    )
 
-    pod_resources_socket: str = "/var/lib/kubelet/pod-resources/kubelet.sock"
-    """``--pod-resources-socket``, ``podResourcesSocket``: where the kubelet tells which units containers hold. It
-    follows the kubelet's root directory, unlike the plugin directory. Needs a restart."""
+    config_file: str | None = option(
+        None, absolute_path, "FILE", "A YAML file with all of the options above. No other option may stand beside it."
+    )
 
-    sysfs: str = "/sys"
-    """``--sysfs``: where the host's /sys is."""
-
-    devfs: str = "/dev"
-    """``--devfs``: where the host's /dev is."""
-
-    node_name: str | None = None
-    """``NODE_NAME``: the node this runs on, for ``disabledDevices``."""
-
-    log_level: LogLevel = LogLevel.INFO
-    """``--log-level``: the least important lines that are written."""
-
-    log_format: LogFormat = LogFormat.TEXT
-    """``--log-format``: text for people, json for collectors."""
-
-    event_loop: str = "asyncio"
-    """``--event-loop``: asyncio, or uvloop. For the few calls of a kubelet they are equally fast; uvloop and the
-    OpenSSL that it needs take 7 MB more (docs/adr/0019)."""
-
-    config_file: str | None = None
-    """``--config-file``: the file that all that can stand in one came from."""
+    event_loop: str = option(
+        "asyncio", event_loop, "LOOP", "asyncio or uvloop. uvloop takes 7 MB more and is not faster here."
+    )
 
     @property
     def disabled_here(self) -> tuple[DisabledDevice, ...]:
@@ -108,12 +131,12 @@ class Settings:
         return tuple(device for device in self.disabled_devices if device.concerns(self.node_name))
 
 
-LIVE = ("default_pe", "interval", "disabled_devices")
-"""Fields that a change of the configuration file changes at once. The others need a restart."""
+OPTIONS = options_of(Settings)
+"""Every option of the program."""
 
-SURROUNDINGS = ("listen-address", "sysfs", "devfs", "log-level", "log-format", "event-loop")
-"""Options that an environment may give also with a configuration file: they belong to the machine and to how the
-service is deployed there, not to the wish. The file's own ``listenAddress`` goes before."""
+DEPLOYMENT_OPTIONS = {row.name for row in OPTIONS if not row.in_file} - {"config-file"} | {"listen-address"}
+"""Options that the environment may give also beside a configuration file: they belong to the machine and to how the
+service is deployed there. The file's own ``listenAddress`` goes first."""
 
 
 def load(options: Mapping[str, str], environment: Mapping[str, str], read: ReadFile = read_once) -> Settings:
@@ -127,29 +150,19 @@ def load(options: Mapping[str, str], environment: Mapping[str, str], read: ReadF
     Raises:
         SettingsError: with everything that is wrong.
     """
-    given = gather(OPTIONS, options, environment)
-    around = [item for item in given if item.key in SURROUNDINGS]
-    wish = [item for item in given if item.key not in SURROUNDINGS]
-    config = next((item for item in wish if item.key == "config-file"), None)
+    given = given_of(OPTIONS, options, environment)
+    config = next((item for item in given if item.key == "config-file"), None)
     if config is None:
-        return _read(wish, around, environment, _OPTION_KEYS, None)
-    return _load_file(config, wish, around, environment, read)
-
-
-def wants_uvloop(options: Mapping[str, str], environment: Mapping[str, str]) -> bool:
-    """Whether uvloop is asked for; cheap, and before anything is loaded that depends on it."""
-    return any(given.text.strip().lower() == UVLOOP for given in gather(["event-loop"], options, environment))
-
-
-def _load_file(
-    config: Given, wish: Iterable[Given], around: Iterable[Given], environment: Mapping[str, str], read: ReadFile
-) -> Settings:
-    flags = [item for item in around if item.source == COMMAND_LINE]
-    excluded = [item for item in wish if item is not config] + flags
-    problems = [item.problem(f"no other option beside {config.name}", ProblemCode.CONFLICT) for item in excluded]
+        return _read(environment, Source(Reader(given), by_name), Source(Reader(()), in_file))
+    beside = [item for item in given if item.key in DEPLOYMENT_OPTIONS and item.source != COMMAND_LINE]
+    problems = [
+        item.problem(f"no other option beside {config.name}", ProblemCode.CONFLICT)
+        for item in given
+        if item is not config and item not in beside
+    ]
     try:
-        path = absolute_path(config)
-        settings = _read(_read_file(path, read), around, environment, _FILE_KEYS, path)
+        file = Reader(_read_file(absolute_path(config), read))
+        settings = _read(environment, Source(Reader((*beside, config)), by_name), Source(file, in_file))
     except FormatError as error:
         problems.append(config.problem(error.expected))
     except SettingsError as error:
@@ -166,107 +179,37 @@ def _read_file(path: str, read: ReadFile) -> tuple[Given, ...]:
     return read_config(path, read=read)
 
 
-def _read(
-    wish: Iterable[Given],
-    around: Iterable[Given],
-    environment: Mapping[str, str],
-    keys: "_Keys",
-    config_file: str | None,
-) -> Settings:
-    wished, surroundings = Reader(wish), Reader(around)
-    default = Settings()
-    around_address = surroundings.take("listen-address", address, default.listen_address)
-    settings = Settings(
-        default_pe=wished.take(keys.default_pe, partitioning, default.default_pe),
-        interval=wished.take(keys.interval, _INTERVAL, default.interval),
-        disabled_devices=wished.take(keys.disabled_devices, disabled_devices, ()),
-        plugin_dir=wished.take(keys.plugin_dir, absolute_path, default.plugin_dir),
-        socket_name=wished.take(keys.socket_name, file_name, default.socket_name),
-        resource_names=wished.take(keys.resource_name, resource_names, default.resource_names),
-        device_injection=wished.take(keys.device_injection, one_of(DeviceInjection), default.device_injection),
-        cdi_dir=wished.take(keys.cdi_dir, absolute_path, default.cdi_dir),
-        listen_address=wished.take(keys.listen_address, address, around_address),
-        pod_resources_socket=wished.take(keys.pod_resources_socket, absolute_path, default.pod_resources_socket),
-        sysfs=surroundings.take("sysfs", absolute_path, default.sysfs),
-        devfs=surroundings.take("devfs", absolute_path, default.devfs),
-        node_name=environment.get(_NODE_NAME) or None,
-        log_level=surroundings.take("log-level", one_of(LogLevel), default.log_level),
-        log_format=surroundings.take("log-format", one_of(LogFormat), default.log_format),
-        event_loop=surroundings.take("event-loop", event_loop, default.event_loop),
-        config_file=config_file,
-    )
-    wished.problems.extend(_socket_path_problems(settings, wished, keys))
-    problems = [*wished.finish(), *surroundings.finish(), *_node_name_problems(settings, keys)]
+def _read(environment: Mapping[str, str], given: Source, file: Source) -> Settings:
+    settings = take(Settings, environment, given, file)
+    wished = file if settings.config_file else given
+    wished.reader.problems.extend(_socket_path_problems(settings, wished))
+    problems = [*file.reader.finish(), *given.reader.finish(), *_node_name_problems(settings, wished)]
     if problems:
         raise SettingsError(problems)
     return settings
 
 
-def _socket_path_problems(settings: Settings, wished: Reader, keys: "_Keys") -> Iterable[Problem]:
-    name_length = max(len(settings.socket_name.encode()), SCRATCH_NAME_LENGTH)
-    asked = wished.given(keys.pod_resources_socket)
+def _key(field: str, source: Source) -> str:
+    """What an option is called there."""
+    return next(source.key(row) or row.name for row in OPTIONS if row.field == field)
+
+
+def _socket_path_problems(settings: Settings, source: Source) -> Iterable[Problem]:
+    asked = source.reader.given(_key("pod_resources_socket", source))
     asked_length = len(settings.pod_resources_socket.encode())
     if asked and asked_length > MAX_SOCKET_PATH:
-        yield asked.problem(f"a socket path of at most {MAX_SOCKET_PATH} bytes, not {asked_length}")
+        expected = f"a socket path of at most {MAX_SOCKET_PATH} bytes, not {asked_length}"
+        yield asked.problem(expected)
+    name_length = max(len(settings.socket_name.encode()), SCRATCH_NAME_LENGTH)
     length = len(settings.plugin_dir.encode()) + 1 + name_length
     if length > MAX_SOCKET_PATH:
-        given = [item for item in map(wished.given, (keys.plugin_dir, keys.socket_name)) if item]
-        longest = max(given, key=lambda item: len(item.text))
-        path = f"{keys.plugin_dir}/{keys.socket_name}"
-        yield longest.problem(f"a socket path ({path}) of at most {MAX_SOCKET_PATH} bytes, not {length}")
+        keys = [_key(field, source) for field in ("plugin_dir", "socket_name")]
+        longest = max(filter(None, map(source.reader.given, keys)), key=lambda given: len(given.text))
+        expected = f"a socket path ({'/'.join(keys)}) of at most {MAX_SOCKET_PATH} bytes, not {length}"
+        yield longest.problem(expected)
 
 
-def _node_name_problems(settings: Settings, keys: "_Keys") -> Iterable[Problem]:
+def _node_name_problems(settings: Settings, source: Source) -> Iterable[Problem]:
     if settings.node_name is None and any(device.node for device in settings.disabled_devices):
-        expected = f"the name of this node, because {keys.disabled_devices} names nodes"
-        yield Problem(_NODE_NAME, None, expected, ENVIRONMENT, code=ProblemCode.MISSING)
-
-
-# -- what the keys are called -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """What can be set by option and in the file, as one of the two calls it."""
-
-    default_pe: str
-    interval: str
-    disabled_devices: str
-    plugin_dir: str
-    socket_name: str
-    resource_name: str
-    device_injection: str
-    cdi_dir: str
-    listen_address: str
-    pod_resources_socket: str
-
-
-_OPTION_KEYS = _Keys(
-    "default-pe",
-    "interval",
-    "disabled-devices",
-    "plugin-dir",
-    "socket-name",
-    "resource-name",
-    "device-injection",
-    "cdi-dir",
-    "listen-address",
-    "pod-resources-socket",
-)
-_FILE_KEYS = _Keys(
-    "defaultPe",
-    "interval",
-    "disabledDevices",
-    "pluginDir",
-    "socketName",
-    "resourceName",
-    "deviceInjection",
-    "cdiDir",
-    "listenAddress",
-    "podResourcesSocket",
-)
-
-OPTIONS = tuple(
-    dict.fromkeys([*(getattr(_OPTION_KEYS, item.name) for item in fields(_Keys)), "config-file", *SURROUNDINGS])
-)
-"""Every option of the program, without dashes."""
+        expected = f"the name of this node, because {_key('disabled_devices', source)} names nodes"
+        yield Problem(NODE_NAME, None, expected, ENVIRONMENT, code=ProblemCode.MISSING)

@@ -1,39 +1,16 @@
 """What the plugin counts about itself: plain numbers, kept whether or not anybody scrapes them."""
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from npu_core.config.reload import ConfigState
 from npu_core.service import standard_error
+from npu_core.service.histogram import Histogram
 from npu_core.service.http.traffic import Traffic
 
 LATENCY_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 """Seconds: upper bounds of the buckets that answers to Allocate are counted in."""
-
-
-@dataclass(slots=True)
-class Latency:
-    """A histogram of seconds.
-
-    Attributes:
-        buckets: answers that took at most the bound of the same place in :data:`LATENCY_BOUNDS`, not cumulated; the
-            last one counts the rest.
-        total: seconds of all together.
-    """
-
-    buckets: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS) + 1))
-    total: float = 0.0
-
-    def cumulated(self) -> list[float]:
-        """Answers up to each bound, and all of them."""
-        return [float(sum(self.buckets[: place + 1])) for place in range(len(self.buckets))]
-
-    def observe(self, seconds: float) -> None:
-        """Count one answer."""
-        self.buckets[bisect_left(LATENCY_BOUNDS, seconds)] += 1
-        self.total += seconds
 
 
 @dataclass(slots=True)
@@ -59,13 +36,13 @@ class Telemetry:
     streams: Counter[str] = field(default_factory=Counter)
     sends: Counter[str] = field(default_factory=Counter)
     allocations: Counter[tuple[str, str]] = field(default_factory=Counter)
-    latency: dict[str, Latency] = field(default_factory=dict)
+    latency: dict[str, Histogram] = field(default_factory=dict)
     health_changes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     config: ConfigState = field(default_factory=ConfigState)
     holdings_errors: Counter[str] = field(default_factory=Counter)
     traffic: Traffic = field(default_factory=Traffic)
     dropped_lines: Callable[[], int] = standard_error.dropped_lines
 
-    def latency_of(self, resource: str) -> Latency:
+    def latency_of(self, resource: str) -> Histogram:
         """The histogram of a resource's answers to Allocate."""
-        return self.latency.setdefault(resource, Latency())
+        return self.latency.setdefault(resource, Histogram(LATENCY_BOUNDS))

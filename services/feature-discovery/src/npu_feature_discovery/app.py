@@ -10,7 +10,6 @@ from functools import partial
 from npu_core.host import Host
 from npu_core.service.lifetime import HELD_SIGNALS, LOOK_AGAIN
 from npu_core.service.logs import EventLog
-from npu_core.service.openssl import leave_out_openssl
 from npu_feature_discovery.back_off import chance
 from npu_feature_discovery.condition import LOOK_PATIENCE
 from npu_feature_discovery.decision import Memory
@@ -61,8 +60,6 @@ class Service:
         if settings.ends_by_itself:
             return self._attend(lambda: 0 if self._discovery.once() else 1)
         if settings.listen_address is not None:
-            # asyncio, which the endpoint needs, would load it. The client of the API server is in a child of its own.
-            leave_out_openssl()
             from npu_feature_discovery import endpoint  # noqa: PLC0415  # not loaded where nobody asks
 
             endpoint.start(settings.listen_address, self._discovery.condition, self._telemetry)

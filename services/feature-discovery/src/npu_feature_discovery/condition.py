@@ -37,22 +37,17 @@ class Condition:
     removed: tuple[str, ...] = ()
 
     @property
-    def alive(self) -> bool:
-        """Whether the process works through its loop, and its mounted directories still exist on the node."""
-        return self.heartbeat_age < self.patience and not self.removed
-
-    @property
-    def ready(self) -> bool:
-        """Whether the labels are published and say what is true now."""
-        return not self.objection
-
-    @property
-    def objection(self) -> str:
-        """Why it is not ready, in words; empty if it is."""
+    def why_not_alive(self) -> str:
+        """Why the process has to be restarted: it hangs, or a mounted directory was removed; empty if it is alive."""
         if self.removed:
             return removed_text(self.removed)
-        if not self.alive:
-            return f"the loop has not turned for {self.heartbeat_age:.0f} s"
+        return "" if self.heartbeat_age < self.patience else f"the loop has not turned for {self.heartbeat_age:.0f} s"
+
+    @property
+    def why_not_ready(self) -> str:
+        """Why the labels are not published, or may not be true now; empty if they are."""
+        if self.why_not_alive:
+            return self.why_not_alive
         if self.look_failure:
             return f"cannot look at the host: {self.look_failure}"
         if self.publish_failure:

@@ -4,12 +4,10 @@ It never loads the library for command lines, whose weight would stay with it fo
 """
 
 import os
-import sys
 from collections.abc import Mapping
 
-from npu_core.errors import SettingsError
 from npu_core.service import logs
-from npu_feature_discovery import __version__, once
+from npu_feature_discovery import __version__
 from npu_feature_discovery.app import Service
 from npu_feature_discovery.events import Event
 from npu_feature_discovery.settings import load
@@ -17,22 +15,21 @@ from npu_feature_discovery.settings import load
 _log = logs.EventLog(__name__)
 
 
-def run(given: Mapping[str, str]) -> int:
+def run(options: Mapping[str, str]) -> int:
     """Run until SIGTERM or SIGINT, or until what was asked for is done; returns the exit status.
 
     Signals have to be held back already.
 
     Args:
-        given: the options of the command line, without dashes.
+        options: those of the command line, without dashes.
+
+    Raises:
+        SettingsError: with everything that is wrong with the settings.
     """
-    try:
-        settings = load(given, os.environ)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    if settings.ends_by_itself:
-        return once.run(settings)
+    settings = load(options, os.environ)
     logs.configure(settings.log_level, settings.log_format)
+    if settings.ends_by_itself:
+        return Service(settings).run()
     _log.info(Event.STARTING, version=__version__, sink=settings.sink, interval=settings.interval)
     status = Service(settings).run()
     _log.info(Event.STOPPED)

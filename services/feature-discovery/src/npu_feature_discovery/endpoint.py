@@ -7,15 +7,14 @@ from collections.abc import Callable
 
 from npu_core.os_errors import explain
 from npu_core.service.http.connection import FEW
-from npu_core.service.http.messages import Answer, verdict
-from npu_core.service.http.pages import FixedPages, Page
 from npu_core.service.http.server import serve
 from npu_core.service.http.traffic import Traffic
 from npu_core.service.logs import EventLog
 from npu_core.service.settings import Address
+from npu_core.service.status import StatusPages
 from npu_feature_discovery.condition import Condition
 from npu_feature_discovery.events import Event
-from npu_feature_discovery.metrics import CONTENT_TYPE, exposition
+from npu_feature_discovery.metrics import families
 from npu_feature_discovery.telemetry import Telemetry
 
 _log = EventLog(__name__)
@@ -25,27 +24,27 @@ _LISTEN_AGAIN = 10.0
 
 def start(address: Address, condition: Callable[[], Condition], telemetry: Telemetry) -> None:
     """Answer at the address for as long as the process lives; returns at once."""
-    pages = FixedPages(pages_of(condition, telemetry))
+    pages = pages_of(condition, telemetry)
     threading.Thread(target=_run, args=(pages, address, telemetry.traffic), name="endpoint", daemon=True).start()
 
 
-def pages_of(condition: Callable[[], Condition], telemetry: Telemetry) -> dict[str, Page]:
+def pages_of(condition: Callable[[], Condition], telemetry: Telemetry) -> StatusPages:
     """The endpoint's pages."""
-    return {
-        "/healthz": lambda: _health(condition()),
-        "/readyz": lambda: _readiness(condition()),
-        "/metrics": lambda: _metrics(condition(), telemetry),
-    }
+    return StatusPages(
+        lambda: condition().why_not_alive,
+        lambda: condition().why_not_ready,
+        lambda: families(condition(), telemetry, time.time()),
+    )
 
 
-def _run(pages: FixedPages, address: Address, traffic: Traffic) -> None:
+def _run(pages: StatusPages, address: Address, traffic: Traffic) -> None:
     try:
         asyncio.run(_serve(pages, address, traffic))
     except Exception as error:  # noqa: BLE001  # the labels matter more than this
         _log.exception(Event.ENDPOINT_ENDED, error)
 
 
-async def _serve(pages: FixedPages, address: Address, traffic: Traffic) -> None:
+async def _serve(pages: StatusPages, address: Address, traffic: Traffic) -> None:
     """Listen now, or as soon as the address can be had: no reason to leave the node without labels."""
     logged_reason = ""
     while True:
@@ -60,15 +59,3 @@ async def _serve(pages: FixedPages, address: Address, traffic: Traffic) -> None:
             continue
         _log.info(Event.LISTENING, address=address)
         await asyncio.Event().wait()
-
-
-def _health(condition: Condition) -> Answer:
-    return verdict(condition.alive, "alive", condition.objection)
-
-
-def _readiness(condition: Condition) -> Answer:
-    return verdict(condition.ready, "the labels are published", condition.objection)
-
-
-def _metrics(condition: Condition, telemetry: Telemetry) -> Answer:
-    return Answer(exposition(condition, telemetry, time.time()), content_type=CONTENT_TYPE)

@@ -1,62 +1,100 @@
 """The discovery's metrics, ``npu_feature_discovery_*``: numbers it kept anyway, in Prometheus' words."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from npu_core.service.exposition import CONTENT_TYPE, Family, Kind, Sample
-from npu_core.service.exposition import exposition as exposition_of
+from prometheus_client.metrics_core import Metric
+
+from npu_core.service.metrics import Row, by_label, counter, gauge
 from npu_feature_discovery import __version__
 from npu_feature_discovery.condition import Condition
 from npu_feature_discovery.sinks import FailureReason, Outcome
 from npu_feature_discovery.telemetry import Telemetry
 
-__all__ = ["CONTENT_TYPE", "exposition"]
-_PREFIX = "npu_feature_discovery_"
+PREFIX = "npu_feature_discovery_"
 _OUTCOMES = tuple(map(str, (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED)))
 """The outcomes of publishing. Removing has the other outcomes."""
 _FAILURES = ("look", *map(str, FailureReason))
 """Why a look or a publication can fail."""
 
 
-def exposition(condition: Condition, telemetry: Telemetry, now: float) -> str:
-    """Everything, in Prometheus' text format; ``now`` is seconds since the epoch."""
-    return exposition_of([*_counters(telemetry), *_gauges(condition, telemetry, now)])
+class Moment(NamedTuple):
+    """The discovery at one moment.
+
+    Attributes:
+        condition: what the discovery is.
+        telemetry: what the discovery counted.
+        now: seconds since the epoch.
+    """
+
+    condition: Condition
+    telemetry: Telemetry
+    now: float
 
 
-def _counters(telemetry: Telemetry) -> Iterator[Family]:
-    yield _counter("changes", "Changes of what is published, the first time included.", Sample({}, telemetry.changes))
-    publishes = _by("outcome", _OUTCOMES, telemetry.publishes)
-    yield _counter("publishes", "Times the labels were published, by what that did.", *publishes)
-    failures = _by("reason", _FAILURES, telemetry.failures)
-    yield _counter("failures", "Looks and publications that failed.", *failures)
-    refused = _by("reason", (), telemetry.traffic.by_reason())
-    yield _counter(
-        "http_clients_refused", "Clients of the HTTP endpoint that were cut off or refused, by reason.", *refused
-    )
-    dropped = Sample({}, telemetry.dropped_lines())
-    yield _counter("log_lines_dropped", "Log lines lost because nobody read standard error.", dropped)
+def families(condition: Condition, telemetry: Telemetry, now: float) -> Iterator[Metric]:
+    """Every family; ``now`` is seconds since the epoch. What is not known yet has no series, rather than a 0."""
+    return (row.family(PREFIX, Moment(condition, telemetry, now)) for row in TABLE)
 
 
-def _by(label: str, always: Iterable[str], counts: Mapping[str, int]) -> Iterator[Sample]:
-    """A sample for each value. Values of ``always`` start as 0, so that ``increase()`` sees a first 1."""
-    for value, count in sorted((dict.fromkeys(always, 0) | dict(counts)).items()):
-        yield Sample({label: value}, count)
-
-
-def _counter(name: str, text: str, *samples: Sample) -> Family:
-    return Family(f"{_PREFIX}{name}_total", Kind.COUNTER, text, samples)
-
-
-def _gauges(condition: Condition, telemetry: Telemetry, now: float) -> Iterator[Family]:
-    version = Sample({"version": __version__}, 1)
-    yield Family(f"{_PREFIX}build_info", Kind.GAUGE, "1; the version is in the label.", (version,))
-    for name, text, value in (
-        ("labels", "Labels that belong on the node.", None if condition.labels is None else len(condition.labels)),
-        ("cards", "Cards that the last good look found.", condition.cards),
-        ("cards_stuck", "Cards that a read has not come back from.", condition.stuck),
-        ("ready", "1 if the labels are published and the last look was good.", int(condition.ready)),
-        ("look_duration_seconds", "Time that the last look at the host took.", telemetry.look_seconds),
-        ("last_success_timestamp_seconds", "When the labels were last known to be published.", telemetry.last_success),
-        ("heartbeat_timestamp_seconds", "When the loop last turned.", now - condition.heartbeat_age),
-    ):
-        if value is not None:  # what is not known yet is not there, rather than 0
-            yield Family(_PREFIX + name, Kind.GAUGE, text, (Sample({}, value),))
+TABLE: tuple[Row[Moment], ...] = (
+    counter(
+        "changes",
+        "Changes of what is published, the first time included.",
+        lambda moment: moment.telemetry.changes,
+    ),
+    Row(
+        "publishes",
+        "Times the labels were published, by what that did.",
+        lambda moment: by_label(moment.telemetry.publishes),
+        ("outcome",),
+        lambda _: ((outcome,) for outcome in _OUTCOMES),
+    ),
+    Row(
+        "failures",
+        "Looks and publications that failed.",
+        lambda moment: by_label(moment.telemetry.failures),
+        ("reason",),
+        lambda _: ((reason,) for reason in _FAILURES),
+    ),
+    Row(
+        "http_clients_refused",
+        "Clients of the HTTP endpoint that were cut off or refused, by reason.",
+        lambda moment: by_label(moment.telemetry.traffic.by_reason()),
+        ("reason",),
+        lambda _: (),
+    ),
+    counter(
+        "log_lines_dropped",
+        "Log lines lost because nobody read standard error.",
+        lambda moment: moment.telemetry.dropped_lines(),
+    ),
+    Row("build_info", "1; the version is in the label.", lambda _: [((__version__,), 1)], ("version",)),
+    gauge(
+        "labels",
+        "Labels that belong on the node.",
+        lambda moment: None if moment.condition.labels is None else len(moment.condition.labels),
+    ),
+    gauge("cards", "Cards that the last good look found.", lambda moment: moment.condition.cards),
+    gauge("cards_stuck", "Cards that a read has not come back from.", lambda moment: moment.condition.stuck),
+    gauge(
+        "ready",
+        "1 if the labels are published and the last look was good.",
+        lambda moment: int(not moment.condition.why_not_ready),
+    ),
+    gauge(
+        "look_duration_seconds",
+        "Time that the last look at the host took.",
+        lambda moment: moment.telemetry.look_seconds,
+    ),
+    gauge(
+        "last_success_timestamp_seconds",
+        "When the labels were last known to be published.",
+        lambda moment: moment.telemetry.last_success,
+    ),
+    gauge(
+        "heartbeat_timestamp_seconds",
+        "When the loop last turned.",
+        lambda moment: moment.now - moment.condition.heartbeat_age,
+    ),
+)

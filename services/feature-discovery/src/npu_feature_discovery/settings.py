@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from npu_core.errors import FormatError, Problem, ProblemCode, SettingsError
 from npu_core.service.given_files import read_once
-from npu_core.service.logs import LogFormat, LogLevel
+from npu_core.service.options import NODE_NAME, ServiceSettings, Source, by_name, given_of, option, options_of, take
 from npu_core.service.settings import (
     ENVIRONMENT,
     Address,
@@ -18,7 +18,6 @@ from npu_core.service.settings import (
     absolute_path,
     address,
     environment_name,
-    gather,
     one_of,
     seconds,
     text_of,
@@ -32,7 +31,6 @@ U = TypeVar("U")
 STANDARD_OUTPUT = "-"
 DEFAULT_FILE = "/etc/kubernetes/node-feature-discovery/features.d/furiosa-npu-feature-discovery"
 
-_NODE_NAME = "NODE_NAME"
 _DAY = 86_400
 _EXPIRY_INTERVALS = 3
 _EXPIRY_MARGIN = 60.0
@@ -45,187 +43,6 @@ class SinkKind(StrEnum):
     FEATURE_FILE = "feature-file"
     NODE_FEATURE = "node-feature"
     NODE_LABELS = "node-labels"
-
-
-_SYSFS, _DEVFS = "/sys", "/dev"
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that can be set."""
-
-    sink: SinkKind = SinkKind.FEATURE_FILE
-    """``--sink``: a file for the node's nfd-worker, a NodeFeature object for nfd-master, or, without NFD, the labels of
-    the node itself. A file needs no right in the cluster, so it is the default."""
-
-    interval: float = 60.0
-    """``--interval``: seconds between two looks at what the cards are; infinite for ``infinite``. Which cards there are
-    is glanced at every second, whatever this says."""
-
-    oneshot: bool = False
-    """``--oneshot``: publish once and end."""
-
-    print: bool = False
-    """``--print``: print the labels instead of publishing them, and end."""
-
-    remove: bool = False
-    """``--remove``: take away what was published, and end."""
-
-    output_file: str = DEFAULT_FILE
-    """``--output-file``: the feature file, or :data:`STANDARD_OUTPUT`."""
-
-    mixed: Mixed = Mixed.JOIN
-    """``--mixed``: what a label says whose cards do not agree."""
-
-    extra_labels: frozenset[Extra] = frozenset()
-    """``--extra-labels``: beyond those of the specification."""
-
-    expiry: timedelta | None = None
-    """``--expiry``: how long NFD keeps the labels without this service; None for ever, so that they survive its
-    restarts. A comment of the file says it, which workers before v0.14 do not know."""
-
-    nfd_version: NfdVersion = OLDEST
-    """``--nfd-version``: the oldest nfd-worker that has to understand the file."""
-
-    cleanup_on_exit: bool = False
-    """``--cleanup-on-exit``: take away what was published when the service ends. Then every update of the service costs
-    the node its labels for a while."""
-
-    start_jitter: float = 30.0
-    """``--start-jitter``: seconds within which the first publication through the API server begins, by chance, so that
-    many nodes that start together do not ask it together."""
-
-    namespace: str | None = None
-    """``--namespace``: of the NodeFeature; by default the service account's."""
-
-    kubeconfig: str | None = None
-    """``--kubeconfig``: how to reach the API server from outside of a pod."""
-
-    service_account_dir: str = "/var/run/secrets/kubernetes.io/serviceaccount"
-    """``--service-account-dir``: how to reach it from a pod."""
-
-    api_timeout: float = 10.0
-    """``--api-timeout``: seconds that one publication through the API server may take."""
-
-    listen_address: Address | None = None
-    """``--listen-address``: of /healthz, /readyz and /metrics. Off by default: it costs 3 MB, and only probes and
-    scrapes need it."""
-
-    sysfs: str = _SYSFS
-    """``--sysfs``: where the host's /sys is."""
-
-    devfs: str = _DEVFS
-    """``--devfs``: where the host's /dev is."""
-
-    node_name: str | None = None
-    """``NODE_NAME``: the node this runs on, for the sinks behind the API server."""
-
-    log_level: LogLevel = LogLevel.INFO
-    """``--log-level``: the least important lines that are written."""
-
-    log_format: LogFormat = LogFormat.TEXT
-    """``--log-format``: text for people, json for collectors."""
-
-    @property
-    def ends_by_itself(self) -> bool:
-        """Whether there is one thing to do and no daemon to become."""
-        return self.oneshot or self.print or self.remove
-
-    @property
-    def uses_nfd(self) -> bool:
-        """Whether Node Feature Discovery stands between us and the node."""
-        return self.sink is not SinkKind.NODE_LABELS
-
-    @property
-    def sees_device_files(self) -> bool:
-        """Whether :attr:`devfs` is the /dev of the host whose /sys is read.
-
-        A container that was given the host's /sys and not the host's /dev, as by the manifests of release 0.1, has a
-        /dev of its own, which says nothing of the host's cards.
-        """
-        return self.devfs != _DEVFS or self.sysfs == _SYSFS
-
-    @property
-    def writes_file(self) -> bool:
-        """Whether labels go into a file, or to standard output in its place."""
-        return self.sink is SinkKind.FEATURE_FILE
-
-
-OPTIONS = (
-    "sink",
-    "interval",
-    "oneshot",
-    "print",
-    "remove",
-    "output-file",
-    "mixed",
-    "extra-labels",
-    "expiry",
-    "nfd-version",
-    "cleanup-on-exit",
-    "start-jitter",
-    "namespace",
-    "kubeconfig",
-    "service-account-dir",
-    "api-timeout",
-    "listen-address",
-    "sysfs",
-    "devfs",
-    "log-level",
-    "log-format",
-)
-"""Every option of the program, without dashes."""
-
-FLAGS = ("oneshot", "print", "remove", "cleanup-on-exit")
-"""Options without a value; their environment variables say ``true`` or ``false``."""
-
-
-def load(options: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
-    """The settings of a process.
-
-    Args:
-        options: command line options that were given, without dashes: ``{"interval": "10"}``.
-        environment: the process's environment; ``NPU_INTERVAL`` stands for ``--interval``.
-
-    Raises:
-        SettingsError: with everything that is wrong.
-    """
-    reader = Reader(gather(OPTIONS, options, environment))
-    settings = replace(_read(reader), node_name=environment.get(_NODE_NAME) or None)
-    reader.problems.extend(_contradictions(settings, reader))
-    if not settings.print:
-        settings, missing = _for_api(settings)
-        reader.problems.extend(missing)
-    if problems := reader.finish():
-        raise SettingsError(problems)
-    return settings
-
-
-def _read(reader: Reader) -> Settings:
-    default = Settings()
-    return Settings(
-        sink=reader.take("sink", one_of(SinkKind), default.sink),
-        interval=reader.take("interval", _or("infinite", math.inf, seconds(0.1, _DAY)), default.interval),
-        oneshot=reader.take("oneshot", boolean, default.oneshot),
-        print=reader.take("print", boolean, default.print),
-        remove=reader.take("remove", boolean, default.remove),
-        output_file=reader.take("output-file", _output_file, default.output_file),
-        mixed=reader.take("mixed", one_of(Mixed), default.mixed),
-        extra_labels=reader.take("extra-labels", extra_labels, default.extra_labels),
-        expiry=reader.take("expiry", _or("off", None, _span(1, 365 * _DAY)), default.expiry),
-        nfd_version=reader.take("nfd-version", nfd_version, default.nfd_version),
-        cleanup_on_exit=reader.take("cleanup-on-exit", boolean, default.cleanup_on_exit),
-        start_jitter=reader.take("start-jitter", seconds(0, 3600), default.start_jitter),
-        namespace=reader.take("namespace", text_of, default.namespace),
-        kubeconfig=reader.take("kubeconfig", absolute_path, default.kubeconfig),
-        service_account_dir=reader.take("service-account-dir", absolute_path, default.service_account_dir),
-        api_timeout=reader.take("api-timeout", seconds(0.1, 600), default.api_timeout),
-        listen_address=reader.take("listen-address", address, default.listen_address),
-        sysfs=reader.take("sysfs", absolute_path, default.sysfs),
-        devfs=reader.take("devfs", absolute_path, default.devfs),
-        log_level=reader.take("log-level", one_of(LogLevel), default.log_level),
-        log_format=reader.take("log-format", one_of(LogFormat), default.log_format),
-    )
 
 
 # -- one value --------------------------------------------------------------------------------------------------------
@@ -299,6 +116,123 @@ def _or(word: str, value: U, parse: Callable[[Given], T]) -> Callable[[Given], T
     return either
 
 
+@dataclass(frozen=True, slots=True)
+class Settings(ServiceSettings):
+    """Everything that can be set."""
+
+    sink: SinkKind = option(
+        SinkKind.FEATURE_FILE,
+        one_of(SinkKind),
+        "SINK",
+        "Where labels go: feature-file (for the node's nfd-worker), node-feature (an object for nfd-master) or "
+        "node-labels (the node itself, without NFD).",
+    )
+    interval: float = option(
+        60.0,
+        _or("infinite", math.inf, seconds(0.1, _DAY)),
+        "SECONDS",
+        "Seconds between two full reads of the cards, or infinite. Which cards there are is looked up every second.",
+    )
+    oneshot: bool = option(False, boolean, "", "Publish once and end.")
+    print: bool = option(False, boolean, "", "Print the labels instead of publishing them, and end.")
+    remove: bool = option(False, boolean, "", "Remove what was published, and end.")
+    output_file: str = option(DEFAULT_FILE, _output_file, "PATH", "The feature file, or - for standard output.")
+    mixed: Mixed = option(
+        Mixed.JOIN,
+        one_of(Mixed),
+        "HOW",
+        "The value of a label where cards differ: join (all values) or omit (no label).",
+    )
+    extra_labels: frozenset[Extra] = option(
+        frozenset(), extra_labels, "GROUP,...", "More groups of labels: firmware, product-count, pe-count."
+    )
+    expiry: timedelta | None = option(
+        None,
+        _or("off", None, _span(1, 365 * _DAY)),
+        "SECONDS",
+        "Seconds after which NFD drops labels that nobody renews, or off. nfd-worker knows it since v0.14.",
+        shown="off",
+    )
+    nfd_version: NfdVersion = option(
+        OLDEST, nfd_version, "VERSION", "The oldest nfd-worker that has to understand the feature file."
+    )
+    cleanup_on_exit: bool = option(
+        False,
+        boolean,
+        "",
+        "Remove the labels when the service ends. Then every update of the service removes them too.",
+    )
+    start_jitter: float = option(
+        30.0,
+        seconds(0, 3600),
+        "SECONDS",
+        "Seconds within which the first request to the API server is sent, by chance, so that nodes take turns.",
+    )
+    namespace: str | None = option(
+        None, text_of, "NAME", "The namespace of the NodeFeature.", shown="the service account's"
+    )
+    kubeconfig: str | None = option(None, absolute_path, "FILE", "How to reach the API server from outside of a pod.")
+    service_account_dir: str = option(
+        "/var/run/secrets/kubernetes.io/serviceaccount", absolute_path, "DIR", "How to reach the API server from a pod."
+    )
+    api_timeout: float = option(
+        10.0, seconds(0.1, 600), "SECONDS", "Seconds that one publication through the API server may take."
+    )
+    listen_address: Address | None = option(
+        None, address, "ADDRESS", "The address of /healthz, /readyz and /metrics, or off.", shown="off"
+    )
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether there is one thing to do and no daemon to become."""
+        return self.oneshot or self.print or self.remove
+
+    @property
+    def uses_nfd(self) -> bool:
+        """Whether Node Feature Discovery stands between us and the node."""
+        return self.sink is not SinkKind.NODE_LABELS
+
+    @property
+    def sees_device_files(self) -> bool:
+        """Whether :attr:`devfs` is the /dev of the host whose /sys is read.
+
+        A container that was given the host's /sys and not the host's /dev, as by the manifests of release 0.1, has a
+        /dev of its own, which says nothing of the host's cards.
+        """
+        default = ServiceSettings()
+        return self.devfs != default.devfs or self.sysfs == default.sysfs
+
+    @property
+    def writes_file(self) -> bool:
+        """Whether labels go into a file, or to standard output in its place."""
+        return self.sink is SinkKind.FEATURE_FILE
+
+
+OPTIONS = options_of(Settings)
+"""Every option of the program."""
+
+
+def load(options: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+    """The settings of a process.
+
+    Args:
+        options: command line options that were given, without dashes: ``{"interval": "10"}``.
+        environment: the process's environment; ``NPU_INTERVAL`` stands for ``--interval``.
+
+    Raises:
+        SettingsError: with everything that is wrong.
+    """
+    reader = Reader(given_of(OPTIONS, options, environment))
+    settings = take(Settings, environment, Source(reader, by_name))
+    reader.problems.extend(_contradictions(settings, reader))
+    if not settings.print:
+        settings, missing = _for_api(settings)
+        reader.problems.extend(missing)
+    if problems := reader.finish():
+        raise SettingsError(problems)
+    return settings
+
+
 # -- what is wrong between several ------------------------------------------------------------------------------------
 
 
@@ -330,7 +264,7 @@ def _for_api(settings: Settings) -> tuple[Settings, tuple[Problem, ...]]:
     problems: list[Problem] = []
     if settings.node_name is None:
         expected = f"the name of this node, because the sink is {settings.sink}"
-        problems.append(Problem(_NODE_NAME, None, expected, ENVIRONMENT, code=ProblemCode.MISSING))
+        problems.append(Problem(NODE_NAME, None, expected, ENVIRONMENT, code=ProblemCode.MISSING))
     if settings.sink is SinkKind.NODE_FEATURE and settings.namespace is None:
         path = f"{settings.service_account_dir}/namespace"
         try:

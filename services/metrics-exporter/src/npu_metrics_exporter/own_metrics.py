@@ -4,22 +4,17 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
 
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
+from npu_core.service.metrics import Row, Values, by_label, counter, gauge
 from npu_metrics_exporter import __version__
 from npu_metrics_exporter.render import Exposition
 from npu_metrics_exporter.snapshot import CardState, CardStatus, Snapshot
-from npu_metrics_exporter.telemetry import COLLECT_BOUNDS, QUESTION_FAILURES, READ_FAILURES, SCRAPE_STATUSES, Telemetry
+from npu_metrics_exporter.telemetry import QUESTION_FAILURES, READ_FAILURES, SCRAPE_STATUSES, Telemetry
 
-_PREFIX = "furiosa_npu_exporter_"
+PREFIX = "furiosa_npu_exporter_"
 _CARD = ("device", "arch")
 
 
@@ -61,60 +56,10 @@ class Moment:
     web_reload_failed: bool = False
 
 
-Samples = Iterable[tuple[tuple[str, ...], float]]
-
-
-class Own(NamedTuple):
-    """One family of the exporter's own.
-
-    Attributes:
-        name: without :data:`_PREFIX`.
-        counter: whether it only grows; a gauge otherwise.
-        help: its documentation.
-        labels: their names.
-        values: labels' values and number of each series.
-    """
-
-    name: str
-    counter: bool
-    help: str
-    labels: tuple[str, ...]
-    values: Callable[[Moment], Samples]
-
-    @property
-    def full_name(self) -> str:
-        """As it is exposed."""
-        return f"{_PREFIX}{self.name}{'_total' if self.counter else ''}"
-
-
-def _counter(
-    name: str,
-    text: str,
-    labels: tuple[str, ...],
-    values: Callable[[Moment], Samples],
-    always: Callable[[Moment], Iterable[tuple[str, ...]]],
-) -> Own:
-    """A counter. The series of ``always`` start as 0: ``increase()`` does not see a series that begins at 1."""
-
-    def all_values(moment: Moment) -> Samples:
-        return sorted((dict.fromkeys(always(moment), 0.0) | dict(values(moment))).items())
-
-    return Own(name, counter=True, help=text, labels=labels, values=all_values)
-
-
-def _plain_counter(name: str, text: str, values: Callable[[Moment], Samples]) -> Own:
-    """A counter with a single series."""
-    return Own(name, counter=True, help=text, labels=(), values=values)
-
-
-def _gauge(name: str, text: str, labels: tuple[str, ...], values: Callable[[Moment], Samples]) -> Own:
-    return Own(name, counter=False, help=text, labels=labels, values=values)
-
-
-def _cards(value: Callable[[CardState], float | None]) -> Callable[[Moment], Samples]:
+def _cards(value: Callable[[CardState], float | None]) -> Callable[[Moment], Values]:
     """One value of every card that is listed."""
 
-    def values(moment: Moment) -> Samples:
+    def values(moment: Moment) -> Values:
         for card in moment.snapshot.cards:
             number = value(card) if card.status in {CardStatus.PRESENT, CardStatus.FAILED} else None
             if number is not None:
@@ -123,14 +68,14 @@ def _cards(value: Callable[[CardState], float | None]) -> Callable[[Moment], Sam
     return values
 
 
-def _devices(moment: Moment) -> Samples:
+def _devices(moment: Moment) -> Values:
     snapshot = moment.snapshot
     yield ("present",), snapshot.present
     yield ("expected",), snapshot.most
     yield ("failed",), snapshot.failed
 
 
-def _sizes(moment: Moment) -> Samples:
+def _sizes(moment: Moment) -> Values:
     if moment.last is not None:
         for name in ("text", "text_gzip", "openmetrics", "openmetrics_gzip"):
             yield (name,), len(getattr(moment.last, name))
@@ -142,151 +87,134 @@ def _read_failures(moment: Moment) -> Iterator[tuple[str, ...]]:
             yield from ((card.name, str(card.key[0]), reason) for reason in READ_FAILURES)
 
 
-def _scrapes(moment: Moment) -> Samples:
-    return [((str(code),), count) for code, count in moment.telemetry.scrapes.items()]
-
-
-def _pod_errors(moment: Moment) -> Samples:
-    return [] if moment.questions is None else [((code,), count) for code, count in moment.questions.errors.items()]
+def _pod_errors(moment: Moment) -> Values:
+    return [] if moment.questions is None else by_label(moment.questions.errors)
 
 
 def _question_failures(moment: Moment) -> Iterator[tuple[str, ...]]:
     return iter(()) if moment.questions is None else ((code,) for code in QUESTION_FAILURES)
 
 
-def _of_pods(value: Callable[[PodQuestions], int]) -> Callable[[Moment], Samples]:
-    return lambda moment: [] if moment.questions is None else [((), value(moment.questions))]
+def _pods_gauge(name: str, text: str, value: Callable[[PodQuestions], int]) -> Row[Moment]:
+    return gauge(name, text, lambda moment: None if moment.questions is None else value(moment.questions))
 
 
-def _one(value: Callable[[Moment], float]) -> Callable[[Moment], Samples]:
-    return lambda moment: [((), value(moment))]
-
-
-TABLE: tuple[Own, ...] = (
-    _gauge(
+TABLE: tuple[Row[Moment], ...] = (
+    Row(
         "build_info",
         "1; versions are in the labels.",
-        ("version", "python"),
         lambda _: [((__version__, platform.python_version()), 1)],
+        ("version", "python"),
     ),
-    _gauge(
+    Row(
         "collect_success",
         "1 if the last look at the card came back.",
-        _CARD,
         _cards(lambda card: int(card.status is CardStatus.PRESENT and card.report is not None)),
+        _CARD,
     ),
-    _gauge(
+    Row(
         "last_success_timestamp_seconds",
         "When a look at the card last came back.",
-        _CARD,
         _cards(lambda card: card.last_success),
+        _CARD,
     ),
-    _gauge("sensor_stuck", "1 if a read of the card has not come back.", _CARD, _cards(lambda card: int(card.stuck))),
-    _counter(
+    Row("sensor_stuck", "1 if a read of the card has not come back.", _cards(lambda card: int(card.stuck)), _CARD),
+    Row(
         "read_errors",
         "Values that exist and could not be read, by why.",
-        (*_CARD, "reason"),
         lambda moment: moment.telemetry.read_errors.items(),
+        (*_CARD, "reason"),
         _read_failures,
     ),
-    _gauge(
+    Row(
         "devices",
         "Cards: present, expected (the most that were there at once), failed (present, and the last look failed).",
-        ("state",),
         _devices,
+        ("state",),
     ),
-    _gauge(
-        "list_success", "1 if the cards could be listed.", (), _one(lambda moment: int(moment.telemetry.listing_up))
-    ),
-    _counter(
+    gauge("list_success", "1 if the cards could be listed.", lambda moment: int(moment.telemetry.listing_up)),
+    Row(
         "scrapes",
         "Answers to scrapes, by HTTP status, as of the last collection.",
+        lambda moment: [((str(code),), count) for code, count in moment.telemetry.scrapes.items()],
         ("code",),
-        _scrapes,
         lambda _: ((str(status.value),) for status in SCRAPE_STATUSES),
     ),
-    _gauge(
+    gauge(
         "scrape_inflight",
         "Scrapes that were being answered at the last collection.",
-        (),
-        _one(lambda moment: moment.telemetry.in_flight),
+        lambda moment: moment.telemetry.in_flight,
     ),
-    _counter(
+    Row(
         "http_clients_refused",
         "Clients that were cut off or refused, by reason, as of the last collection.",
+        lambda moment: by_label(moment.telemetry.traffic.by_reason()),
         ("reason",),
-        lambda moment: (((reason,), count) for reason, count in moment.telemetry.traffic.by_reason().items()),
         lambda _: (),
     ),
-    _gauge("render_bytes", "Size of the exposition before this one, by format.", ("format",), _sizes),
-    _plain_counter(
+    Row("render_bytes", "Size of the exposition before this one, by format.", _sizes, ("format",)),
+    counter(
         "series_dropped",
         "Series left out because there were too many, or two of one name and labels.",
-        _one(lambda moment: moment.telemetry.dropped),
+        lambda moment: moment.telemetry.dropped,
     ),
-    _gauge(
+    _pods_gauge(
         "podresources_up",
         "1 if the kubelet answered who holds what, and listed every pod that furiosa_npu_pod_info names.",
-        (),
-        _of_pods(lambda questions: int(questions.up)),
+        lambda questions: int(questions.up),
     ),
-    _counter(
+    Row(
         "podresources_errors",
         "Failed questions to the kubelet, by gRPC's code.",
-        ("code",),
         _pod_errors,
+        ("code",),
         _question_failures,
     ),
-    _plain_counter(
+    Row(
         "podresources_conflicts",
         "How often a card came to have a core that two pods hold.",
-        _of_pods(lambda questions: questions.conflicts),
+        lambda moment: [] if moment.questions is None else [((), moment.questions.conflicts)],
+        always=lambda _: (),
     ),
-    _gauge(
+    _pods_gauge(
         "unnamed_holders",
         "Containers that hold an NPU and are in no pod_info, since the name of their pod is not known.",
-        (),
-        _of_pods(lambda questions: questions.unnamed),
+        lambda questions: questions.unnamed,
     ),
-    _gauge(
+    _pods_gauge(
         "unmapped_devices",
         "Device ids of NPUs that containers hold and that are no card known here.",
-        (),
-        _of_pods(lambda questions: questions.unmapped),
+        lambda questions: questions.unmapped,
     ),
-    _plain_counter(
+    counter(
         "log_lines_dropped",
         "Log lines lost because nobody read standard error.",
-        _one(lambda moment: moment.telemetry.dropped_lines()),
+        lambda moment: moment.telemetry.dropped_lines(),
     ),
-    _gauge(
+    gauge(
         "config_generation",
         "1 at the start, one more for each change of the configuration that was applied.",
-        (),
-        _one(lambda moment: moment.telemetry.config.generation),
+        lambda moment: moment.telemetry.config.generation,
     ),
-    _gauge(
+    gauge(
         "config_last_reload_success",
         "0 if the configuration file is wrong and an older one is in force.",
-        (),
-        _one(lambda moment: int(not moment.telemetry.config.error)),
+        lambda moment: int(not moment.telemetry.config.error),
     ),
-    _gauge(
+    gauge(
         "web_config_last_reload_success",
         "0 if the web configuration, or a certificate, is wrong and an older one is in force.",
-        (),
-        _one(lambda moment: int(not moment.web_reload_failed)),
+        lambda moment: int(not moment.web_reload_failed),
     ),
-    _gauge(
+    gauge(
         "loop_heartbeat_timestamp_seconds",
         "When the loop of collections last turned.",
-        (),
-        _one(lambda moment: moment.telemetry.heartbeat),
+        lambda moment: moment.telemetry.heartbeat,
     ),
 )
 """Every family but :data:`COLLECT_DURATION`, in the order they are written in."""
 
-COLLECT_DURATION = f"{_PREFIX}collect_duration_seconds"
+COLLECT_DURATION = f"{PREFIX}collect_duration_seconds"
 """A histogram: how long a collection took."""
 
 
@@ -301,27 +229,17 @@ def own_families(moment: Moment, static_labels: Iterable[tuple[str, str]] = ()) 
 
 def _families(moment: Moment) -> Iterator[Metric]:
     for row in TABLE:
-        family = _family(row, moment)
+        family = row.family(PREFIX, moment)
         if family.samples:
             yield family
     yield _collect_duration(moment.telemetry)
     yield from _process()
 
 
-def _family(row: Own, moment: Moment) -> Metric:
-    kind = CounterMetricFamily if row.counter else GaugeMetricFamily
-    family = kind(_PREFIX + row.name, row.help, labels=row.labels)
-    for labels, value in row.values(moment):
-        family.add_metric(labels, value)
-    return family
-
-
 def _collect_duration(telemetry: Telemetry) -> Metric:
-    bounds = (*map(str, COLLECT_BOUNDS), "+Inf")
-    buckets = list(zip(bounds, telemetry.collections.cumulated(), strict=True))
-    return HistogramMetricFamily(
-        COLLECT_DURATION, "How long a collection took.", buckets=buckets, sum_value=telemetry.collections.total
-    )
+    family = HistogramMetricFamily(COLLECT_DURATION, "How long a collection took.")
+    family.add_metric([], telemetry.collections.cumulated(), telemetry.collections.total)
+    return family
 
 
 def _process() -> Iterable[Metric]:

@@ -119,7 +119,8 @@ class _Card:
 
     def _chosen(self, labels: Labels, keys: frozenset[str]) -> Labels:
         """Those that are known and wanted."""
-        return {name: text for name, text in labels.items() if text and (name in keys or self.policy.wants_label(name))}
+        wanted = ((name, text) for name, text in labels.items() if text)
+        return {name: _utf8(text) for name, text in wanted if name in keys or self.policy.wants_label(name)}
 
     def _holder(self, core: str | None) -> Labels:
         if self.policy.pod_labels is not PodLabels.INLINE:
@@ -129,6 +130,11 @@ class _Card:
             holder = self.pods.sole_owner(self.named.card.key, CoreRange.parse(place))
             self.holders[place] = {} if holder is None else _pod_labels(holder)
         return self.holders[place]
+
+
+def _utf8(text: str) -> str:
+    """The text without what is no character: drivers may say any bytes, and a scrape is UTF-8."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _keys(family: Family, *, arch_needed: bool) -> frozenset[str]:

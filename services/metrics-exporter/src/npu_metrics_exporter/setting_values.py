@@ -49,14 +49,6 @@ def whole_number(least: int, most: int) -> Callable[[Given], int]:
     return parse
 
 
-def event_loop(given: Given) -> str:
-    """``uvloop`` or ``asyncio``."""
-    name = text_of(given).lower()
-    if name not in {"uvloop", "asyncio"}:
-        raise FormatError(given.text, "uvloop or asyncio")
-    return name
-
-
 def list_of(parse: Callable[[Given], T]) -> Callable[[Given], tuple[T, ...]]:
     """A parser for several values, each once. Wrong ones are reported one by one."""
 

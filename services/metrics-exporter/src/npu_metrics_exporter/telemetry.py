@@ -9,6 +9,7 @@ from npu_core.config.reload import ConfigState
 from npu_core.errors import Reason
 from npu_core.service import standard_error
 from npu_core.service.grpc_codes import GRPC_CODES
+from npu_core.service.histogram import Histogram
 from npu_core.service.http.traffic import Traffic
 from npu_core.threads import NO_THREAD
 
@@ -39,30 +40,6 @@ QUESTION_FAILURES = (NO_SOCKET, NO_THREAD, UNFORESEEN, *GRPC_CODES)
 
 
 @dataclass(slots=True)
-class Durations:
-    """A histogram of seconds.
-
-    Attributes:
-        buckets: those that took at most the bound of the same place in :data:`COLLECT_BOUNDS`, not cumulated; the last
-            one counts the rest.
-        total: seconds of all together.
-    """
-
-    buckets: list[int] = field(default_factory=lambda: [0] * (len(COLLECT_BOUNDS) + 1))
-    total: float = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """Count one."""
-        place = next((place for place, bound in enumerate(COLLECT_BOUNDS) if seconds <= bound), len(COLLECT_BOUNDS))
-        self.buckets[place] += 1
-        self.total += seconds
-
-    def cumulated(self) -> list[float]:
-        """How many up to each bound, and all of them."""
-        return [float(sum(self.buckets[: place + 1])) for place in range(len(self.buckets))]
-
-
-@dataclass(slots=True)
 class Telemetry:
     """Everything counted since the start.
 
@@ -79,7 +56,7 @@ class Telemetry:
         dropped_lines: returns how many log lines were dropped.
     """
 
-    collections: Durations = field(default_factory=Durations)
+    collections: Histogram = field(default_factory=lambda: Histogram(COLLECT_BOUNDS))
     read_errors: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     listing_up: bool = False
     scrapes: Counter[int] = field(default_factory=Counter)

@@ -4,11 +4,12 @@ import time
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Protocol
+from urllib.parse import parse_qs
 
 from npu_core.service.http.messages import LATER, Answer, Request, verdict
 from npu_core.service.http.pages import not_found, wrong_method
+from npu_core.service.metrics import takes_openmetrics
 from npu_metrics_exporter.auth import Passwords, Verdict
-from npu_metrics_exporter.negotiation import Format, format_of, names_of, takes_gzip
 from npu_metrics_exporter.rate import Gate
 from npu_metrics_exporter.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
 from npu_metrics_exporter.web_reload import InForce, WebKeeper
@@ -122,11 +123,20 @@ class Web:
 
 
 def _scrape(request: Request, exposition: Exposition) -> Answer:
-    is_openmetrics = format_of(request.headers.get("accept", "")) is Format.OPENMETRICS
+    is_openmetrics = takes_openmetrics(request.headers.get("accept", ""))
     content_type = OPENMETRICS_TYPE if is_openmetrics else TEXT_TYPE
-    if names := names_of(request.query):
+    if names := parse_qs(request.query, errors="replace").get("name[]"):
         return Answer(exposition.named(names, openmetrics=is_openmetrics), HTTPStatus.OK, content_type, _VARY)
-    if takes_gzip(request.headers.get("accept-encoding", "")):
+    if _takes_gzip(request.headers.get("accept-encoding", "")):
         packed = exposition.openmetrics_gzip if is_openmetrics else exposition.text_gzip
         return Answer(packed, HTTPStatus.OK, content_type, _PACKED)
     return Answer(exposition.openmetrics if is_openmetrics else exposition.text, HTTPStatus.OK, content_type, _VARY)
+
+
+def _takes_gzip(accept_encoding: str) -> bool:
+    """Whether the header names gzip, and not with ``q=0``, which is a no."""
+    for clause in accept_encoding.lower().split(","):
+        coding, _, weight = clause.partition(";")
+        if coding.strip() == "gzip":
+            return weight.strip().removeprefix("q=").strip("0.") != "" or not weight.strip()
+    return False

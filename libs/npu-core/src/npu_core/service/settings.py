@@ -195,6 +195,21 @@ def address(given: Given) -> Address | None:
     return Address(bare, int(port))
 
 
+EVENT_LOOPS = ("asyncio", "uvloop")
+
+
+def event_loop(given: Given) -> str:
+    """``asyncio`` or ``uvloop``, in any case.
+
+    Raises:
+        FormatError: on anything else.
+    """
+    name = text_of(given).lower()
+    if name not in EVENT_LOOPS:
+        raise FormatError(given.text, "uvloop or asyncio")
+    return name
+
+
 def absolute_path(given: Given) -> str:
     """A path that starts at the root, without a slash at its end.
 
