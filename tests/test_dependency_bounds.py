@@ -9,7 +9,7 @@ from testkit.documents import ROOT
 
 GENERATED = {
     "libs/npu-core": "libs/npu-core/src/npu_core/kubelet/_podresources/podresources_pb2",
-    "services/device-plugin": "services/device-plugin/src/npu_device_plugin/_kubelet/deviceplugin_pb2",
+    "services/device-plugin": "services/device-plugin/src/npu_device_plugin/kubelet/_api/deviceplugin_pb2",
 }
 PACKAGES = ("libs/npu-core", "services/device-plugin", "services/feature-discovery", "services/metrics-exporter")
 

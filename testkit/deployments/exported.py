@@ -6,8 +6,9 @@ from typing import Any
 from npu_core.service.metrics import Row
 from npu_device_plugin import metrics as plugin
 from npu_feature_discovery import metrics as discovery
-from npu_metrics_exporter import families, own_metrics
-from npu_metrics_exporter.policy import Units
+from npu_metrics_exporter.metrics import families
+from npu_metrics_exporter.metrics import self_metrics as own_metrics
+from npu_metrics_exporter.metrics.policy import Units
 
 TARGET = frozenset({"job", "instance", "node", "cluster"})
 """Labels that every series may have of its target; ``cluster`` where Prometheus has several."""

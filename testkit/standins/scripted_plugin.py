@@ -10,8 +10,8 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import (
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api.deviceplugin_pb2_grpc import (
     DevicePluginServicer,
     RegistrationStub,
     add_DevicePluginServicer_to_server,

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 
-from npu_core.config.reload import Following
+from npu_core.config.reload import ReloadableSettings
 from npu_core.service.options import live_fields
 from npu_metrics_exporter.app import Exporter
+from npu_metrics_exporter.counters import Counters
 from npu_metrics_exporter.settings import OPTIONS, load
-from npu_metrics_exporter.telemetry import Telemetry
-from npu_metrics_exporter.web_reload import WebKeeper
+from npu_metrics_exporter.web.reload import WebConfigReloader
 from testkit.footprint import footprint
 
 TIMES = 20
@@ -30,11 +30,11 @@ def weight() -> tuple[int, int]:
 
 async def soak(number: int, options: Mapping[str, str]) -> None:
     """Collect that often without a pause, and serve meanwhile."""
-    telemetry = Telemetry()
-    following = Following(
+    telemetry = Counters()
+    following = ReloadableSettings(
         lambda read: replace(load(options, {}, read), interval=0.0, grace=0.0), live_fields(OPTIONS), telemetry.config
     )
-    exporter = Exporter(following, WebKeeper(None), telemetry)
+    exporter = Exporter(following, WebConfigReloader(None), telemetry)
     stopped = asyncio.Event()
     running = asyncio.create_task(exporter.run(stopped))
     for part in range(1, TIMES + 1):

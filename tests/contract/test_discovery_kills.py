@@ -16,7 +16,7 @@ from typing import Self
 
 from npu_core.testing import warboy
 from npu_feature_discovery.events import Event
-from npu_feature_discovery.feature_text import render
+from npu_feature_discovery.labels.feature_text import render
 from npu_feature_discovery.sinks.feature_file import SCRATCH_DIR, FeatureFileSink
 from testkit.services.discovery import FILE_NAME, LabelledNode
 from testkit.waiting import PATIENCE, until

@@ -13,14 +13,14 @@ import pytest
 import pytest_asyncio
 
 from npu_core.arch import Arch
-from npu_core.config.reload import Following
+from npu_core.config.reload import ReloadableSettings
 from npu_core.service.options import live_fields
 from npu_core.testing import rngd, warboy
 from npu_metrics_exporter.app import Exporter
+from npu_metrics_exporter.counters import Counters
 from npu_metrics_exporter.events import Event
 from npu_metrics_exporter.settings import OPTIONS, load
-from npu_metrics_exporter.telemetry import Telemetry
-from npu_metrics_exporter.web_reload import WebKeeper
+from npu_metrics_exporter.web.reload import WebConfigReloader
 from testkit.services.attribute_files import blocking, sensor_file
 from testkit.services.exporter import ScrapedNode
 from testkit.services.process import environment_of
@@ -138,10 +138,10 @@ async def test_it_ends_clean(node: ScrapedNode, number: int) -> None:
 @pytest.mark.parametrize("step", [DAY, -DAY])
 async def test_a_step_of_the_wall_clock_costs_no_value_and_no_health(node: ScrapedNode, step: float) -> None:
     ahead = 0.0
-    telemetry, options = Telemetry(), {"listen-address": f"127.0.0.1:{node.port}", "interval": "0.2"}
+    telemetry, options = Counters(), {"listen-address": f"127.0.0.1:{node.port}", "interval": "0.2"}
     options |= {"pod-labels": "off", "sysfs": node.host.sysfs, "devfs": node.host.devfs}
-    following = Following(lambda read: load(options, {}, read), live_fields(OPTIONS), telemetry.config)
-    exporter = Exporter(following, WebKeeper(None), telemetry, wall=lambda: time.time() + ahead)
+    following = ReloadableSettings(lambda read: load(options, {}, read), live_fields(OPTIONS), telemetry.config)
+    exporter = Exporter(following, WebConfigReloader(None), telemetry, wall=lambda: time.time() + ahead)
     stopped = asyncio.Event()
     running = asyncio.create_task(exporter.run(stopped))
     await answers(node, "/readyz", 200)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from npu_core.arch import Arch
-from npu_core.service.lifetime import HELD_SIGNALS
+from npu_core.service.lifetime import BLOCKED_SIGNALS
 from npu_core.testing import warboy
 from npu_device_plugin.events import Event
 from testkit.services.configured import free_port
@@ -91,7 +91,7 @@ def _children(parent: int) -> list[int]:
 
 
 # Exactly these: the C library holds all signals back for moments of its own, and lets them go again.
-HELD_SIGNAL_BITS = sum(1 << (number - 1) for number in HELD_SIGNALS)
+HELD_SIGNAL_BITS = sum(1 << (number - 1) for number in BLOCKED_SIGNALS)
 
 
 async def _until_signals_wait(pid: int) -> None:

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from npu_core.testing import warboy
 from npu_device_plugin.events import Event
-from npu_device_plugin.registration import Registration, RegistrationError, register
+from npu_device_plugin.kubelet.registration import Registration, RegistrationError, register
 from testkit.services.node import RESOURCE, Node, in_every_generation, side_by_side
 from testkit.standins.kubelet import Cut, EventKind, Generation, StreamPlan, WipeRule, Wire
 from testkit.waiting import PATIENCE

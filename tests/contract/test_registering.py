@@ -7,9 +7,9 @@ import pytest
 import pytest_asyncio
 
 from npu_core.testing import warboy
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
 from npu_device_plugin.events import Event
-from npu_device_plugin.supervisor import Loss
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet.supervisor import Loss
 from testkit.services.direct import Listener, calls_to, listening
 from testkit.services.node import OFTEN, RESOURCE, Node, in_every_generation, side_by_side
 from testkit.standins.kubelet import EventKind, Generation

@@ -14,9 +14,9 @@ from npu_core.checkpoint import CHECKPOINT
 from npu_core.partition import UnitId
 from npu_core.service.events import SharedEvent
 from npu_core.testing import warboy
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub
 from npu_device_plugin.events import Event
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api.deviceplugin_pb2_grpc import DevicePluginStub
 from testkit.services.configured import ConfiguredNode
 from testkit.services.node import RESOURCE, MakeNode, Node
 from testkit.standins.kubelet import (

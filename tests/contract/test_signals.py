@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from npu_core.arch import Arch
-from npu_core.service.lifetime import HELD_SIGNALS
+from npu_core.service.lifetime import BLOCKED_SIGNALS
 from npu_core.testing import FakeHost, warboy
 from npu_device_plugin.events import Event
 from testkit.services.configured import free_port
@@ -44,7 +44,7 @@ def test_signals_are_held_back_before_anything_else_is_loaded(service: str) -> N
     command = [sys.executable, "-c", FIRST_IMPORT, service]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     _, *numbers = done.stdout.split()
-    assert sorted(map(int, numbers)) == sorted(HELD_SIGNALS)
+    assert sorted(map(int, numbers)) == sorted(BLOCKED_SIGNALS)
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -8,7 +8,7 @@ import kubernetes_validate  # type: ignore[import-untyped]  # it has none
 import pytest
 import yaml
 
-from npu_feature_discovery.labels import PREFIX
+from npu_feature_discovery.labels.table import PREFIX
 from npu_feature_discovery.publish.node_feature import NODE_NAME_LABEL, object_name
 from testkit.deployments.kustomize import needs_kubectl, rendered
 from testkit.deployments.manifests import ADMISSION, COMPONENTS, OVERLAYS, PLACE, deployed

@@ -10,13 +10,13 @@ import npu_feature_discovery.settings as discovery_settings
 import npu_metrics_exporter.settings as exporter_settings
 from npu_core.errors import SettingsError
 from npu_core.service.options import names_of
-from npu_device_plugin.grants import DeviceInjection
+from npu_device_plugin.allocation.grants import DeviceInjection
 from npu_feature_discovery.app import longest_end
 from npu_feature_discovery.settings import SinkKind
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.api_sink import ApiSink
 from npu_feature_discovery.sinks.child import ApiAccess, Target
-from npu_metrics_exporter.policy import PodLabels
+from npu_metrics_exporter.metrics.policy import PodLabels
 from testkit.deployments.manifests import GOLDEN, MANIFESTS, Deployed, deployed, the
 from testkit.deployments.monitoring import Json, documents
 from testkit.standins.apiserver import Authority, StandInApiServer

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from npu_core.config.reload import ConfigState, Following
+from npu_core.config.reload import ConfigState, ReloadableSettings
 from npu_core.errors import MOST_TOLD, Problem, SettingsError
 from npu_core.service.options import live_fields
 from npu_device_plugin.settings import OPTIONS, Settings, load
@@ -47,6 +47,6 @@ def problems(options: Mapping[str, str], environment: Mapping[str, str]) -> tupl
     return caught.value.problems
 
 
-def following(options: Mapping[str, str], environment: Mapping[str, str] | None = None) -> Following[Settings]:
+def following(options: Mapping[str, str], environment: Mapping[str, str] | None = None) -> ReloadableSettings[Settings]:
     """The settings that are given so, following their file."""
-    return Following(partial(load, options, environment or {}), live_fields(OPTIONS), ConfigState())
+    return ReloadableSettings(partial(load, options, environment or {}), live_fields(OPTIONS), ConfigState())

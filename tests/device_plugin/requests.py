@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from npu_core.arch import Arch
 from npu_core.device import Device, PciAddress
 from npu_core.partition import Partitioning, Unit, units_of
-from npu_device_plugin.preference import preferred
+from npu_device_plugin.allocation.preference import preferred
 from testkit.strategies import partitionings
 from tests.device_plugin.cards import card
 

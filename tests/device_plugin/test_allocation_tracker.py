@@ -17,9 +17,9 @@ from npu_core.checkpoint import CHECKPOINT
 from npu_core.claims import Claim, KnownCard
 from npu_core.cores import CoreRange
 from npu_core.partition import FUSION, SINGLE, units_of
-from npu_device_plugin.allocation_tracker import AllocationTracker
+from npu_device_plugin.counters import Counters
 from npu_device_plugin.events import Event
-from npu_device_plugin.telemetry import Telemetry
+from npu_device_plugin.kubelet.allocation_tracker import AllocationTracker
 from testkit.logged import logged
 from testkit.standins.kubelet import (
     ContainerSpec,
@@ -48,7 +48,7 @@ class Scene:
     plugin: ScriptedPlugin
     tracker: AllocationTracker
     clock: Clock
-    telemetry: Telemetry
+    telemetry: Counters
 
     def allocations(self) -> Allocations:
         return self.tracker.allocations([KnownCard(CARD)])
@@ -79,7 +79,7 @@ def directory() -> Iterator[Path]:
 @pytest.fixture
 async def scene(directory: Path) -> AsyncIterator[Scene]:
     settings = KubeletSettings(directory / "plugins", pod_resources_dir=directory / "pods")
-    clock, telemetry = Clock(), Telemetry()
+    clock, telemetry = Clock(), Counters()
     async with StandInKubelet(settings) as kubelet:
         plugin = ScriptedPlugin(settings.plugin_dir)
         plugin.listed = devices("npu0pe0-1")
@@ -301,7 +301,7 @@ class Surprised(AllocationTracker):
 
 async def test_an_unexpected_fault_of_a_question_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
-        await Surprised("/nowhere", "/nowhere", Clock(), Telemetry()).ask()
+        await Surprised("/nowhere", "/nowhere", Clock(), Counters()).ask()
 
 
 @pytest.mark.parametrize("content", ['{"Data":{"PodDev', "", "[]"])
@@ -403,7 +403,7 @@ NO_DOUBT = Sources(recorded=(), is_recorded=True, listed=(), is_listed=True)
 def refreshes(seconds: int, sources: Callable[[int], Sources], *, something_waits: bool) -> list[int]:
     """When the checkpoint is written again, by a tracker that knows ``sources(second)`` and is asked each second."""
     clock = Clock()
-    tracker = AllocationTracker("/nowhere", "/nowhere", clock, Telemetry())
+    tracker = AllocationTracker("/nowhere", "/nowhere", clock, Counters())
     tracker.resources[Arch.WARBOY] = RESOURCE
     times = []
     for second in range(seconds):
@@ -466,7 +466,7 @@ async def test_doubt_that_is_new_is_cleared_at_once_and_then_with_doubled_pauses
 
 
 def test_allocations_are_worked_out_anew_only_if_something_changed() -> None:
-    tracker = AllocationTracker("/nowhere", "/nowhere", Clock(), Telemetry())
+    tracker = AllocationTracker("/nowhere", "/nowhere", Clock(), Counters())
     tracker.resources[Arch.WARBOY] = RESOURCE
     tracker.granted(Arch.WARBOY, units_of(CARD, FUSION))
     first = tracker.allocations([KnownCard(CARD)])
@@ -488,7 +488,7 @@ async def test_ids_that_two_sources_name_are_held_once(scene: Scene) -> None:
 
 
 def test_units_of_both_cuts_are_given_out_to_nobody_at_once() -> None:
-    tracker = AllocationTracker("/nowhere", "/nowhere", Clock(), Telemetry())
+    tracker = AllocationTracker("/nowhere", "/nowhere", Clock(), Counters())
     tracker.resources[Arch.WARBOY] = RESOURCE
     tracker.granted(Arch.WARBOY, units_of(CARD, SINGLE)[:1])
     allocations = tracker.allocations([KnownCard(CARD)])

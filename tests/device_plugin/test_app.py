@@ -15,14 +15,14 @@ import pytest
 from npu_core.allocations import Sources
 from npu_core.arch import Arch
 from npu_core.checkpoint import CHECKPOINT
-from npu_core.config.reload import Following
+from npu_core.config.reload import ReloadableSettings
 from npu_core.testing import FakeHost, warboy
-from npu_device_plugin.allocation_tracker import AllocationTracker
-from npu_device_plugin.app import PULSE, START_PATIENCE, DevicePlugin
+from npu_device_plugin.allocation.resource_state import Offer
+from npu_device_plugin.app import POLL_INTERVAL, START_TIMEOUT, DevicePlugin
+from npu_device_plugin.counters import Counters
 from npu_device_plugin.events import Event
-from npu_device_plugin.offer import Offer
+from npu_device_plugin.kubelet.allocation_tracker import AllocationTracker
 from npu_device_plugin.settings import Settings
-from npu_device_plugin.telemetry import Telemetry
 from testkit.services.direct import calls_to
 from testkit.waiting import PATIENCE, eventually
 from tests.device_plugin.clock import Clock
@@ -42,7 +42,7 @@ class SupervisedToDeath(DevicePlugin):
         raise ZeroDivisionError("nobody thought of this")
 
 
-def unlookable(given: Mapping[str, str]) -> Following[Settings]:
+def unlookable(given: Mapping[str, str]) -> ReloadableSettings[Settings]:
     """Settings that cannot be looked at any more."""
     settings = following(given)
 
@@ -73,7 +73,7 @@ def given(host: FakeHost, socket_dir: Path) -> dict[str, str]:
 
 
 def plugin_of(given: Mapping[str, str]) -> DevicePlugin:
-    return DevicePlugin(following(given), Telemetry())
+    return DevicePlugin(following(given), Counters())
 
 
 @asynccontextmanager
@@ -115,12 +115,12 @@ async def test_a_part_that_ends_unexpectedly_ends_the_whole_and_is_named_once(
     given: dict[str, str],
     caplog: pytest.LogCaptureFixture,
     plugin: type[DevicePlugin],
-    settings: Callable[[Mapping[str, str]], Following[Settings]],
+    settings: Callable[[Mapping[str, str]], ReloadableSettings[Settings]],
     part: str,
 ) -> None:
     before = asyncio.all_tasks()
     with pytest.raises(ZeroDivisionError, match="nobody thought of this"):
-        await asyncio.wait_for(plugin(settings(given), Telemetry()).run(asyncio.Event()), PATIENCE)
+        await asyncio.wait_for(plugin(settings(given), Counters()).run(asyncio.Event()), PATIENCE)
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert [(each.getMessage(), each.__dict__["npu_fields"]) for each in errors] == [(Event.PART_ENDED, {"part": part})]
     assert asyncio.all_tasks() == before
@@ -131,10 +131,10 @@ ENDING = """
 import json, sys
 from npu_core.service.event_loop import run_until_signal
 from npu_device_plugin.app import DevicePlugin
-from npu_device_plugin.telemetry import Telemetry
+from npu_device_plugin.counters import Counters
 from tests.device_plugin.test_app import unlookable
 
-run_until_signal(lambda: DevicePlugin(unlookable(json.loads(sys.argv[1])), Telemetry()), "asyncio")
+run_until_signal(lambda: DevicePlugin(unlookable(json.loads(sys.argv[1])), Counters()), "asyncio")
 """
 
 
@@ -153,10 +153,10 @@ async def test_a_checkpoint_that_stays_unreadable_delays_the_first_list_and_no_l
 ) -> None:
     await asyncio.to_thread(Path(given["plugin-dir"], CHECKPOINT).write_text, "torn")
     clock = Clock()
-    plugin = DevicePlugin(following(given), Telemetry(), clock)
+    plugin = DevicePlugin(following(given), Counters(), clock)
     async with running(plugin):
         await eventually(lambda: Event.WAITING_FOR_CHECKPOINT in caplog.messages, "the wait")
-        clock.now += START_PATIENCE - 0.1
+        clock.now += START_TIMEOUT - 0.1
         await rounds(plugin, 1)
         assert not plugin._supervisors
         assert plugin._condition().why_not_ready
@@ -169,12 +169,12 @@ class KeptWaiting(AllocationTracker):
     """Asks a kubelet that lets the plugin wait: meanwhile time goes by, and the only card dies."""
 
     def __init__(self, clock: Clock, host: FakeHost) -> None:
-        super().__init__("/nowhere", "/nowhere", clock, Telemetry())
+        super().__init__("/nowhere", "/nowhere", clock, Counters())
         self._time, self._host = clock, host
 
     async def ask(self) -> None:
         """Take longer than a pulse."""
-        self._time.now += PULSE + 0.1
+        self._time.now += POLL_INTERVAL + 0.1
         self._host.card(Arch.WARBOY, 0).die()
         self.sources = Sources(listed=(), is_listed=True)
 
@@ -183,7 +183,7 @@ async def test_what_happened_to_the_cards_while_the_kubelet_let_the_plugin_wait_
     given: dict[str, str], host: FakeHost
 ) -> None:
     clock = Clock()
-    plugin = DevicePlugin(following(given | {"interval": "3600"}), Telemetry(), clock)
+    plugin = DevicePlugin(following(given | {"interval": "3600"}), Counters(), clock)
     plugin._tracker = KeptWaiting(clock, host)
     async with running(plugin):
         await eventually(begun(plugin), "the offer")
@@ -202,7 +202,7 @@ async def test_a_unit_that_is_given_out_keeps_its_card_as_it_is_cut(
     others = f"interval: 0.1\npluginDir: {socket_dir}\npodResourcesSocket: {socket_dir}/nobody.sock\n"
     config.write_text(f"{others}listenAddress: off\ndefaultPe: Fusion\n")
     environment = {"NPU_SYSFS": given["sysfs"], "NPU_DEVFS": given["devfs"]}
-    plugin = DevicePlugin(following({"config-file": str(config)}, environment), Telemetry())
+    plugin = DevicePlugin(following({"config-file": str(config)}, environment), Counters())
     async with running(plugin):
         await eventually((socket_dir / "furiosa-npu").is_socket, "the socket")
         async with calls_to(socket_dir / "furiosa-npu") as calls:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npu_device_plugin.supervisor import back_off
+from npu_device_plugin.kubelet.supervisor import back_off
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from npu_core.arch import Arch
 from npu_core.device import Device
 from npu_core.health import HEALTHY
 from npu_core.partition import FUSION, SINGLE, Partitioning
+from npu_device_plugin.allocation.grants import grant
+from npu_device_plugin.allocation.inventory import Fleet
+from npu_device_plugin.allocation.resource_state import Offer, offers
 from npu_device_plugin.cdi import SpecDirectory, device_name, spec_texts
-from npu_device_plugin.grants import grant
-from npu_device_plugin.inventory import Fleet
-from npu_device_plugin.offer import Offer, offers
 from tests.device_plugin.cards import rngd_card, warboy_card
 
 WARBOY_FILE = "furiosa-npu-device-plugin-warboy.json"

@@ -7,9 +7,9 @@ import pytest
 
 from npu_core.arch import Arch
 from npu_core.partition import UnitId
+from npu_device_plugin.allocation.grants import DeviceInjection
 from npu_device_plugin.cdi import file_name
-from npu_device_plugin.cdi_keeper import CdiKeeper
-from npu_device_plugin.grants import DeviceInjection
+from npu_device_plugin.cdi_files import CdiKeeper
 
 OURS = file_name(Arch.WARBOY)
 

@@ -15,7 +15,7 @@ from npu_core.arch import Arch
 from npu_core.checkpoint import CHECKPOINT
 from npu_core.testing import EIO, FakeHost, Fault, FaultyFS, rngd, warboy
 from npu_device_plugin import __version__, check
-from npu_device_plugin.registration import Registration
+from npu_device_plugin.kubelet.registration import Registration
 from npu_device_plugin.scanner import Scanner
 from testkit.waiting import PATIENCE
 from tests.device_plugin.configs import write

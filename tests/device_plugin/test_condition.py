@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from npu_device_plugin.condition import HEARTBEAT_PATIENCE, Condition
+from npu_device_plugin.service_status import HEARTBEAT_TIMEOUT, ServiceStatus
 from tests.device_plugin.conditions import NOTHING_YET, RESOURCE, condition
 
 HANGS = "the cards were not looked at for too long"
@@ -18,12 +18,14 @@ HANGS = "the cards were not looked at for too long"
         (replace(NOTHING_YET, looked=False), "", "the cards were not looked at yet"),
         (replace(condition(), waiting_for="the kubelet"), "", "waiting for the kubelet"),
         (condition(listening=False), "", f"not registered: {RESOURCE}"),
-        (condition(age=HEARTBEAT_PATIENCE - 0.1), "", ""),
-        (condition(age=HEARTBEAT_PATIENCE), HANGS, HANGS),
+        (condition(age=HEARTBEAT_TIMEOUT - 0.1), "", ""),
+        (condition(age=HEARTBEAT_TIMEOUT), HANGS, HANGS),
         (condition(stuck=3), "", ""),
     ],
 )
-def test_it_is_alive_while_it_looks_and_ready_while_the_kubelet_listens(now: Condition, alive: str, ready: str) -> None:
+def test_it_is_alive_while_it_looks_and_ready_while_the_kubelet_listens(
+    now: ServiceStatus, alive: str, ready: str
+) -> None:
     assert (now.why_not_alive, now.why_not_ready) == (alive, ready)
 
 
@@ -37,5 +39,5 @@ def test_of_two_resources_it_says_which_one_is_missing() -> None:
     now = condition()
     [(_, offer, _)] = now.resources
     both = (("example.com/a", offer, True), ("example.com/b", offer, False), ("example.com/c", offer, False))
-    missing = Condition(now.heartbeat_age, both, now.fleet, now.stuck)
+    missing = ServiceStatus(now.heartbeat_age, both, now.fleet, now.stuck)
     assert missing.why_not_ready == "not registered: example.com/b, example.com/c"

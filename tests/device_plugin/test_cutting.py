@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from npu_core.arch import Arch, ArchSpec, arch_spec
 from npu_core.cores import CoreRange
 from npu_core.partition import FUSION, SINGLE, Partitioning, partitionings_of
-from npu_device_plugin.cutting import Cut, cut_of
+from npu_device_plugin.allocation.repartition import Cut, cut_of
 from testkit.strategies import arch_specs, core_ranges, partitionings
 
 WARBOY, RNGD = arch_spec(Arch.WARBOY), arch_spec(Arch.RENEGADE)

@@ -14,9 +14,9 @@ from npu_core.health import HEALTHY
 from npu_core.host import Host
 from npu_core.partition import FUSION, SINGLE, Partitioning, units_of
 from npu_core.testing import EIO, FakeHost, Fault, FaultyFS, garbage, warboy
-from npu_device_plugin.disabled import DisabledDevice, is_device_name
-from npu_device_plugin.inventory import Fleet
-from npu_device_plugin.offer import offers
+from npu_device_plugin.allocation.disabled import DisabledDevice, is_device_name
+from npu_device_plugin.allocation.inventory import Fleet
+from npu_device_plugin.allocation.resource_state import offers
 from testkit.strategies import devices, partitionings
 from tests.device_plugin.cards import rngd_card, warboy_card
 

@@ -10,16 +10,16 @@ from typer.core import TyperOption
 from npu_core.arch import Arch
 from npu_core.errors import Reason, Unreadable
 from npu_core.partition import FUSION, SINGLE
-from npu_device_plugin.check import ClosedFile, Finding, as_text
+from npu_device_plugin.allocation.disabled import UnknownDevice
+from npu_device_plugin.allocation.repartition import cut_of
+from npu_device_plugin.allocation.resource_name import objection
+from npu_device_plugin.allocation.resource_state import KeptId, Offer
+from npu_device_plugin.check import CheckReport, ClosedFile, as_text
 from npu_device_plugin.cli import app
-from npu_device_plugin.cutting import cut_of
-from npu_device_plugin.disabled import UnknownDevice
 from npu_device_plugin.events import Event
-from npu_device_plugin.offer import KeptId, Offer
+from npu_device_plugin.kubelet.registration import Registration
+from npu_device_plugin.kubelet.supervisor import Loss
 from npu_device_plugin.program import PROGRAM
-from npu_device_plugin.registration import Registration
-from npu_device_plugin.resource_name import objection
-from npu_device_plugin.supervisor import Loss
 from testkit.golden import compare
 from tests.device_plugin.cards import warboy_card
 from tests.device_plugin.configs import problems, write
@@ -105,11 +105,11 @@ def _objections() -> Iterator[str | None]:
         yield registration.objection
 
 
-def _finding() -> Finding:
+def _finding() -> CheckReport:
     """One of everything that ``check`` can find beside units."""
     card = warboy_card(0)
     held = frozenset({FUSION.core_ranges(card.spec)[0]})
-    return Finding(
+    return CheckReport(
         resources=(("beta.furiosa.ai/npu", Offer(Arch.WARBOY, kept=(KeptId("npu9pe0-1", 0), KeptId("a\x1b[31m\nb")))),),
         refused=((Arch.RENEGADE, "the reason"),),
         unknown=(UnknownDevice("disabledDevices[0]", "npu9", "one of npu0"),),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from npu_core.arch import Arch
 from npu_core.device import Device
 from npu_core.partition import FUSION, SINGLE, Partitioning, Unit, units_of
-from npu_device_plugin.grants import grant
+from npu_device_plugin.allocation.grants import grant
 from tests.device_plugin.cards import card, rngd_card, warboy_card
 from tests.device_plugin.requests import units
 

@@ -12,8 +12,8 @@ from npu_core.device import ComponentVersion, Device
 from npu_core.errors import Reason, Unreadable
 from npu_core.health import HEALTHY, HealthReport, HealthState, HealthStatus
 from npu_core.partition import FUSION, SINGLE
-from npu_device_plugin.cutting import Cut
-from npu_device_plugin.inventory import FORGET_AFTER, SETTLE_FILES, Fleet, HealthChange, health_changes
+from npu_device_plugin.allocation.inventory import FORGET_AFTER, SETTLE_FILES, Fleet, HealthChange, health_changes
+from npu_device_plugin.allocation.repartition import Cut
 from testkit.strategies import devices, health_reports
 from tests.device_plugin.cards import rngd_card, warboy_card
 from tests.device_plugin.holders import UNKNOWN

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npu_device_plugin.listeners import Listeners, Streams
+from npu_device_plugin.kubelet.listeners import Listeners, Streams
 
 
 def streams(opened: int, *numbers: int) -> Streams:

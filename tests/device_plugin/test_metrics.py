@@ -8,10 +8,10 @@ from npu_core.service.grpc_codes import GRPC_CODES
 from npu_core.service.http.traffic import Refusal
 from npu_core.threads import NO_THREAD
 from npu_device_plugin import __version__
-from npu_device_plugin.condition import Condition
+from npu_device_plugin.counters import Counters
+from npu_device_plugin.kubelet.supervisor import Loss
 from npu_device_plugin.metrics import families
-from npu_device_plugin.supervisor import Loss
-from npu_device_plugin.telemetry import Telemetry
+from npu_device_plugin.service_status import ServiceStatus
 from tests.device_plugin.conditions import NOTHING_YET, RESOURCE, condition
 
 PREFIX = "npu_device_plugin_"
@@ -54,9 +54,9 @@ NOBODY_REFUSED: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {
 }
 
 
-def busy(resource: str = RESOURCE) -> Telemetry:
+def busy(resource: str = RESOURCE) -> Counters:
     """Everything happened once or more."""
-    telemetry = Telemetry(config=ConfigState(generation=3, digest="abc", error="wrong"))
+    telemetry = Counters(config=ConfigState(generation=3, digest="abc", error="wrong"))
     telemetry.registrations[resource, "start"] += 1
     telemetry.registrations[resource, "stream_ended"] += 2
     telemetry.failed_registrations[resource] += 3
@@ -71,7 +71,7 @@ def busy(resource: str = RESOURCE) -> Telemetry:
     return telemetry
 
 
-def samples(condition: Condition, telemetry: Telemetry) -> Samples:
+def samples(condition: ServiceStatus, telemetry: Counters) -> Samples:
     """Every sample by name, without the prefix, and labels."""
     return {
         (sample.name.removeprefix(PREFIX), tuple(sorted(sample.labels.items()))): sample.value
@@ -148,7 +148,7 @@ def test_the_present_is_told() -> None:
 
 def test_a_counter_is_there_as_0_before_it_counts() -> None:
     """``increase()`` does not see a counter go from nothing to 1."""
-    told = samples(condition(), Telemetry())
+    told = samples(condition(), Counters())
     counted = {key for key in samples(condition(), busy()) if key[0].endswith(("_total", "_count", "_sum", "_bucket"))}
     assert counted - told.keys() == set()
     assert {told[key] for key in told if key[0].endswith(("_total", "_count", "_sum", "_bucket"))} == {0}
@@ -156,7 +156,7 @@ def test_a_counter_is_there_as_0_before_it_counts() -> None:
 
 def test_every_value_that_a_label_of_a_counter_can_have_is_there() -> None:
     found: dict[tuple[str, str], set[str]] = {}
-    for name, labels in samples(condition(), Telemetry()):
+    for name, labels in samples(condition(), Counters()):
         for label, value in labels if name.endswith("_total") else ():
             found.setdefault((name, label), set()).add(value)
     assert found["registrations_total", "cause"] == {"start", *(loss.name.lower() for loss in Loss)}
@@ -171,14 +171,14 @@ def test_every_value_that_a_label_of_a_counter_can_have_is_there() -> None:
 
 def test_a_family_that_is_not_offered_is_told_of() -> None:
     refused = replace(condition(), refused=((Arch.RENEGADE, "too long"),))
-    found = samples(refused, Telemetry())
+    found = samples(refused, Counters())
     assert found["family_refused", (("arch", "renegade"),)] == 1
     assert found["family_refused", (("arch", "warboy"),)] == 0
 
 
 def test_a_plugin_that_has_seen_nothing_tells_that() -> None:
     not_failed: Samples = {("podresources_errors_total", (("code", code),)): 0 for code in (NO_THREAD, *GRPC_CODES)}
-    assert samples(NOTHING_YET, Telemetry()) == {
+    assert samples(NOTHING_YET, Counters()) == {
         **not_failed,
         ("build_info", (("version", __version__),)): 1,
         ("cards_pending", ()): 0,
@@ -193,4 +193,4 @@ def test_a_plugin_that_has_seen_nothing_tells_that() -> None:
         ("config_info", (("sha256", ""),)): 1,
         ("config_last_reload_success", ()): 1,
     }
-    assert {family.name.removeprefix(PREFIX) for family in families(NOTHING_YET, Telemetry(), NOW)} == set(FAMILIES)
+    assert {family.name.removeprefix(PREFIX) for family in families(NOTHING_YET, Counters(), NOW)} == set(FAMILIES)

@@ -13,9 +13,9 @@ from npu_core.claims import Claim
 from npu_core.device import Device, PciAddress
 from npu_core.health import HEALTHY, HealthReport, HealthStatus
 from npu_core.partition import FUSION, SINGLE, Partitioning, UnitId
-from npu_device_plugin.disabled import DisabledDevice
-from npu_device_plugin.inventory import SETTLE_FILES, Fleet
-from npu_device_plugin.offer import Offer, offers
+from npu_device_plugin.allocation.disabled import DisabledDevice
+from npu_device_plugin.allocation.inventory import SETTLE_FILES, Fleet
+from npu_device_plugin.allocation.resource_state import Offer, offers
 from testkit.strategies import devices
 from tests.device_plugin.cards import card, rngd_card, warboy_card
 from tests.device_plugin.holders import holding

@@ -11,9 +11,9 @@ from npu_core.arch import Arch
 from npu_core.device import Device
 from npu_core.health import HEALTHY, HealthReport, HealthStatus
 from npu_core.partition import FUSION, SINGLE, Partitioning, UnitId, units_of
-from npu_device_plugin.disabled import DisabledDevice
-from npu_device_plugin.inventory import FORGET_AFTER, Fleet
-from npu_device_plugin.offer import Offer, offers
+from npu_device_plugin.allocation.disabled import DisabledDevice
+from npu_device_plugin.allocation.inventory import FORGET_AFTER, Fleet
+from npu_device_plugin.allocation.resource_state import Offer, offers
 from testkit.strategies import devices, health_reports, unit_ids
 from tests.device_plugin.cards import rngd_card, warboy_card
 from tests.device_plugin.holders import UNKNOWN, holding

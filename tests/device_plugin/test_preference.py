@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from npu_core.arch import Arch
 from npu_core.device import Device
 from npu_core.partition import FUSION, SINGLE, Partitioning, Unit, UnitId, units_of
-from npu_device_plugin.preference import preferred
+from npu_device_plugin.allocation.preference import preferred
 from testkit.effort import lines_run
 from tests.device_plugin.cards import card, rngd_card, warboy_card
 from tests.device_plugin.requests import Request, any_requests, right_requests, units

@@ -12,13 +12,13 @@ import pytest
 
 from npu_core.arch import Arch
 from npu_core.claims import Claim
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import (
+from npu_device_plugin.allocation.resource_name import ResourceNames
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api.deviceplugin_pb2_grpc import (
     RegistrationServicer,
     add_RegistrationServicer_to_server,
 )
-from npu_device_plugin.registration import Registration, RegistrationError, register, registration_of
-from npu_device_plugin.resource_name import ResourceNames
+from npu_device_plugin.kubelet.registration import Registration, RegistrationError, register, registration_of
 from npu_device_plugin.settings import Settings
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from npu_core.config.reload import Following
+from npu_core.config.reload import ReloadableSettings
 from npu_core.config.watch import ConfigWatch
 from npu_core.errors import SettingsError
 from npu_core.partition import SINGLE
 from npu_core.service.events import SharedEvent
 from npu_core.service.given_files import GivenFiles
-from npu_device_plugin.disabled import DisabledDevice
+from npu_device_plugin.allocation.disabled import DisabledDevice
 from npu_device_plugin.settings import Settings
 from tests.device_plugin.configs import following
 
@@ -100,11 +100,11 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def reloader(path: Path) -> Following[Settings]:
+def reloader(path: Path) -> ReloadableSettings[Settings]:
     return loaded(path)
 
 
-def loaded(path: Path) -> Following[Settings]:
+def loaded(path: Path) -> ReloadableSettings[Settings]:
     return following({"config-file": str(path)}, {})
 
 
@@ -142,7 +142,7 @@ def test_the_swap_of_a_configmap_is_noticed(tmp_path: Path) -> None:
 # -- applying ---------------------------------------------------------------------------------------------------------
 
 
-def test_everything_live_changes_at_once(reloader: Following[Settings], path: Path) -> None:
+def test_everything_live_changes_at_once(reloader: ReloadableSettings[Settings], path: Path) -> None:
     path.write_text("defaultPe: Single\ninterval: 3\ndisabledDevices: [{devName: npu1}]\n")
     reloader.look()
     settings = reloader.settings
@@ -155,7 +155,7 @@ def test_everything_live_changes_at_once(reloader: Following[Settings], path: Pa
 
 
 def test_what_needs_a_restart_is_told_and_the_rest_is_applied(
-    reloader: Following[Settings], path: Path, caplog: pytest.LogCaptureFixture
+    reloader: ReloadableSettings[Settings], path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.write_text(CUT + "socketName: other\nlistenAddress: 'off'\n")
     reloader.look()
@@ -177,7 +177,7 @@ def test_what_needs_a_restart_is_told_and_the_rest_is_applied(
     ],
 )
 def test_a_wrong_file_is_told_once_and_the_last_good_one_stays(
-    reloader: Following[Settings], path: Path, text: str, problems: int, caplog: pytest.LogCaptureFixture
+    reloader: ReloadableSettings[Settings], path: Path, text: str, problems: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.write_text(CUT)
     reloader.look()
@@ -219,7 +219,7 @@ def giant(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [Path.touch, Path.mkdir, fifo, giant])
 def test_what_is_no_configuration_leaves_the_last_good_one_and_is_told_once(
-    reloader: Following[Settings], path: Path, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+    reloader: ReloadableSettings[Settings], path: Path, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     path.unlink()
     make(path)

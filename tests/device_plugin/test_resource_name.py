@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from npu_core.arch import Arch
 from npu_core.claims import Claim
-from npu_device_plugin.resource_name import ResourceNames, objection
+from npu_device_plugin.allocation.resource_name import ResourceNames, objection
 from testkit.strategies import unit_ids
 
 

@@ -23,11 +23,11 @@ from npu_core.hostfs import RealFS
 from npu_core.partition import FUSION, SINGLE
 from npu_core.testing import EIO, Blocked, FakeCard, FakeHost, Fault, FaultyFS, rngd, warboy
 from npu_core.testing.faults import failing
+from npu_device_plugin.allocation.inventory import FORGET_AFTER, Fleet, health_changes
+from npu_device_plugin.allocation.resource_state import OfferedUnit, offers
+from npu_device_plugin.counters import Counters
 from npu_device_plugin.events import Event
-from npu_device_plugin.inventory import FORGET_AFTER, Fleet, health_changes
-from npu_device_plugin.offer import OfferedUnit, offers
 from npu_device_plugin.scanner import Patience, Scanner
-from npu_device_plugin.telemetry import Telemetry
 from testkit.effort import lines_run
 from testkit.refused_threads import no_more_threads
 from testkit.waiting import PATIENCE, eventually
@@ -176,7 +176,7 @@ async def test_a_card_that_dies_and_comes_back_is_told_once_each(
 
 
 async def test_changes_of_health_are_counted_but_not_that_a_card_is_found(tmp_path: Path) -> None:
-    host, telemetry = FakeHost(tmp_path, warboy(0)), Telemetry()
+    host, telemetry = FakeHost(tmp_path, warboy(0)), Counters()
     scanner = Scanner(host.open(), Clock(), telemetry, CALM)
     host.cards[0].die()
     await scanner.enumerate_cards()

@@ -17,15 +17,15 @@ from npu_core.arch import Arch
 from npu_core.device import Device
 from npu_core.health import HEALTHY, HealthReport, HealthStatus
 from npu_core.partition import FUSION, SINGLE, Partitioning
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub, add_DevicePluginServicer_to_server
+from npu_device_plugin.allocation.grants import DeviceInjection
+from npu_device_plugin.allocation.inventory import SETTLE_FILES, Fleet
+from npu_device_plugin.allocation.resource_state import KEPT, KeptId, Offer, offers
+from npu_device_plugin.counters import Counters
 from npu_device_plugin.events import Event
-from npu_device_plugin.grants import DeviceInjection
-from npu_device_plugin.inventory import SETTLE_FILES, Fleet
-from npu_device_plugin.listeners import Listeners, Streams
-from npu_device_plugin.offer import KEPT, KeptId, Offer, offers
-from npu_device_plugin.servicer import MAX_CONTAINERS, MAX_SHOWN_ID, MAX_STREAMS, OfferServicer
-from npu_device_plugin.telemetry import Telemetry
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api.deviceplugin_pb2_grpc import DevicePluginStub, add_DevicePluginServicer_to_server
+from npu_device_plugin.kubelet.listeners import Listeners, Streams
+from npu_device_plugin.kubelet.servicer import MAX_CONTAINERS, MAX_SHOWN_ID, MAX_STREAMS, OfferServicer
 from testkit.logged import logged
 from testkit.waiting import PATIENCE, eventually
 from tests.device_plugin.cards import rngd_card, warboy_card
@@ -34,7 +34,7 @@ RESOURCE = "beta.furiosa.ai/npu"
 DEAD = HealthReport(HealthStatus.UNHEALTHY, ("the driver reports the card as dead",))
 
 if TYPE_CHECKING:
-    from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginAsyncStub as Stub
+    from npu_device_plugin.kubelet._api.deviceplugin_pb2_grpc import DevicePluginAsyncStub as Stub
 
     Stream = grpc.aio.UnaryStreamCall[api.Empty, api.ListAndWatchResponse]
 
@@ -283,7 +283,7 @@ async def test_units_are_given_from_the_latest_offer(socket_dir: Path) -> None:
 
 async def test_every_unit_that_is_given_out_is_recorded_and_every_answer_is_counted(socket_dir: Path) -> None:
     recorded: list[tuple[Arch, list[str]]] = []
-    telemetry = Telemetry()
+    telemetry = Counters()
     servicer = OfferServicer(
         RESOURCE,
         offer_of([warboy_card(0), warboy_card(1)], SINGLE),
@@ -370,7 +370,7 @@ async def test_streams_lists_and_answers_are_counted_and_told(
     socket_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="npu_device_plugin")
-    telemetry, begun = Telemetry(), time.perf_counter()
+    telemetry, begun = Counters(), time.perf_counter()
     servicer = OfferServicer(RESOURCE, offer_of([warboy_card(0), warboy_card(1)]), telemetry)
     async with calls_to(servicer, socket_dir) as stub:
         first = stub.ListAndWatch(api.Empty())

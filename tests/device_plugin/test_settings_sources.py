@@ -11,9 +11,9 @@ from npu_core.partition import FUSION, SINGLE, Partitioning
 from npu_core.service.logs import LogFormat, LogLevel
 from npu_core.service.options import names_of
 from npu_core.service.settings import Address
-from npu_device_plugin.disabled import DisabledDevice
-from npu_device_plugin.grants import DeviceInjection
-from npu_device_plugin.resource_name import ResourceNames
+from npu_device_plugin.allocation.disabled import DisabledDevice
+from npu_device_plugin.allocation.grants import DeviceInjection
+from npu_device_plugin.allocation.resource_name import ResourceNames
 from npu_device_plugin.settings import DEPLOYMENT_OPTIONS, OPTIONS, Settings, load
 from tests.device_plugin.configs import CONFIGMAP_SAMPLE, SAMPLE, problems, write
 

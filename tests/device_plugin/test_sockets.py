@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from npu_device_plugin.sockets import give_name, remove_if_ours, remove_stale_sockets, scratch_name, socket_identity
+from npu_device_plugin.kubelet.sockets import (
+    give_name,
+    remove_if_ours,
+    remove_stale_sockets,
+    scratch_name,
+    socket_identity,
+)
 
 
 @contextmanager

@@ -12,19 +12,19 @@ import pytest
 from npu_core.health import HEALTHY
 from npu_core.kubelet.channel import CHANNEL_OPTIONS
 from npu_core.partition import FUSION
-from npu_device_plugin import supervisor
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import (
+from npu_device_plugin.allocation.inventory import SETTLE_FILES, Fleet
+from npu_device_plugin.allocation.resource_state import offers
+from npu_device_plugin.kubelet import supervisor
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api.deviceplugin_pb2_grpc import (
     DevicePluginStub,
     RegistrationServicer,
     RegistrationStub,
     add_RegistrationServicer_to_server,
 )
-from npu_device_plugin.inventory import SETTLE_FILES, Fleet
-from npu_device_plugin.offer import offers
-from npu_device_plugin.registration import Registration
-from npu_device_plugin.servicer import OfferServicer
-from npu_device_plugin.supervisor import Supervisor
+from npu_device_plugin.kubelet.registration import Registration
+from npu_device_plugin.kubelet.servicer import OfferServicer
+from npu_device_plugin.kubelet.supervisor import Supervisor
 from testkit.standins.kubelet import KubeletSettings, StandInKubelet, Wire
 from testkit.waiting import PATIENCE, eventually
 from tests.device_plugin.cards import warboy_card
@@ -225,8 +225,8 @@ async def test_a_stranger_from_before_the_registration_costs_nothing(
 
 def given_up_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A registration that nobody hears of is given up at once; the next one has all the time it needs."""
-    monkeypatch.setattr(supervisor, "FIRST_STREAM_PATIENCE", 0.0)
-    site.gate.before_passing = lambda: monkeypatch.setattr(supervisor, "FIRST_STREAM_PATIENCE", PATIENCE)
+    monkeypatch.setattr(supervisor, "FIRST_STREAM_TIMEOUT", 0.0)
+    site.gate.before_passing = lambda: monkeypatch.setattr(supervisor, "FIRST_STREAM_TIMEOUT", PATIENCE)
 
 
 async def test_a_stranger_who_is_quicker_than_the_kubelet_and_stays_hides_nothing(site: Site) -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from npu_core.arch import Arch
+from npu_device_plugin.allocation.resource_state import Offer
 from npu_device_plugin.events import Event
-from npu_device_plugin.offer import Offer
-from npu_device_plugin.registration import Registration
-from npu_device_plugin.servicer import OfferServicer
-from npu_device_plugin.sockets import scratch_name
-from npu_device_plugin.supervisor import CAUSES, Loss, Supervisor
+from npu_device_plugin.kubelet.registration import Registration
+from npu_device_plugin.kubelet.servicer import OfferServicer
+from npu_device_plugin.kubelet.sockets import scratch_name
+from npu_device_plugin.kubelet.supervisor import CAUSES, Loss, Supervisor
 from testkit.logged import logged
 from testkit.refused_threads import no_more_threads
 from testkit.services.direct import calls_to

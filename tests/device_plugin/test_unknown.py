@@ -7,7 +7,7 @@ import pytest
 
 from npu_core.claims import KnownCard
 from npu_core.errors import ReadFailedError, Unreadable
-from npu_device_plugin.disabled import DisabledDevice, UnknownDevice, unknown_devices
+from npu_device_plugin.allocation.disabled import DisabledDevice, UnknownDevice, unknown_devices
 from npu_device_plugin.settings import Settings
 from tests.device_plugin.cards import warboy_card
 

@@ -3,7 +3,7 @@
 from npu_core.arch import Arch, arch_spec
 from npu_core.device import ComponentVersion, Device, DeviceFile
 from npu_core.machine import Machine
-from npu_feature_discovery.labels import Facts, Labels
+from npu_feature_discovery.labels.table import Facts, Labels
 
 MACHINE = Machine("Dell Inc.", "PowerEdge R750")
 MACHINE_LABELS = {"machine.vendor": "Dell-Inc", "machine.name": "PowerEdge-R750"}

@@ -13,9 +13,10 @@ import pytest
 
 from npu_core.errors import host_error
 from npu_core.testing import FakeHost, FaultyFS
-from npu_feature_discovery.heritage import with_heritage
-from npu_feature_discovery.labels import PREFIX, Facts, Labels, labels_of
-from npu_feature_discovery.looking import SWEEP_PATIENCE, Looker
+from npu_feature_discovery.counters import Counters
+from npu_feature_discovery.host_scan import SWEEP_TIMEOUT, HostScanner
+from npu_feature_discovery.labels.carry_over import with_carried_over
+from npu_feature_discovery.labels.table import PREFIX, Facts, Labels, labels_of
 from npu_feature_discovery.loop import Discovery, Pace
 from npu_feature_discovery.publish.__main__ import perform
 from npu_feature_discovery.publish.api import Api
@@ -36,7 +37,6 @@ from npu_feature_discovery.sinks.child import (
 )
 from npu_feature_discovery.sinks.node_feature import NodeFeatureSink
 from npu_feature_discovery.sinks.node_labels import NodeLabelsSink
-from npu_feature_discovery.telemetry import Telemetry
 from testkit.waiting import PATIENCE, until
 
 INTERVAL = 60.0
@@ -184,7 +184,7 @@ class Hung:
             return self.readers - sum(not answer.done() for answer in self._given_up)
 
         until(lambda: len(missing()) <= others(), "all answers but those of hung reads", pause=0.001)
-        if seconds != SWEEP_PATIENCE:  # a sweep that is held up is no read
+        if seconds != SWEEP_TIMEOUT:  # a sweep that is held up is no read
             self._given_up |= missing()
 
     def release(self) -> None:
@@ -209,16 +209,16 @@ class Rig:
         self.hung = Hung()
         self.clock = Clock()
         self.sink = ObedientSink()
-        self.telemetry = Telemetry()
+        self.telemetry = Counters()
         self.facts: list[Facts] = []
         publisher = Publisher(self.sink, self.telemetry, self.clock)
-        looker = Looker(host.open(self.fs), wait=self.hung.wait)
+        looker = HostScanner(host.open(self.fs), wait=self.hung.wait)
         pace = Pace(interval, PATIENCE)
         self.discovery = Discovery(looker, publisher, self._labels_of, self.telemetry, pace, self.clock)
 
     def _labels_of(self, facts: Facts, before: Labels) -> Labels:
         self.facts.append(facts)
-        return with_heritage(labels_of(facts), before, facts)
+        return with_carried_over(labels_of(facts), before, facts)
 
     def turns(self, count: int, every: float = 1.0) -> None:
         """So many turns of the loop, with time passing after each."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npu_feature_discovery.labels import Labels
+from npu_feature_discovery.labels.table import Labels
 from npu_feature_discovery.publish.answer import Answer
 from npu_feature_discovery.publish.api import Api, Exchange
 from npu_feature_discovery.sinks import FailureReason, Outcome

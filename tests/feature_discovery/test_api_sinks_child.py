@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from npu_feature_discovery.events import Event
-from npu_feature_discovery.labels import Labels
+from npu_feature_discovery.labels.table import Labels
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.child import (
     Action,
@@ -55,7 +55,7 @@ def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-class Publication:
+class LatestExposition:
     """A publication under way on a thread of its own."""
 
     def __init__(self, sink: NodeLabelsSink) -> None:
@@ -76,10 +76,10 @@ class Publication:
 
 
 @pytest.fixture
-def stuck(api_server: StandInApiServer, sink: NodeLabelsSink) -> Iterator[Publication]:
+def stuck(api_server: StandInApiServer, sink: NodeLabelsSink) -> Iterator[LatestExposition]:
     """A publication that waits for an answer which does not come."""
     api_server.fail(Fault(delay=2 * PATIENCE))
-    publication = Publication(sink)
+    publication = LatestExposition(sink)
     until(lambda: api_server.asked, "a request")
     yield publication
     sink.close()
@@ -190,7 +190,9 @@ def test_what_a_child_said_before_it_was_ended_is_logged_too(
 # -- how it is ended --------------------------------------------------------------------------------------------------
 
 
-def test_closing_ends_a_publication_under_way_and_leaves_no_process(sink: NodeLabelsSink, stuck: Publication) -> None:
+def test_closing_ends_a_publication_under_way_and_leaves_no_process(
+    sink: NodeLabelsSink, stuck: LatestExposition
+) -> None:
     assert _children()
     sink.close()
     assert stuck.reason() is FailureReason.CLOSED
@@ -213,7 +215,7 @@ def test_closing_ends_what_a_kubeconfig_started_as_well(tmp_path: Path) -> None:
     }
     config.write_text(json.dumps(parts), encoding="utf-8")
     sink = NodeLabelsSink(ApiAccess(str(config), "", PATIENCE), "node-1")
-    publication = Publication(sink)
+    publication = LatestExposition(sink)
     until(started.exists, "the program that gives credentials")
     status = Path("/proc", started.read_text(encoding="ascii").strip(), "stat")
     assert status.exists()
@@ -235,7 +237,7 @@ def test_nothing_is_published_after_closing_but_what_is_there_can_be_removed(
 
 
 def test_a_child_that_is_killed_is_a_failure_and_the_next_one_works(
-    api_server: StandInApiServer, sink: NodeLabelsSink, stuck: Publication
+    api_server: StandInApiServer, sink: NodeLabelsSink, stuck: LatestExposition
 ) -> None:
     (child,) = _children()
     os.kill(child, 9)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from npu_feature_discovery.labels import Labels
+from npu_feature_discovery.labels.table import Labels
 from npu_feature_discovery.publish.api import MAX_ANSWER
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.child import ApiAccess

@@ -14,7 +14,7 @@ from npu_core.arch import Arch
 from npu_core.testing import FakeHost, rngd, second_entry, warboy
 from npu_feature_discovery import __version__
 from npu_feature_discovery.events import Event
-from npu_feature_discovery.labels import Extra
+from npu_feature_discovery.labels.table import Extra
 from testkit.waiting import PATIENCE
 
 PROGRAM = Path(sys.executable).with_name("npu-feature-discovery")

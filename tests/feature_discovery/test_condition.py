@@ -8,14 +8,14 @@ import pytest
 
 from npu_core.service.http.messages import Answer, Request
 from npu_feature_discovery import __version__
-from npu_feature_discovery.condition import Condition
+from npu_feature_discovery.counters import Counters
 from npu_feature_discovery.endpoint import pages_of
 from npu_feature_discovery.metrics import families
+from npu_feature_discovery.service_status import ServiceStatus
 from npu_feature_discovery.sinks import FailureReason
-from npu_feature_discovery.telemetry import Telemetry
 
-GOOD = Condition(heartbeat_age=0.5, patience=30.0, labels={"a": "b"}, cards=2, published=True)
-NEW = Condition(heartbeat_age=0.5, patience=30.0)
+GOOD = ServiceStatus(heartbeat_age=0.5, patience=30.0, labels={"a": "b"}, cards=2, published=True)
+NEW = ServiceStatus(heartbeat_age=0.5, patience=30.0)
 
 
 @pytest.mark.parametrize(
@@ -30,14 +30,14 @@ NEW = Condition(heartbeat_age=0.5, patience=30.0)
     ],
 )
 def test_it_is_ready_when_the_labels_are_published_and_true(
-    condition: Condition, verdict: tuple[bool, bool], objection: str
+    condition: ServiceStatus, verdict: tuple[bool, bool], objection: str
 ) -> None:
     assert (not condition.why_not_alive, not condition.why_not_ready) == verdict
     assert condition.why_not_ready == objection
 
 
-def answer(page: str, condition: Condition) -> Answer:
-    return asyncio.run(pages_of(lambda: condition, Telemetry()).answer(Request("GET", page)))
+def answer(page: str, condition: ServiceStatus) -> Answer:
+    return asyncio.run(pages_of(lambda: condition, Counters()).answer(Request("GET", page)))
 
 
 def test_the_endpoint_says_what_is_so() -> None:
@@ -50,7 +50,7 @@ def test_the_endpoint_says_what_is_so() -> None:
     assert answer("/readyz", hung).body == "the loop has not turned for 100 s\n"
 
 
-def samples(condition: Condition, telemetry: Telemetry, now: float = 1000.0) -> dict[tuple[str, ...], float]:
+def samples(condition: ServiceStatus, telemetry: Counters, now: float = 1000.0) -> dict[tuple[str, ...], float]:
     return {
         (sample.name.removeprefix("npu_feature_discovery_"), *sample.labels.values()): sample.value
         for family in families(condition, telemetry, now)
@@ -59,7 +59,7 @@ def samples(condition: Condition, telemetry: Telemetry, now: float = 1000.0) -> 
 
 
 def test_the_metrics_are_what_it_counted() -> None:
-    telemetry = Telemetry(changes=2, last_success=900.0, look_seconds=0.004)
+    telemetry = Counters(changes=2, last_success=900.0, look_seconds=0.004)
     telemetry.publishes.update(created=1, unchanged=5)
     telemetry.failures.update(look=1, no_space=3)
     assert {key: value for key, value in samples(replace(GOOD, stuck=1), telemetry).items() if value} == {
@@ -81,7 +81,7 @@ def test_the_metrics_are_what_it_counted() -> None:
 
 def test_a_counter_is_there_as_0_before_it_counts() -> None:
     """``increase()`` does not see a counter go from nothing to 1."""
-    counters = {key: value for key, value in samples(NEW, Telemetry()).items() if key[0].endswith("_total")}
+    counters = {key: value for key, value in samples(NEW, Counters()).items() if key[0].endswith("_total")}
     assert set(counters.values()) == {0}
     assert {key[1] for key in counters if key[0] == "publishes_total"} == {"created", "updated", "unchanged"}
     assert {key[1] for key in counters if key[0] == "failures_total"} == {"look", *FailureReason}
@@ -89,7 +89,7 @@ def test_a_counter_is_there_as_0_before_it_counts() -> None:
 
 
 def test_what_is_not_known_yet_is_left_out_of_the_metrics() -> None:
-    assert {key for key in samples(NEW, Telemetry()) if not key[0].endswith("_total")} == {
+    assert {key for key in samples(NEW, Counters()) if not key[0].endswith("_total")} == {
         ("build_info", __version__),
         ("cards_stuck",),
         ("ready",),

@@ -12,8 +12,8 @@ from npu_core.device import CardKey, Device, PciAddress
 from npu_core.errors import AccessDeniedError, HostError, Reason, Unreadable
 from npu_core.machine import Machine
 from npu_core.parse.mgmt import EVERY_ATTRIBUTE
-from npu_feature_discovery.decision import Memory, counted
-from npu_feature_discovery.labels import Facts
+from npu_feature_discovery.labels.known_facts import KnownFacts, counted
+from npu_feature_discovery.labels.table import Facts
 from testkit.strategies import devices, host_errors
 from tests.feature_discovery.facts import MACHINE, node, rngd, warboy
 
@@ -21,8 +21,8 @@ REFUSED = AccessDeniedError("EACCES (Permission denied)", path="/sys/class/npu_m
 ONE, NONE = node(warboy()), node()
 
 
-def after(*looks: Facts | HostError) -> Memory:
-    memory = Memory()
+def after(*looks: Facts | HostError) -> KnownFacts:
+    memory = KnownFacts()
     for look in looks:
         memory = memory.after(look)
     return memory
@@ -148,13 +148,13 @@ VIRTUAL, SECOND_VIRTUAL = PciAddress.parse("0000:17:00.1"), PciAddress.parse("00
 BARE = but(warboy(1), files=())
 
 
-def indexes(memory: Memory) -> list[int]:
+def indexes(memory: KnownFacts) -> list[int]:
     """The Warboy cards that count."""
     assert memory.facts is not None
     return [card.index for card in memory.facts.devices if card.arch is Arch.WARBOY]
 
 
-def left_out(memory: Memory) -> list[str]:
+def left_out(memory: KnownFacts) -> list[str]:
     return [card.name for card in memory.not_counted]
 
 
@@ -183,7 +183,7 @@ def test_which_cards_count(cards: list[Device], count: list[int], do_not: list[s
 
 
 def test_where_the_hosts_device_files_are_not_seen_nothing_is_concluded_from_them() -> None:
-    assert indexes(Memory(sees_device_files=False).after(node(BARE))) == [1]
+    assert indexes(KnownFacts(sees_device_files=False).after(node(BARE))) == [1]
 
 
 def test_a_card_that_lost_its_files_stops_counting_and_counts_again_with_what_was_known() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from npu_feature_discovery.labels import PREFIX, TABLE, Extra, LabelSpec, labels_of
+from npu_feature_discovery.labels.table import PREFIX, TABLE, Extra, LabelSpec, labels_of
 from tests.feature_discovery.facts import node, short, warboy
 
 TEXT = Path(__file__).parents[2].joinpath("docs/labels.md").read_text()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from npu_feature_discovery.feature_text import parse, render
+from npu_feature_discovery.labels.feature_text import parse, render
 from npu_feature_discovery.sinks import FailureReason, Outcome
 from npu_feature_discovery.sinks.feature_file import SCRATCH_DIR, FeatureFileSink, StandardOutputSink
 from testkit.waiting import PATIENCE

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npu_feature_discovery.feature_text import MAX_BYTES, FeatureText, parse, render
-from npu_feature_discovery.labels import Extra, labels_of
+from npu_feature_discovery.labels.feature_text import MAX_BYTES, FeatureText, parse, render
+from npu_feature_discovery.labels.table import Extra, labels_of
 from testkit.standins.nfd import RULES, Worker
 from tests.feature_discovery.facts import node, rngd, warboy
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from npu_core.errors import SettingsError
-from npu_feature_discovery.condition import Condition
-from npu_feature_discovery.decision import counted
 from npu_feature_discovery.events import Event
-from npu_feature_discovery.nfd_rules import NfdVersion, dropped
+from npu_feature_discovery.labels.known_facts import counted
+from npu_feature_discovery.labels.nfd_rules import NfdVersion, dropped
+from npu_feature_discovery.service_status import ServiceStatus
 from npu_feature_discovery.settings import load
 from npu_feature_discovery.sinks import SinkError
 from npu_feature_discovery.sinks.child import ApiAccess
@@ -50,7 +50,7 @@ FAULTS = (
 )
 FILES = ((0, warboy(0).files), (1, warboy(1).files), (2, ()))
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
-GOOD = Condition(heartbeat_age=0.5, patience=30.0, labels={"a": "b"}, cards=2, published=True)
+GOOD = ServiceStatus(heartbeat_age=0.5, patience=30.0, labels={"a": "b"}, cards=2, published=True)
 
 
 def test_what_it_says_is_what_the_file_has(api_server: StandInApiServer, access: ApiAccess, tmp_path: Path) -> None:

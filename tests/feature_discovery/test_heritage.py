@@ -8,8 +8,8 @@ from npu_core.device import Device
 from npu_core.errors import Reason, Unreadable
 from npu_core.machine import Machine
 from npu_core.parse.mgmt import EVERY_ATTRIBUTE
-from npu_feature_discovery.heritage import with_heritage
-from npu_feature_discovery.labels import Extra, Facts, Labels, labels_of
+from npu_feature_discovery.labels.carry_over import with_carried_over
+from npu_feature_discovery.labels.table import Extra, Facts, Labels, labels_of
 from tests.feature_discovery.facts import node, rngd, short, warboy
 
 SILENT = warboy(product=None, driver=None, firmware=None)
@@ -21,7 +21,7 @@ def stuck(device: Device, subject: str = EVERY_ATTRIBUTE, reason: Reason = Reaso
 
 
 def inherited(facts: Facts, before: Labels) -> Labels:
-    return with_heritage(labels_of(facts), before, facts)
+    return with_carried_over(labels_of(facts), before, facts)
 
 
 def test_a_card_that_hangs_from_the_start_keeps_its_labels() -> None:
@@ -63,7 +63,7 @@ def test_whatever_one_card_tells_is_told_though_another_hangs(other: Device) -> 
     before = labels_of(node(warboy(0), warboy(1)), extras=FIRMWARE)
     now = node(stuck(SILENT), other)
     told = labels_of(now, extras=FIRMWARE)
-    assert with_heritage(told, before, now, FIRMWARE) == told
+    assert with_carried_over(told, before, now, FIRMWARE) == told
 
 
 def test_a_card_that_has_nothing_to_tell_does_not_speak_for_the_one_that_hangs() -> None:
@@ -80,7 +80,7 @@ def test_labels_that_are_no_longer_asked_for_are_not_kept() -> None:
     before = labels_of(node(warboy()), extras=FIRMWARE)
     now = node(stuck(SILENT))
     assert inherited(now, before) == labels_of(node(warboy()))
-    assert with_heritage(labels_of(now, extras=FIRMWARE), before, now, FIRMWARE) == before
+    assert with_carried_over(labels_of(now, extras=FIRMWARE), before, now, FIRMWARE) == before
 
 
 def test_what_is_none_of_our_labels_is_not_kept() -> None:

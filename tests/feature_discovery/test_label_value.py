@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from npu_feature_discovery.label_value import MAX_LENGTH, UNKNOWN, is_label_value, sanitise
+from npu_feature_discovery.labels.label_value import MAX_LENGTH, UNKNOWN, is_label_value, sanitise
 from testkit.standins.nfd import is_value
 
 VALUES = st.from_regex(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", fullmatch=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from npu_core.device import ComponentVersion, Device
 from npu_core.machine import Machine
-from npu_feature_discovery.labels import TABLE, Extra, Facts, Mixed, describe, labels_of, spec_of
+from npu_feature_discovery.labels.table import TABLE, Extra, Facts, Mixed, describe, labels_of, spec_of
 from testkit.standins.nfd import is_qualified_name, is_value
 from testkit.strategies import attribute_texts, devices
 from tests.feature_discovery.facts import MACHINE, MACHINE_LABELS, node, rngd, short, warboy

@@ -7,8 +7,8 @@ import pytest
 from npu_core.host import Host
 from npu_core.parse.mgmt import IDENTITY_ATTRIBUTES
 from npu_core.testing import EACCES, EIO, ENODEV, FakeHost, Fault, FaultyFS, garbage, rngd, warboy
-from npu_feature_discovery.decision import Memory
-from npu_feature_discovery.labels import Extra, Facts, Labels, labels_of
+from npu_feature_discovery.labels.known_facts import KnownFacts
+from npu_feature_discovery.labels.table import Extra, Facts, Labels, labels_of
 from tests.feature_discovery.facts import short
 
 FAULTS = {"EIO": EIO, "EACCES": EACCES, "ENODEV": ENODEV, "garbage": garbage()}
@@ -32,7 +32,7 @@ def test_a_dead_card_counts(tmp_path: Path) -> None:
 def before_and_with(root: Path, pattern: str, fault: Fault) -> tuple[Labels, Labels]:
     """Labels of a host, and of the same one when the files that match ``pattern`` have become unreadable."""
     host, fs = FakeHost(root, warboy(0), rngd(0)), FaultyFS()
-    memory = Memory().after(look(host.open(fs)))
+    memory = KnownFacts().after(look(host.open(fs)))
     fs.put(pattern, fault)
     later = memory.after(look(host.open(fs)))
     assert memory.facts is not None
@@ -50,7 +50,7 @@ def test_an_attribute_that_becomes_unreadable_changes_no_label(tmp_path: Path, a
 
 def test_a_management_directory_that_is_suddenly_empty_changes_no_label(tmp_path: Path) -> None:
     host = FakeHost(tmp_path, warboy(0), warboy(1))
-    memory = Memory().after(look(host.open()))
+    memory = KnownFacts().after(look(host.open()))
     for attribute in IDENTITY_ATTRIBUTES:
         (tmp_path / "sys/class/npu_mgmt/npu0_mgmt" / attribute).unlink()
     later = memory.after(look(host.open()))

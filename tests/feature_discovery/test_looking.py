@@ -13,7 +13,7 @@ from npu_core.arch import Arch
 from npu_core.errors import ExhaustedError, HostError, Reason, StuckError
 from npu_core.testing import EIO, FakeHost, FaultyFS, rngd, warboy
 from npu_feature_discovery.events import Event
-from npu_feature_discovery.looking import Looker
+from npu_feature_discovery.host_scan import HostScanner
 from testkit.refused_threads import no_more_threads
 from testkit.waiting import until
 from tests.feature_discovery.rigs import Hung, told
@@ -39,15 +39,15 @@ def hung() -> Iterator[Hung]:
 
 
 @pytest.fixture
-def looker(host: FakeHost, fs: FaultyFS, hung: Hung) -> Looker:
-    return Looker(host.open(fs), wait=hung.wait)
+def looker(host: FakeHost, fs: FaultyFS, hung: Hung) -> HostScanner:
+    return HostScanner(host.open(fs), wait=hung.wait)
 
 
 def events(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [event for event, _ in told(caplog)]
 
 
-def test_a_look_gives_what_the_host_has(looker: Looker, host: FakeHost) -> None:
+def test_a_look_gives_what_the_host_has(looker: HostScanner, host: FakeHost) -> None:
     look = looker.look()
     assert look.facts.devices == host.open().inventory().devices
     assert look.facts.machine == host.open().machine()
@@ -55,12 +55,12 @@ def test_a_look_gives_what_the_host_has(looker: Looker, host: FakeHost) -> None:
     assert looker.stuck() == frozenset()
 
 
-def test_a_glance_asks_no_card_anything(looker: Looker, fs: FaultyFS) -> None:
+def test_a_glance_asks_no_card_anything(looker: HostScanner, fs: FaultyFS) -> None:
     assert {key for key, _, _ in looker.glance()} == {FIRST, SECOND, THIRD}
     assert fs.reads == []
 
 
-def test_a_glance_sees_device_files_of_cores_come_and_go(looker: Looker, host: FakeHost) -> None:
+def test_a_glance_sees_device_files_of_cores_come_and_go(looker: HostScanner, host: FakeHost) -> None:
     whole = looker.glance()
     card = host.card(*SECOND)
     card.remove_file("ch0")
@@ -76,7 +76,7 @@ def test_a_glance_sees_device_files_of_cores_come_and_go(looker: Looker, host: F
 
 
 def test_a_card_that_hangs_is_among_the_cards_and_said_once_and_again_when_it_answers(
-    looker: Looker, fs: FaultyFS, hung: Hung, caplog: pytest.LogCaptureFixture
+    looker: HostScanner, fs: FaultyFS, hung: Hung, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     fs.put("*/npu0_mgmt/device_type", hung)
@@ -101,7 +101,7 @@ def test_a_card_that_hangs_is_among_the_cards_and_said_once_and_again_when_it_an
     assert told(caplog)[1:] == [(Event.CARD_ANSWERS, card)]
 
 
-def test_a_card_that_is_gone_is_no_longer_stuck(looker: Looker, fs: FaultyFS, hung: Hung, host: FakeHost) -> None:
+def test_a_card_that_is_gone_is_no_longer_stuck(looker: HostScanner, fs: FaultyFS, hung: Hung, host: FakeHost) -> None:
     fs.put("*/npu0_mgmt/device_type", hung)
     looker.look()
     host.card(*FIRST).disappear()
@@ -109,7 +109,7 @@ def test_a_card_that_is_gone_is_no_longer_stuck(looker: Looker, fs: FaultyFS, hu
     assert looker.stuck() == frozenset()
 
 
-def test_a_listing_that_hangs_is_an_error(looker: Looker, fs: FaultyFS, hung: Hung) -> None:
+def test_a_listing_that_hangs_is_an_error(looker: HostScanner, fs: FaultyFS, hung: Hung) -> None:
     fs.put("*/class/npu_mgmt", hung)
     for ask in (looker.look, looker.glance):
         with pytest.raises(StuckError):
@@ -118,7 +118,7 @@ def test_a_listing_that_hangs_is_an_error(looker: Looker, fs: FaultyFS, hung: Hu
 
 
 def test_a_machine_that_hangs_or_cannot_be_read_is_none_and_said_once_for_each_reason(
-    looker: Looker, fs: FaultyFS, hung: Hung, caplog: pytest.LogCaptureFixture
+    looker: HostScanner, fs: FaultyFS, hung: Hung, caplog: pytest.LogCaptureFixture
 ) -> None:
     fs.put("*/sys_vendor", EIO)
     assert [looker.look().facts.machine for _ in range(3)] == [None] * 3
@@ -133,7 +133,7 @@ def test_a_machine_that_hangs_or_cannot_be_read_is_none_and_said_once_for_each_r
 
 
 def test_a_card_that_is_strange_beyond_reason_costs_the_others_nothing_and_is_said_once(
-    looker: Looker, fs: FaultyFS, caplog: pytest.LogCaptureFixture
+    looker: HostScanner, fs: FaultyFS, caplog: pytest.LogCaptureFixture
 ) -> None:
     times = itertools.count()
 
@@ -147,7 +147,7 @@ def test_a_card_that_is_strange_beyond_reason_costs_the_others_nothing_and_is_sa
 
 
 def test_what_is_no_card_of_ours_is_not_counted_and_said_once(
-    looker: Looker, host: FakeHost, caplog: pytest.LogCaptureFixture
+    looker: HostScanner, host: FakeHost, caplog: pytest.LogCaptureFixture
 ) -> None:
     host.card(*SECOND).set_attribute("platform_type", "VITIS")
     for _ in range(2):
@@ -157,7 +157,7 @@ def test_what_is_no_card_of_ours_is_not_counted_and_said_once(
     assert events(caplog) == [Event.CARD_NOT_COUNTED]
 
 
-def test_a_host_that_cannot_be_listed_is_an_error(looker: Looker, fs: FaultyFS) -> None:
+def test_a_host_that_cannot_be_listed_is_an_error(looker: HostScanner, fs: FaultyFS) -> None:
     fs.put("*/class/npu_mgmt", EIO)
     for ask in (looker.look, looker.glance):
         with pytest.raises(HostError) as caught:
@@ -168,7 +168,7 @@ def test_a_host_that_cannot_be_listed_is_an_error(looker: Looker, fs: FaultyFS) 
 # -- no threads -------------------------------------------------------------------------------------------------------
 
 
-def test_a_system_that_refuses_threads_costs_nothing_while_one_is_idle(looker: Looker) -> None:
+def test_a_system_that_refuses_threads_costs_nothing_while_one_is_idle(looker: HostScanner) -> None:
     looker.glance()
     with no_more_threads():
         look = looker.look()
@@ -186,7 +186,7 @@ def test_cards_that_no_thread_is_left_for_count_and_are_not_asked(
         least = min(len(answers), 2)
         until(lambda: all(each.done() for each in answers) or hung.readers >= least, "answers, or hung reads")
 
-    looker = Looker(host.open(fs), wait=wait)
+    looker = HostScanner(host.open(fs), wait=wait)
     looker.look()
     for number in (0, 1):
         fs.put(f"*/npu{number}_mgmt/device_type", hung)

@@ -12,7 +12,7 @@ from npu_core.arch import Arch
 from npu_core.testing import EIO, FakeHost, second_entry, warboy
 from npu_feature_discovery import loop
 from npu_feature_discovery.events import Event
-from npu_feature_discovery.labels import Facts, labels_of
+from npu_feature_discovery.labels.table import Facts, labels_of
 from testkit.waiting import PATIENCE, until
 from tests.feature_discovery.rigs import INTERVAL, Rig, told, unreachable
 
@@ -233,7 +233,7 @@ def test_asked_to_it_looks_at_once_and_trusts_nothing(rig: Rig) -> None:
 
 
 def test_a_sink_that_doubts_before_the_next_glance_is_asked_in_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "PULSE", 3600.0)
+    monkeypatch.setattr(loop, "POLL_INTERVAL", 3600.0)
     rig.sink.doubting = True
     thread = threading.Thread(target=rig.discovery.run)
     thread.start()

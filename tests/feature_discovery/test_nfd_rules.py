@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from npu_core.errors import FormatError
-from npu_feature_discovery.feature_text import render
-from npu_feature_discovery.labels import Extra, labels_of
-from npu_feature_discovery.nfd_rules import OLDEST, NfdVersion, dropped
+from npu_feature_discovery.labels.feature_text import render
+from npu_feature_discovery.labels.nfd_rules import OLDEST, NfdVersion, dropped
+from npu_feature_discovery.labels.table import Extra, labels_of
 from testkit.standins.nfd import RULES, Worker
 from tests.feature_discovery.facts import node, rngd, warboy
 

@@ -4,10 +4,10 @@ import logging
 
 import pytest
 
+from npu_feature_discovery.counters import Counters
 from npu_feature_discovery.events import Event
 from npu_feature_discovery.publisher import LONGEST_ASKED_FOR, Publisher
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
-from npu_feature_discovery.telemetry import Telemetry
 from tests.feature_discovery.rigs import Clock, ObedientSink, told, unreachable
 
 A = {"beta.furiosa.ai/npu.count": "1", "beta.furiosa.ai/npu.family": "warboy"}
@@ -16,7 +16,7 @@ B = {"beta.furiosa.ai/npu.count": "0"}
 
 def test_it_says_which_labels_changed_and_nothing_where_none_did(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    telemetry = Telemetry()
+    telemetry = Counters()
     publisher = Publisher(ObedientSink(), telemetry)
     for labels in (A, A, B):
         assert publisher.publish(labels)
@@ -30,14 +30,14 @@ def test_it_says_which_labels_changed_and_nothing_where_none_did(caplog: pytest.
 
 def test_what_was_there_already_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    publisher = Publisher(ObedientSink(published=[A]), Telemetry())
+    publisher = Publisher(ObedientSink(published=[A]), Counters())
     assert [publisher.publish(A), publisher.publish(A)] == [True, True]
     assert caplog.messages == [Event.ALREADY_PUBLISHED]
 
 
 def test_nothing_is_published_before_its_time() -> None:
     clock, sink = Clock(), ObedientSink()
-    publisher = Publisher(sink, Telemetry(), clock, not_before=clock.now + 30)
+    publisher = Publisher(sink, Counters(), clock, not_before=clock.now + 30)
     assert not publisher.publish(A)
     assert publisher.due_in() > 0
     clock.pass_(30)
@@ -48,7 +48,7 @@ def test_nothing_is_published_before_its_time() -> None:
 
 def test_labels_that_change_while_a_sink_fails_are_not_taken_for_published() -> None:
     clock, sink = Clock(), ObedientSink()
-    publisher = Publisher(sink, Telemetry(), clock)
+    publisher = Publisher(sink, Counters(), clock)
     publisher.publish(A)
     sink.failing = unreachable()
     assert not publisher.publish(B)
@@ -58,7 +58,7 @@ def test_labels_that_change_while_a_sink_fails_are_not_taken_for_published() -> 
 
 def test_every_new_reason_is_said(caplog: pytest.LogCaptureFixture) -> None:
     clock, sink = Clock(), ObedientSink()
-    publisher = Publisher(sink, Telemetry(), clock)
+    publisher = Publisher(sink, Counters(), clock)
     for message in ("nobody answers", "nobody answers", "go away"):
         sink.failing = unreachable(message)
         publisher.publish(A)
@@ -69,7 +69,7 @@ def test_every_new_reason_is_said(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_publication_that_the_end_cut_off_is_no_complaint(caplog: pytest.LogCaptureFixture) -> None:
     sink = ObedientSink(failing=SinkError(FailureReason.CLOSED, "the service ends"))
-    assert not Publisher(sink, Telemetry()).publish(A)
+    assert not Publisher(sink, Counters()).publish(A)
     assert caplog.messages == []
 
 
@@ -85,7 +85,7 @@ def test_what_another_sink_left_is_removed_once_after_the_first_success(caplog: 
         return Outcome.REMOVED
 
     clock, sink = Clock(), ObedientSink(failing=unreachable())
-    publisher = Publisher(sink, Telemetry(), clock, supersede=supersede)
+    publisher = Publisher(sink, Counters(), clock, supersede=supersede)
     publisher.publish(A)
     assert removed == []
     sink.failing = None
@@ -100,14 +100,14 @@ def test_what_another_sink_left_and_cannot_be_removed_is_said_and_no_failure(cap
     def supersede() -> Outcome:
         raise SinkError(FailureReason.READ_ONLY, "it is mounted read-only")
 
-    publisher = Publisher(ObedientSink(), Telemetry(), supersede=supersede)
+    publisher = Publisher(ObedientSink(), Counters(), supersede=supersede)
     assert publisher.publish(A)
     assert caplog.messages == [Event.OTHER_SINK_STAYS]
 
 
 def test_nobody_makes_it_wait_for_ever() -> None:
     clock, sink = Clock(), ObedientSink(failing=unreachable(retry_after=1e12))
-    publisher = Publisher(sink, Telemetry(), clock)
+    publisher = Publisher(sink, Counters(), clock)
     assert not publisher.publish(A)
     sink.failing = None
     clock.pass_(LONGEST_ASKED_FOR)
@@ -117,7 +117,7 @@ def test_nobody_makes_it_wait_for_ever() -> None:
 def test_nodes_that_are_told_to_come_back_at_one_time_do_not() -> None:
     clock, asked = Clock(), 30.0
     sink = ObedientSink(failing=unreachable(retry_after=asked))
-    publishers = [Publisher(sink, Telemetry(), clock) for _ in range(60)]
+    publishers = [Publisher(sink, Counters(), clock) for _ in range(60)]
     for publisher in publishers:
         publisher.publish(A)
     owing = []

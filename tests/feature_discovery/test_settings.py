@@ -8,8 +8,8 @@ import pytest
 
 from npu_core.errors import ProblemCode, SettingsError
 from npu_core.service.settings import Address
-from npu_feature_discovery.labels import Extra, Mixed
-from npu_feature_discovery.nfd_rules import NfdVersion
+from npu_feature_discovery.labels.nfd_rules import NfdVersion
+from npu_feature_discovery.labels.table import Extra, Mixed
 from npu_feature_discovery.settings import Settings, SinkKind, load
 
 

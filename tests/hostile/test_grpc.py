@@ -11,8 +11,8 @@ import pytest
 
 from npu_core.arch import Arch
 from npu_core.testing import warboy
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api.deviceplugin_pb2_grpc import DevicePluginStub
 from testkit.services.node import RESOURCE
 from testkit.waiting import PATIENCE
 from tests.hostile.node import AttackedNode, StartNode

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
 from testkit.standins.scripted_plugin import ScriptedPlugin
 from tests.kubelet_contract.plugin import Advertise, tells_units
 from tests.kubelet_contract.real import Real

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from typing import Protocol
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
 from testkit.standins.scripted_plugin import ScriptedPlugin, answer
 
 

@@ -5,7 +5,7 @@ import asyncio
 import grpc
 import pytest
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
 from testkit.standins.scripted_plugin import PREFERS, Failure, device, devices
 from tests.kubelet_contract.plugin import Advertise, given, tells_units
 from tests.kubelet_contract.seen import pods_listed

@@ -12,11 +12,11 @@ from npu_core.host import Host
 from npu_core.sensors import Quantity, Reading, Readings, Sensor
 from npu_core.testing import FakeHost, rngd, warboy
 from npu_metrics_exporter.card_look import CounterLook, look_at_card, look_at_counters
-from npu_metrics_exporter.podmap import PodMap
-from npu_metrics_exporter.policy import ExportPolicy
-from npu_metrics_exporter.render import Exposition, render
-from npu_metrics_exporter.series import Budget, families
-from npu_metrics_exporter.snapshot import CardReport, Snapshot
+from npu_metrics_exporter.metrics.podmap import PodMap
+from npu_metrics_exporter.metrics.policy import ExportPolicy
+from npu_metrics_exporter.metrics.render import Exposition, render
+from npu_metrics_exporter.metrics.series import Budget, families
+from npu_metrics_exporter.metrics.snapshot import CardReport, Snapshot
 
 LIVING = Vitals(present=True, alive=True)
 DEAD = Vitals(present=True, alive=False)

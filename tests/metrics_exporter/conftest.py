@@ -3,7 +3,7 @@
 import pytest
 
 from npu_core.service import file_looks
-from npu_metrics_exporter import auth
+from npu_metrics_exporter.web import auth
 from testkit.waiting import PATIENCE
 
 

@@ -19,9 +19,9 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from npu_core.service.http.connection import Limits
 from npu_core.service.http.server import Server, serve
 from npu_core.service.http.traffic import Traffic
-from npu_metrics_exporter.render import Exposition, render
-from npu_metrics_exporter.web import Web
-from npu_metrics_exporter.web_reload import WebKeeper
+from npu_metrics_exporter.metrics.render import Exposition, render
+from npu_metrics_exporter.web.application import Web
+from npu_metrics_exporter.web.reload import WebConfigReloader
 from testkit.standins.apiserver.certificates import _request
 from testkit.waiting import PATIENCE, until
 
@@ -95,7 +95,7 @@ class Serving:
     source: FakeSource
     server: Server
     traffic: Traffic
-    keeper: WebKeeper
+    keeper: WebConfigReloader
     loop: asyncio.AbstractEventLoop
 
     @property
@@ -186,7 +186,7 @@ def serving(
     loop: str = "uvloop",
 ) -> Iterator[Serving]:
     """A server on a port of its own, in a thread, until the end of the block."""
-    keeper = WebKeeper(str(web_config) if web_config else None)
+    keeper = WebConfigReloader(str(web_config) if web_config else None)
     source = source or FakeSource()
     traffic = Traffic()
     made = LOOPS[loop]()

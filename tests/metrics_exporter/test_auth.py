@@ -13,8 +13,8 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from npu_metrics_exporter import auth
-from npu_metrics_exporter.auth import MAX_WAITING, Credentials, Passwords, Verdict, credentials, is_password
+from npu_metrics_exporter.web import auth
+from npu_metrics_exporter.web.auth import MAX_WAITING, Credentials, Passwords, Verdict, credentials, is_password
 from testkit.refused_threads import no_more_threads
 from testkit.waiting import PATIENCE, until
 from tests.metrics_exporter.serving import Reply, Serving, serving

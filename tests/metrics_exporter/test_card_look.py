@@ -4,7 +4,7 @@ from pathlib import Path
 
 from npu_core.arch import Arch
 from npu_metrics_exporter.card_look import CounterLook, look_at_card
-from npu_metrics_exporter.snapshot import CardReport
+from npu_metrics_exporter.metrics.snapshot import CardReport
 from tests.metrics_exporter.cards import known_host, work
 
 

@@ -14,10 +14,10 @@ from npu_core.arch import Arch
 from npu_core.cores import CoreRange
 from npu_core.testing import FakeHost, rngd, warboy
 from npu_core.testing.faults import Blocked, FaultyFS, failing, garbage
-from npu_metrics_exporter.collector import READ_DEADLINE, SWEEP_PATIENCE, Collector
+from npu_metrics_exporter.collector import READ_DEADLINE, SWEEP_TIMEOUT, Collector
+from npu_metrics_exporter.counters import Counters
 from npu_metrics_exporter.events import Event
-from npu_metrics_exporter.snapshot import CardReport, CardState, CardStatus
-from npu_metrics_exporter.telemetry import Telemetry
+from npu_metrics_exporter.metrics.snapshot import CardReport, CardState, CardStatus
 from testkit.refused_threads import no_more_threads
 from testkit.waiting import until
 from tests.metrics_exporter.cards import lines, text
@@ -46,7 +46,7 @@ class Bench:
         """A collector that has not looked yet."""
         self.host = host
         self.faults = FaultyFS()
-        self.telemetry = Telemetry()
+        self.telemetry = Counters()
         self.now = 1000.0
         self.wall = 1_750_000_000.0
         self._blocked: list[Blocked] = []
@@ -307,7 +307,7 @@ async def test_of_many_cards_one_that_hangs_leaves_the_others_a_thread_each(make
     await bench.collect()
     assert {card.key[1] for card in bench.collector.snapshot.cards if card.device is None or card.stuck} == {3}
     # One card holds up the others for a moment, and then itself. The deadline is for all together: no time adds up.
-    assert sum(bench.waits[:-1]) <= 2 * SWEEP_PATIENCE
+    assert sum(bench.waits[:-1]) <= 2 * SWEEP_TIMEOUT
     assert sum(bench.waits) == pytest.approx(READ_DEADLINE)
 
 

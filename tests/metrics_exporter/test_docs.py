@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from npu_metrics_exporter.families import COMMON_LABELS, POD_INFO, POD_LABELS, TABLE, Family, Kind
-from npu_metrics_exporter.own_metrics import COLLECT_DURATION, PREFIX
-from npu_metrics_exporter.own_metrics import TABLE as OWN
-from npu_metrics_exporter.policy import IDENTITY_LABELS, ExportPolicy
+from npu_metrics_exporter.metrics.families import COMMON_LABELS, POD_INFO, POD_LABELS, TABLE, Family, Kind
+from npu_metrics_exporter.metrics.policy import IDENTITY_LABELS, ExportPolicy
+from npu_metrics_exporter.metrics.self_metrics import COLLECT_DURATION, PREFIX
+from npu_metrics_exporter.metrics.self_metrics import TABLE as OWN
 
 TEXT = Path(__file__).parents[2].joinpath("docs/metrics.md").read_text()
 

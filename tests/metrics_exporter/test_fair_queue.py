@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npu_core.service.http.room import origin
-from npu_metrics_exporter.fair_queue import HEAD_START, FairQueue
+from npu_metrics_exporter.web.fair_queue import HEAD_START, FairQueue
 
 A, B, C = b"a", b"b", b"c"
 

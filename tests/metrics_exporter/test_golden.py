@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from npu_metrics_exporter.policy import ExportPolicy
+from npu_metrics_exporter.metrics.policy import ExportPolicy
 from testkit.golden import compare
 from tests.metrics_exporter.cards import RNGD, WARBOY, exposition, known_host, look_twice
 from tests.metrics_exporter.test_series import Held, pods

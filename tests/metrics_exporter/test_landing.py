@@ -15,11 +15,11 @@ from npu_core.device import ComponentVersion
 from npu_core.errors import ReadFailedError
 from npu_core.health import Vitals
 from npu_core.sensors import Quantity, Reading, Sensor
-from npu_metrics_exporter.landing import Card, Page, page
-from npu_metrics_exporter.landing import Reading as Shown
-from npu_metrics_exporter.overview import cards_of
-from npu_metrics_exporter.podmap import Owner, PodMap
-from npu_metrics_exporter.snapshot import CardReport, Snapshot
+from npu_metrics_exporter.metrics.podmap import Owner, PodMap
+from npu_metrics_exporter.metrics.snapshot import CardReport, Snapshot
+from npu_metrics_exporter.web.landing import Card, Page, page
+from npu_metrics_exporter.web.landing import Reading as Shown
+from npu_metrics_exporter.web.landing_rows import cards_of
 from tests.metrics_exporter.cards import (
     DEAD,
     LIVING,

@@ -11,9 +11,9 @@ from npu_core.service.http import server
 from npu_core.service.options import Option, shown
 from npu_metrics_exporter import app
 from npu_metrics_exporter.events import Event
-from npu_metrics_exporter.families import POD_INFO, TABLE
-from npu_metrics_exporter.own_metrics import PREFIX
-from npu_metrics_exporter.own_metrics import TABLE as OWN
+from npu_metrics_exporter.metrics.families import POD_INFO, TABLE
+from npu_metrics_exporter.metrics.self_metrics import PREFIX
+from npu_metrics_exporter.metrics.self_metrics import TABLE as OWN
 from npu_metrics_exporter.settings import OPTIONS
 
 DOCS = Path(__file__).parents[2] / "docs"

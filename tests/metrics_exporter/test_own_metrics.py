@@ -11,14 +11,14 @@ from npu_core.service.grpc_codes import GRPC_CODES
 from npu_core.service.http import messages, pages, server
 from npu_core.service.metrics import Row
 from npu_core.threads import NO_THREAD
-from npu_metrics_exporter import web
-from npu_metrics_exporter.own_metrics import TABLE, Moment, PodQuestions, own_families
-from npu_metrics_exporter.policy import OWN_LABELS
-from npu_metrics_exporter.snapshot import CardState, CardStatus, Snapshot
-from npu_metrics_exporter.telemetry import NO_SOCKET, SCRAPE_STATUSES, UNFORESEEN, Telemetry
+from npu_metrics_exporter.counters import NO_SOCKET, SCRAPE_STATUSES, UNFORESEEN, Counters
+from npu_metrics_exporter.metrics.policy import OWN_LABELS
+from npu_metrics_exporter.metrics.self_metrics import TABLE, Moment, PodResourcesStats, own_families
+from npu_metrics_exporter.metrics.snapshot import CardState, CardStatus, Snapshot
+from npu_metrics_exporter.web import application as web
 
 CARD = CardState((Arch.WARBOY, 0))
-NOTHING_HAPPENED = Moment(Snapshot((CARD,)), Telemetry(), PodQuestions())
+NOTHING_HAPPENED = Moment(Snapshot((CARD,)), Counters(), PodResourcesStats())
 COUNTERS = [row for row in TABLE if row.always is not None]
 
 Series = dict[tuple[tuple[str, str], ...], float]
@@ -50,11 +50,11 @@ def test_a_read_error_of_a_card_has_a_series_for_each_reason() -> None:
 
 def test_what_is_no_card_has_no_read_errors() -> None:
     rejected = Snapshot((CardState((Arch.WARBOY, 0), CardStatus.REJECTED),))
-    assert series("read_errors_total", Moment(rejected, Telemetry())) == {}
+    assert series("read_errors_total", Moment(rejected, Counters())) == {}
 
 
 def test_what_was_counted_stands_beside_what_was_not() -> None:
-    telemetry = Telemetry()
+    telemetry = Counters()
     telemetry.read_errors["npu0", "warboy", "io"] += 3
     telemetry.read_errors["npu7", "warboy", "io"] += 2  # which left
     found = series("read_errors_total", Moment(Snapshot((CARD,)), telemetry))
@@ -75,7 +75,7 @@ def test_every_failure_of_a_question_to_the_kubelet_has_a_series() -> None:
 
 
 def test_where_the_kubelet_is_not_asked_nothing_is_counted_of_it() -> None:
-    assert series("podresources_errors_total", Moment(Snapshot(), Telemetry())) == {}
+    assert series("podresources_errors_total", Moment(Snapshot(), Counters())) == {}
 
 
 def test_labels_of_the_exporters_own_series_are_no_names_for_static_ones() -> None:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from npu_core.errors import FormatError
-from npu_metrics_exporter.pattern import MAX_LENGTH, compiled
+from npu_metrics_exporter.metrics.pattern import MAX_LENGTH, compiled
 
 LONG = "a" * (MAX_LENGTH + 1)
 EXPONENTIAL = [r"(\w+)*!", "(a+)+b", "(a|aa)+b", "(a?){30}a{30}b", "(.*a){25}b", "(.*)*(.*)*(.*)*b"]
@@ -16,7 +16,9 @@ EXPONENTIAL = [r"(\w+)*!", "(a+)+b", "(a|aa)+b", "(a?){30}a{30}b", "(.*a){25}b",
 @pytest.mark.parametrize("text", EXPONENTIAL)
 def test_no_expression_hangs_on_a_text(text: str) -> None:
     """A year would not be enough for an engine that tries every way; a limit of time ends such an engine."""
-    program = f"from npu_metrics_exporter.pattern import compiled; print(compiled({text!r}).fullmatch('a' * 4096))"
+    program = (
+        f"from npu_metrics_exporter.metrics.pattern import compiled; print(compiled({text!r}).fullmatch('a' * 4096))"
+    )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     assert ended.stdout == "None\n"
 

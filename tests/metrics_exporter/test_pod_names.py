@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from npu_core.claims import Claim, Container
-from npu_metrics_exporter.pod_names import Holders, holders_of, pods_in, pods_shown
+from npu_metrics_exporter.metrics.pod_names import Holders, holders_of, pods_in, pods_shown
 
 RESOURCE = "beta.furiosa.ai/npu"
 TRAIN = ("team", "train-0")

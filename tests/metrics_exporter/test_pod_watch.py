@@ -16,9 +16,9 @@ from npu_core.arch import Arch
 from npu_core.claims import Container, KnownCard
 from npu_core.device import CardKey, Device
 from npu_core.threads import NO_THREAD
+from npu_metrics_exporter.counters import NO_SOCKET
 from npu_metrics_exporter.events import Event
 from npu_metrics_exporter.pod_watch import Kubelet, PodTimes, PodWatch
-from npu_metrics_exporter.telemetry import NO_SOCKET
 from testkit.standins.kubelet import PodResourcesBehaviour, PodResourcesMode
 from testkit.standins.kubelet.podresources import Report
 from testkit.standins.pod_teller import RESOURCE, PodTeller, pod

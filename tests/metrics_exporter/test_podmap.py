@@ -13,7 +13,7 @@ from npu_core.claims import Claim, Container, KnownCard
 from npu_core.cores import CoreRange
 from npu_core.device import CardKey, Device, PciAddress
 from npu_core.partition import partitionings_of
-from npu_metrics_exporter.podmap import Owner, PodMap, may_be_npu, npus_of
+from npu_metrics_exporter.metrics.podmap import Owner, PodMap, may_be_npu, npus_of
 
 RESOURCE = "beta.furiosa.ai/npu"
 RENEGADE = "beta.furiosa.ai/npu-renegade"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from npu_metrics_exporter.pattern import Pattern, compiled
-from npu_metrics_exporter.policy import ExportPolicy, PodLabels, SensorLabels, Units
+from npu_metrics_exporter.metrics.pattern import Pattern, compiled
+from npu_metrics_exporter.metrics.policy import ExportPolicy, PodLabels, SensorLabels, Units
 
 
 def patterns(*texts: str) -> tuple[Pattern, ...]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from npu_core.config.file import parse_config
 from npu_core.errors import FormatError, Problem, SettingsError
 from npu_metrics_exporter.events import Event
-from npu_metrics_exporter.pattern import compiled
-from npu_metrics_exporter.protection import unsaid_losses
+from npu_metrics_exporter.metrics.pattern import compiled
 from npu_metrics_exporter.settings import load
-from npu_metrics_exporter.web_config import parse
+from npu_metrics_exporter.web.config_file import parse
+from npu_metrics_exporter.web.protection import unsaid_losses
 from testkit.golden import compare
 from tests.metrics_exporter import wrong
 from tests.metrics_exporter.programs import run

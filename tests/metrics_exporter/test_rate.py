@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npu_metrics_exporter.rate import Bucket, Gate, RateLimit
+from npu_metrics_exporter.web.rate import Bucket, Gate, RateLimit
 
 EVERY_TWO_SECONDS = RateLimit(interval=2.0, burst=3)
 

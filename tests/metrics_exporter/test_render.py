@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from npu_metrics_exporter.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition, render
+from npu_metrics_exporter.metrics.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition, render
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,14 +18,14 @@ from npu_core.cores import CoreRange
 from npu_core.counters import Clock, ErrorCounter, PeCounters, Utilization
 from npu_core.device import ComponentVersion, Device, PciAddress
 from npu_core.sensors import Quantity, Reading, Readings, Sensor
-from npu_metrics_exporter.families import LABELS, TABLE
-from npu_metrics_exporter.families import POD_INFO as POD_INFO_FAMILY
-from npu_metrics_exporter.pattern import Pattern, compiled
-from npu_metrics_exporter.podmap import PodMap
-from npu_metrics_exporter.policy import ExportPolicy, PodLabels, SensorLabels, Units
-from npu_metrics_exporter.series import Budget, families
-from npu_metrics_exporter.snapshot import CardReport, Snapshot
-from npu_metrics_exporter.values import Named, Value, info
+from npu_metrics_exporter.metrics.families import LABELS, TABLE
+from npu_metrics_exporter.metrics.families import POD_INFO as POD_INFO_FAMILY
+from npu_metrics_exporter.metrics.pattern import Pattern, compiled
+from npu_metrics_exporter.metrics.podmap import PodMap
+from npu_metrics_exporter.metrics.policy import ExportPolicy, PodLabels, SensorLabels, Units
+from npu_metrics_exporter.metrics.series import Budget, families
+from npu_metrics_exporter.metrics.snapshot import CardReport, Snapshot
+from npu_metrics_exporter.metrics.values import CardView, Value, info
 from testkit.strategies import pci_addresses
 from tests.metrics_exporter.cards import (
     DEAD,
@@ -205,7 +205,7 @@ def test_what_a_card_is_stands_in_the_labels_of_one_series() -> None:
         soc_rev="B0",
         node="node-1",
     )
-    (said,) = info(Named(snapshot(report()).cards[0], {}))
+    (said,) = info(CardView(snapshot(report()).cards[0], {}))
     assert said == Value(1, {"family": "warboy"})
 
 

@@ -10,7 +10,7 @@ from npu_core.limits import LIMITS, Measure, Span
 from npu_core.service.logs import LogFormat, LogLevel
 from npu_core.service.options import live_fields
 from npu_core.service.settings import COMMAND_LINE, Address, Given, environment_name
-from npu_metrics_exporter.policy import PodLabels, SensorLabels, Units
+from npu_metrics_exporter.metrics.policy import PodLabels, SensorLabels, Units
 from npu_metrics_exporter.setting_values import label_name, list_of, static_labels
 from npu_metrics_exporter.settings import OPTIONS, Settings, load
 from tests.metrics_exporter import wrong

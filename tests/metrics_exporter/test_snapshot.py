@@ -11,7 +11,7 @@ from npu_core.device import PciAddress
 from npu_core.errors import BusyError, HostError, ReadFailedError
 from npu_core.health import Vitals
 from npu_core.sensors import Quantity, Reading, Sensor
-from npu_metrics_exporter.snapshot import CardReport, CardState, CardStatus, Snapshot
+from npu_metrics_exporter.metrics.snapshot import CardReport, CardState, CardStatus, Snapshot
 from tests.metrics_exporter.cards import (
     DEAD,
     RNGD,

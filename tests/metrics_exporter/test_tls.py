@@ -14,8 +14,8 @@ from npu_core.errors import SettingsError
 from npu_core.service.http.connection import Limits
 from npu_core.service.http.traffic import Refusal
 from npu_core.service.settings import Given
-from npu_metrics_exporter.tls import context, is_allowed
-from npu_metrics_exporter.web_config import Pem, Tls
+from npu_metrics_exporter.web.config_file import Pem, Tls
+from npu_metrics_exporter.web.tls import context, is_allowed
 from testkit.waiting import PATIENCE, until
 from tests.metrics_exporter.serving import (
     LOOPS,
@@ -301,7 +301,7 @@ def test_what_this_openssl_does_not_have_is_told_as_a_wrong_setting(
     ours: Certificates, monkeypatch: pytest.MonkeyPatch, choice: dict[str, Any], key: str
 ) -> None:
     """A build or a policy of the system may leave out what the exporter knows by name."""
-    monkeypatch.setattr("npu_metrics_exporter.tls._CURVES", {"no-such-curve": "no-such-curve"})
+    monkeypatch.setattr("npu_metrics_exporter.web.tls._CURVES", {"no-such-curve": "no-such-curve"})
     certificate, private = (Pem(Given("key", path, "web.yml"), path=path) for path in map(str, ours.sign("server")))
     with pytest.raises(SettingsError) as caught:
         context(Tls(certificate, private, **choice))

@@ -4,8 +4,8 @@ from collections import defaultdict
 
 import pytest
 
-from npu_metrics_exporter.families import TABLE
-from npu_metrics_exporter.policy import Units
+from npu_metrics_exporter.metrics.families import TABLE
+from npu_metrics_exporter.metrics.policy import Units
 from testkit.deployments.exported import exported
 
 UNITS = ("seconds", "celsius", "watts", "volts", "amperes", "hertz", "ratio", "bytes", "percent", "joules", "meters")

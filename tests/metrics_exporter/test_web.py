@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from npu_core.service import file_looks
 from npu_core.service.given_files import GivenFiles
 from npu_core.service.http.traffic import Refusal
-from npu_metrics_exporter.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
+from npu_metrics_exporter.metrics.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
 from tests.metrics_exporter.serving import FakeSource, exposition, huge, read_all, serving
 
 HASH = "$2y$04$" + "a" * 53

@@ -18,12 +18,12 @@ from npu_core.config.file import parse_config
 from npu_core.errors import Problem, ProblemCode, SettingsError
 from npu_core.service import file_looks
 from npu_core.service.given_files import MAX_SIZE, GivenFiles
-from npu_metrics_exporter.cipher_suites import SUITES
 from npu_metrics_exporter.events import Event
-from npu_metrics_exporter.rate import RateLimit
-from npu_metrics_exporter.tls import context
-from npu_metrics_exporter.web_config import ClientAuth, Curve, TlsVersion, WebConfig, parse
-from npu_metrics_exporter.web_reload import WebKeeper
+from npu_metrics_exporter.web.cipher_suites import SUITES
+from npu_metrics_exporter.web.config_file import ClientAuth, Curve, TlsVersion, WebConfig, parse
+from npu_metrics_exporter.web.rate import RateLimit
+from npu_metrics_exporter.web.reload import WebConfigReloader
+from npu_metrics_exporter.web.tls import context
 from testkit.waiting import PATIENCE, eventually
 from tests.metrics_exporter import wrong
 from tests.metrics_exporter.serving import Certificates
@@ -221,7 +221,7 @@ def test_files_with_which_nobody_could_connect_are_refused(  # noqa: PLR0913, PL
     (tmp_path / "empty").touch()
     file = write(f"tls_server_config:\n  cert_file: {certificate}\n  key_file: {key}\n{more}")
     with pytest.raises(SettingsError) as caught:
-        WebKeeper(str(file))
+        WebConfigReloader(str(file))
     assert [each.key.removeprefix("tls_server_config").removeprefix(".") for each in caught.value.problems] == expected
     assert {each.source for each in caught.value.problems} == {str(file)}
 
@@ -232,7 +232,7 @@ def test_certificate_and_key_may_stand_in_the_file_itself(write: Write, certific
         return "|\n" + "".join(f"    {line}\n" for line in text.splitlines())
 
     file = write(f"tls_server_config:\n  cert: {block('server.crt')}  key: {block('server.key')}")
-    assert WebKeeper(str(file)).current().context is not None
+    assert WebConfigReloader(str(file)).current().context is not None
 
 
 # -- following ---------------------------------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ def test_a_wrong_change_leaves_what_was_in_force_and_is_said_once(
 ) -> None:
     caplog.set_level(logging.INFO)
     file = write(f"basic_auth_users:\n  a: {HASH}\n")
-    keeper = WebKeeper(str(file))
+    keeper = WebConfigReloader(str(file))
     before = keeper.look()
     file.unlink()
     if content is not None:
@@ -268,7 +268,7 @@ async def test_a_file_on_a_server_that_does_not_answer_is_said_once_and_once_whe
     write: Write, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    keeper = WebKeeper(str(write("{}\n")))
+    keeper = WebConfigReloader(str(write("{}\n")))
     before, go_on = keeper.current(), threading.Event()
     look = GivenFiles.look
     with monkeypatch.context() as hung:
@@ -285,7 +285,7 @@ async def test_a_file_on_a_server_that_does_not_answer_is_said_once_and_once_whe
 
 
 async def test_whoever_asks_without_waiting_begins_a_look_whose_result_holds_for_the_next(write: Write) -> None:
-    keeper = WebKeeper(str(write("{}\n")))
+    keeper = WebConfigReloader(str(write("{}\n")))
     assert await keeper.tls() is None
     write(f"basic_auth_users:\n  a: {HASH}\n")
     assert keeper.current().users == {}
@@ -298,7 +298,7 @@ def test_a_secret_that_the_kubelet_swaps_is_followed(tmp_path: Path) -> None:
         (tmp_path / name / "web.yml").write_text(text)
     (tmp_path / "..data").symlink_to("one")
     (tmp_path / "web.yml").symlink_to("..data/web.yml")
-    keeper = WebKeeper(str(tmp_path / "web.yml"))
+    keeper = WebConfigReloader(str(tmp_path / "web.yml"))
     assert keeper.look().users == {}
     (tmp_path / "..data_tmp").symlink_to("two")
     os.replace(tmp_path / "..data_tmp", tmp_path / "..data")  # noqa: PTH105  # over a link, as the kubelet does
@@ -310,7 +310,7 @@ def test_a_certificate_that_comes_before_its_key_is_taken_when_both_are_there(
 ) -> None:
     for name in ("crt", "key"):
         (tmp_path / f"tls.{name}").write_bytes((certificates.directory / f"server.{name}").read_bytes())
-    keeper = WebKeeper(str(write("tls_server_config:\n  cert_file: tls.crt\n  key_file: tls.key\n")))
+    keeper = WebConfigReloader(str(write("tls_server_config:\n  cert_file: tls.crt\n  key_file: tls.key\n")))
     first = keeper.look().context
     (tmp_path / "tls.crt").write_bytes((certificates.directory / "other.crt").read_bytes())
     assert keeper.look().context is first
@@ -339,7 +339,7 @@ def protected(certificates: Certificates, more: str = "") -> str:
 def test_a_file_that_lost_its_users_without_a_word_leaves_them_in_force(
     write: Write, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keeper = WebKeeper(str(write(USERS)))
+    keeper = WebConfigReloader(str(write(USERS)))
     path = write(text)
     for _ in range(3):
         assert keeper.look().users == {"a": HASH.encode()}
@@ -351,7 +351,7 @@ def test_a_file_that_lost_its_users_without_a_word_leaves_them_in_force(
 def test_users_that_are_switched_off_in_so_many_words_are_off_with_a_warning(
     write: Write, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keeper = WebKeeper(str(write(USERS)))
+    keeper = WebConfigReloader(str(write(USERS)))
     write(text)
     assert keeper.look().users == {}
     (warning,) = [record for record in caplog.records if record.getMessage() == Event.PROTECTION_ENDED]
@@ -361,7 +361,7 @@ def test_users_that_are_switched_off_in_so_many_words_are_off_with_a_warning(
 def test_no_beginning_of_a_file_takes_a_protection_away(write: Write, certificates: Certificates) -> None:
     """A write that is cut off leaves a beginning of what was to be written. Each is tried, also after a new user."""
     whole = protected(certificates, "  b: " + HASH + "\n")
-    keeper = WebKeeper(str(write(protected(certificates))))
+    keeper = WebConfigReloader(str(write(protected(certificates))))
     before = keeper.look().config.protections
     assert len(before) == 4
     for length in range(len(whole)):
@@ -373,7 +373,7 @@ def test_no_beginning_of_a_file_takes_a_protection_away(write: Write, certificat
 
 
 def test_a_new_file_may_end_one_protection_and_keep_the_others(write: Write, certificates: Certificates) -> None:
-    keeper = WebKeeper(str(write(protected(certificates))))
+    keeper = WebConfigReloader(str(write(protected(certificates))))
     without = protected(certificates).replace("[localhost]", "[]")
     write(without)
     assert keeper.look().config.protections == {"tls_server_config", "tls_server_config.client_auth_type", USERS[:16]}
@@ -389,7 +389,7 @@ def test_a_pipe_in_the_place_of_a_file_leaves_the_last_good_state(
 ) -> None:
     for name in ("crt", "key"):
         (tmp_path / f"tls.{name}").write_bytes((certificates.directory / f"server.{name}").read_bytes())
-    keeper = WebKeeper(str(write(f"tls_server_config:\n  cert_file: tls.crt\n  key_file: tls.key\n{USERS}")))
+    keeper = WebConfigReloader(str(write(f"tls_server_config:\n  cert_file: tls.crt\n  key_file: tls.key\n{USERS}")))
     first = keeper.look()
     for name in ("web.yml", "tls.crt", "tls.key"):
         path = tmp_path / name
@@ -411,7 +411,7 @@ def test_a_key_that_everybody_can_read_is_warned_of_once(
     key.write_bytes((certificates.directory / "server.key").read_bytes())
     key.chmod(0o644)
     text = f"tls_server_config:\n  cert_file: {certificates.directory / 'server.crt'}\n  key_file: {key}\n"
-    keeper = WebKeeper(str(write(text)))
+    keeper = WebConfigReloader(str(write(text)))
     write(text + USERS)
     assert keeper.look().users
     (warning,) = [record for record in caplog.records if record.getMessage() == Event.OPEN_KEY]
@@ -427,7 +427,7 @@ def test_a_web_configuration_that_cannot_be_read_is_told_by_the_name_of_its_opti
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(SettingsError) as caught:
-        WebKeeper(str(path))
+        WebConfigReloader(str(path))
     (problem,) = caught.value.problems
     # An empty file can be read, and is told of by its own name.
     assert problem.source == (str(path) if content is not None and len(content) < MAX_SIZE else "web-config-file")
@@ -439,7 +439,7 @@ def test_a_file_that_is_copied_over_by_itself_again_and_again_is_told_once_a_min
     caplog.set_level(logging.INFO)
     now = [0.0]
     right = f"basic_auth_users:\n  a: {HASH}\n"
-    keeper = WebKeeper(str(write(right)), lambda: now[0])
+    keeper = WebConfigReloader(str(write(right)), lambda: now[0])
     for _ in range(20):
         write("")
         keeper.look()
@@ -480,7 +480,7 @@ def test_files_that_could_not_be_read_for_a_lack_of_descriptors_are_read_again(
     write: Write, certificates: Certificates, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
     now = [0.0]
-    keeper = WebKeeper(str(write(f"basic_auth_users:\n  a: {HASH}\n")), lambda: now[0])
+    keeper = WebConfigReloader(str(write(f"basic_auth_users:\n  a: {HASH}\n")), lambda: now[0])
     directory = certificates.directory
     tls = f"tls_server_config:\n  cert_file: {directory}/server.crt\n  key_file: {directory}/server.key\n"
     write(f"basic_auth_users:\n  a: {HASH}\n{tls}")

@@ -1,7 +1,7 @@
 """Wrong inputs of every kind; what is said of each is in tests/golden/npu-metrics-exporter.txt."""
 
 from npu_core.errors import ProblemCode
-from npu_metrics_exporter.policy import OWN_LABELS
+from npu_metrics_exporter.metrics.policy import OWN_LABELS
 
 SECONDS = ("soon", "0", "0.09", "-1", "86401", "nan", "inf", "10s")
 PATTERNS = ("(", "a,*", "a,b,a")

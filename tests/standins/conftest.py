@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 
 from npu_core.kubelet._podresources.podresources_pb2_grpc import PodResourcesListerStub
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
 from testkit.standins.kubelet import KubeletSettings, StandInKubelet
 from testkit.standins.scripted_plugin import (
     CHANNEL_OPTIONS,

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
 from testkit.standins.kubelet import (
     BindMount,
     DeviceNode,

@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
 from testkit.standins.kubelet import (
     EventKind,
     Generation,

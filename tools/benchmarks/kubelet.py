@@ -20,8 +20,8 @@ from npu_core.kubelet._podresources.podresources_pb2_grpc import (
     PodResourcesListerServicer,
     add_PodResourcesListerServicer_to_server,
 )
-from npu_device_plugin._kubelet import deviceplugin_pb2 as pb
-from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import (
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as pb
+from npu_device_plugin.kubelet._api.deviceplugin_pb2_grpc import (
     DevicePluginStub,
     RegistrationServicer,
     add_RegistrationServicer_to_server,

@@ -12,8 +12,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as pb
-from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import (
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as pb
+from npu_device_plugin.kubelet._api.deviceplugin_pb2_grpc import (
     DevicePluginServicer,
     RegistrationStub,
     add_DevicePluginServicer_to_server,

@@ -1,7 +1,8 @@
 """A small node as values: a kubelet by the rules that a real one was seen to follow, and the plugin's own decisions.
 
 Nothing of the plugin is copied here: what is held is decided by :class:`npu_core.allocations.Sources`, how cards are
-cut by :class:`npu_device_plugin.inventory.Fleet`, what is listed by :func:`npu_device_plugin.offer.offers`.
+cut by :class:`npu_device_plugin.allocation.inventory.Fleet`, what is listed by
+:func:`npu_device_plugin.allocation.resource_state.offers`.
 
 The rules of the kubelet:
 
@@ -29,10 +30,10 @@ from npu_core.parse.devfs import parse_device_file
 from npu_core.partition import FUSION, Partitioning, UnitId
 from npu_core.testing import warboy
 from npu_core.testing.plan import all_suffixes
-from npu_device_plugin.cutting import Cut
-from npu_device_plugin.disabled import DisabledDevice
-from npu_device_plugin.inventory import Fleet
-from npu_device_plugin.offer import offers
+from npu_device_plugin.allocation.disabled import DisabledDevice
+from npu_device_plugin.allocation.inventory import Fleet
+from npu_device_plugin.allocation.repartition import Cut
+from npu_device_plugin.allocation.resource_state import offers
 
 RESOURCE = "beta.furiosa.ai/npu"
 RESOURCES = {Arch.WARBOY: RESOURCE}

@@ -56,7 +56,7 @@ EXCUSES: tuple[Excuse, ...] = (
         _REFUSED_ANYWAY,
     ),
     Excuse(
-        "npu_device_plugin.disabled",
+        "npu_device_plugin.allocation.disabled",
         '_CARD = re.compile(r"npu(0|[1-9][0-9]{0,2})", re.ASCII)',
         "_CARD = re.compile('npu(0|[1-9][0-9]{0,3})', re.ASCII)",
         _REFUSED_ANYWAY,
@@ -80,19 +80,19 @@ EXCUSES: tuple[Excuse, ...] = (
         "of two colons one is left in a number, from either end",
     ),
     Excuse(
-        "npu_device_plugin.offer",
+        "npu_device_plugin.allocation.resource_state",
         "for unit in units_of(card.device, card.cut.partitioning if card.cut else FUSION):",
         "for unit in units_of(card.device, card.cut.partitioning if True else FUSION):",
         "what is offered was cut before; only the type does not say so",
     ),
     Excuse(
-        "npu_feature_discovery.label_value",
+        "npu_feature_discovery.labels.label_value",
         '_RUN = re.compile(r"[^A-Za-z0-9_.]+", re.ASCII)',
         "_RUN = re.compile('[^A-Za-z0-9_.]*', re.ASCII)",
         "an empty run becomes itself",
     ),
     Excuse(
-        "npu_feature_discovery.label_value",
+        "npu_feature_discovery.labels.label_value",
         'return run[0] if not run[0].strip("-") else "-"',
         "return run[0] if not run[0].strip('XX-XX') else \"-\"",
         "there is no letter in a run",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from npu_feature_discovery.back_off import BackOff
-from npu_feature_discovery.loop import PULSE, SECOND_LOOK
+from npu_feature_discovery.loop import POLL_INTERVAL, SECOND_LOOK
 from npu_feature_discovery.publisher import LONGEST_ASKED_FOR
 from npu_feature_discovery.settings import Settings
 from npu_feature_discovery.sinks.api_sink import TRUSTED_FOR, trusted_for
@@ -24,7 +24,7 @@ def pause(failures: int, asked_for: float, chance: float) -> float:
 
 def turn_from(started: float, earliest: float) -> float:
     """The first turn of the loop at or after ``earliest``: it turns at its start and each pulse from then on."""
-    return started + max(0, math.ceil(round((earliest - started) / PULSE, _EXACT))) * PULSE
+    return started + max(0, math.ceil(round((earliest - started) / POLL_INTERVAL, _EXACT))) * POLL_INTERVAL
 
 
 def look_from(started: float, earliest: float) -> float:

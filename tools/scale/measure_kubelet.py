@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
 from testkit.services.node import RESOURCE, Node
 from testkit.standins.kubelet import EventKind, PluginDevice
 from testkit.waiting import PATIENCE

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from npu_core.testing import FakeHost
-from npu_feature_discovery.feature_text import render
-from npu_feature_discovery.labels import Extra, Facts, Labels, labels_of
-from npu_feature_discovery.looking import Looker
+from npu_feature_discovery.host_scan import HostScanner
+from npu_feature_discovery.labels.feature_text import render
+from npu_feature_discovery.labels.table import Extra, Facts, Labels, labels_of
 from npu_feature_discovery.sinks.api_sink import ApiSink
 from npu_feature_discovery.sinks.child import ApiAccess, Target
 from testkit.standins.apiserver import Authority, StandInApiServer
@@ -30,7 +30,7 @@ def measure() -> LabelCost:
     with tempfile.TemporaryDirectory(prefix="scale-") as place:
         directory = Path(place)
         host = FakeHost(directory / "host", *plans(HOST))
-        facts = Looker(host.open()).look().facts
+        facts = HostScanner(host.open()).look().facts
         labels = labels_of(facts)
         return LabelCost(
             labels=len(labels),

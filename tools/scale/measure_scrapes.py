@@ -12,13 +12,13 @@ from npu_core.host import Host
 from npu_core.partition import FUSION, SINGLE, Partitioning, units_of
 from npu_core.testing import FakeHost, Simulation
 from npu_metrics_exporter.card_look import CounterLook, look_at_card
-from npu_metrics_exporter.own_metrics import Moment, PodQuestions, own_families
-from npu_metrics_exporter.podmap import PodMap
-from npu_metrics_exporter.policy import ExportPolicy, PodLabels, Units
-from npu_metrics_exporter.render import Exposition, Renderer
-from npu_metrics_exporter.series import Budget, families
-from npu_metrics_exporter.snapshot import Snapshot
-from npu_metrics_exporter.telemetry import Telemetry
+from npu_metrics_exporter.counters import Counters
+from npu_metrics_exporter.metrics.podmap import PodMap
+from npu_metrics_exporter.metrics.policy import ExportPolicy, PodLabels, Units
+from npu_metrics_exporter.metrics.render import Exposition, Renderer
+from npu_metrics_exporter.metrics.self_metrics import Moment, PodResourcesStats, own_families
+from npu_metrics_exporter.metrics.series import Budget, families
+from npu_metrics_exporter.metrics.snapshot import Snapshot
 from tools.scale.hosts import plans
 from tools.scale.measured import Exposed, HostKind, ScrapeCost
 
@@ -125,15 +125,15 @@ def _rendered(
     renderer, budget = Renderer(), Budget(policy.max_series)
     for family in families(snapshot, pods, policy, budget):
         renderer.add(family)
-    questions = None if policy.pod_labels is PodLabels.OFF else PodQuestions(up=True)
+    questions = None if policy.pod_labels is PodLabels.OFF else PodResourcesStats(up=True)
     for own in own_families(Moment(snapshot, _telemetry(), questions, last)):
         renderer.add(own)
     return renderer.finish(page=b"", rendered_at=_WALL), budget.dropped
 
 
-def _telemetry() -> Telemetry:
+def _telemetry() -> Counters:
     """Of an exporter that has been scraped, and has collected once in a few milliseconds."""
-    made = Telemetry(listing_up=True, heartbeat=_WALL)
+    made = Counters(listing_up=True, heartbeat=_WALL)
     made.scrapes[200] = 1
     made.collections.observe(0.0051)
     return made

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
 from testkit.standins.kubelet import topology
 from testkit.standins.kubelet.choice import Demand, Question, Rules, Stock, choose
 from testkit.standins.kubelet.device_manager import DeviceManager

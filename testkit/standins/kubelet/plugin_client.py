@@ -11,8 +11,8 @@ from typing import TypeVar
 import grpc
 import grpc.aio
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
-from npu_device_plugin._kubelet.deviceplugin_pb2_grpc import DevicePluginStub
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api.deviceplugin_pb2_grpc import DevicePluginStub
 from testkit.standins.kubelet import gotext
 from testkit.standins.kubelet.errors import DialError, RpcError
 from testkit.standins.kubelet.settings import KubeletSettings, Wire

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
 from testkit.standins.kubelet.device_manager import DeviceManager, Endpoint
 from testkit.standins.kubelet.errors import DialError, RegistrationError, RpcError
 from testkit.standins.kubelet.journal import Event, EventKind, Journal

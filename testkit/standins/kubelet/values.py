@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
 
 
 @dataclass(frozen=True, slots=True)

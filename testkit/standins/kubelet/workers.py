@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable
 
-from npu_device_plugin._kubelet import deviceplugin_pb2 as api
+from npu_device_plugin.kubelet._api import deviceplugin_pb2 as api
 from testkit.standins.kubelet.admission import Admission, Desk, demands
 from testkit.standins.kubelet.errors import (
     ContainerStartError,

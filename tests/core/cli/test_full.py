@@ -7,8 +7,8 @@ import pytest
 from npu_core.arch import Arch
 from npu_core.cli import details
 from npu_core.cli.details import Details
+from npu_core.cli.host_scan import CardScan, HostScanner
 from npu_core.cli.sheet import machine_line, sheet
-from npu_core.cli.survey import Sighting, Surveyor
 from npu_core.cli.table import render
 from npu_core.errors import ReadFailedError
 from npu_core.health import HealthStatus
@@ -19,14 +19,14 @@ from tests.core.cli.program import Npuctl
 from tests.core.hung import Hung
 
 
-def look(host: FakeHost, **faults: Fault) -> Sighting[Details]:
+def look(host: FakeHost, **faults: Fault) -> CardScan[Details]:
     fs = FaultyFS()
     for attribute, fault in faults.items():
         fs.put(f"*/{attribute}", fault)
-    return details.look(Surveyor(host.open(fs), PATIENCE)).cards[0]
+    return details.look(HostScanner(host.open(fs), PATIENCE)).cards[0]
 
 
-def rows(sighting: Sighting[Details]) -> dict[str, list[str]]:
+def rows(sighting: CardScan[Details]) -> dict[str, list[str]]:
     """The lines of each row of a sheet by its title."""
     found: dict[str, list[str]] = {}
     title = ""
@@ -113,7 +113,7 @@ def test_a_card_that_hangs_has_a_sheet_too(one_warboy: FakeHost) -> None:
     fs = FaultyFS()
     with Hung() as hung:
         fs.put("*/atr_error", hung)
-        sighting = details.look(Surveyor(one_warboy.open(fs), wait=hung.wait)).cards[0]
+        sighting = details.look(HostScanner(one_warboy.open(fs), wait=hung.wait)).cards[0]
     found = rows(sighting)
     assert found["Serial"] == found["Uptime"] == ["unreadable: the card did not answer within 5 s"]
     assert found["Health"][0] == "unhealthy"

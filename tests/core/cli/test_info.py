@@ -8,7 +8,7 @@ import pytest
 
 from npu_core.arch import Arch
 from npu_core.cli import info
-from npu_core.cli.survey import Surveyor, notes
+from npu_core.cli.host_scan import HostScanner, notes
 from npu_core.cli.table import render
 from npu_core.sensors import Quantity
 from npu_core.testing import EIO, CardPlan, FakeHost, FaultyFS, SensorPlan, rngd, warboy
@@ -129,7 +129,7 @@ def test_what_is_no_card_is_left_out_with_a_note(tmp_path: Path, npuctl: Npuctl)
 def test_a_sensor_that_cannot_be_read_is_noted_with_the_reason(tmp_path: Path) -> None:
     fs = FaultyFS()
     fs.put("*/temp2_input", EIO)
-    found = info.look(Surveyor(FakeHost(tmp_path, rngd(0)).open(fs), PATIENCE))
+    found = info.look(HostScanner(FakeHost(tmp_path, rngd(0)).open(fs), PATIENCE))
     assert list(notes(found, info.unreadable)) == ["renegade npu0 rngd0/temp2_input: EIO (Input/output error)"]
 
 
@@ -137,7 +137,7 @@ def test_a_card_that_hangs_is_shown_beside_the_others(tmp_path: Path) -> None:
     fs = FaultyFS()
     with Hung() as hung:
         fs.put("*/npu0_mgmt/device_uuid", hung)
-        surveyor = Surveyor(FakeHost(tmp_path, warboy(0), warboy(1)).open(fs), wait=hung.wait)
+        surveyor = HostScanner(FakeHost(tmp_path, warboy(0), warboy(1)).open(fs), wait=hung.wait)
         found = info.look(surveyor)
         again = info.look(surveyor)
     lines = render(info.table(found.cards)).splitlines()

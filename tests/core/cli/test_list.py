@@ -8,7 +8,7 @@ import pytest
 from npu_core.arch import Arch
 from npu_core.cli import holding
 from npu_core.cli.holding import Use
-from npu_core.cli.survey import Sighting, Surveyor, notes
+from npu_core.cli.host_scan import CardScan, HostScanner, notes
 from npu_core.cli.table import Style, render
 from npu_core.errors import MissingError
 from npu_core.holders import Holder, Holders
@@ -37,11 +37,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> FakeHost:
     return FakeHost(tmp_path_factory.mktemp("host"), warboy(0), rngd(0))
 
 
-def see(host: FakeHost, arch: Arch, occupied: str | None = None) -> Sighting[holding.Occupancy]:
+def see(host: FakeHost, arch: Arch, occupied: str | None = None) -> CardScan[holding.Occupancy]:
     """A card whose driver says this of its PEs, a digit each."""
     device = host.open().inventory().device(arch, 0)
     assert device
-    return Sighting(device, MissingError("ENOENT") if occupied is None else tuple(pe == "1" for pe in occupied))
+    return CardScan(device, MissingError("ENOENT") if occupied is None else tuple(pe == "1" for pe in occupied))
 
 
 def test_each_pe_is_shown_with_its_files_its_state_and_its_users(tmp_path: Path, program: Npuctl) -> None:
@@ -100,7 +100,7 @@ def test_states_are_coloured_by_what_they_mean(both: FakeHost) -> None:
 def test_an_occupancy_that_fails_is_noted_and_one_that_is_not_offered_is_not(both: FakeHost) -> None:
     fs = FaultyFS()
     fs.put("*/rngd!npu0mgmt/pe_occupancy", EIO)
-    found = holding.look(Surveyor(both.open(fs), PATIENCE))
+    found = holding.look(HostScanner(both.open(fs), PATIENCE))
     assert list(notes(found, holding.unreadable)) == ["renegade npu0 pe_occupancy: EIO (Input/output error)"]
 
 
@@ -108,7 +108,7 @@ def test_a_card_that_hangs_still_shows_its_files_and_users(tmp_path: Path) -> No
     fs = FaultyFS()
     with Hung() as hung:
         fs.put("*/device_sn", hung)
-        found = holding.look(Surveyor(FakeHost(tmp_path, warboy(0)).open(fs), wait=hung.wait))
+        found = holding.look(HostScanner(FakeHost(tmp_path, warboy(0)).open(fs), wait=hung.wait))
     holders = by("/dev/npu0pe1")
     assert "| 1    | in use | 7 serve |" in render(holding.table(found.cards, holders)).splitlines()[4]
 

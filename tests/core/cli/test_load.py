@@ -8,8 +8,8 @@ import pytest
 
 from npu_core.arch import Arch, arch_spec
 from npu_core.cli import load, top
-from npu_core.cli.load import PeLoad, Sight, Status, card_load
-from npu_core.cli.survey import Survey, Surveyor, notes
+from npu_core.cli.host_scan import HostScan, HostScanner, notes
+from npu_core.cli.load import Listing, PeLoad, Status, card_load
 from npu_core.cli.table import render
 from npu_core.cores import CoreRange
 from npu_core.counters import PeCounters
@@ -34,7 +34,7 @@ def loads(**looks: Looks) -> tuple[PeLoad, ...]:
     count = len(next(iter(looks.values())))
     missing: Looks = [MissingError("ENOENT")] * count
     ranges = {PE0: looks.get("pe0", missing), PE1: looks.get("pe1", missing), BOTH: looks.get("both", missing)}
-    sights = [Sight({cores: seen[number] for cores, seen in ranges.items()}, Readings()) for number in range(count)]
+    sights = [Listing({cores: seen[number] for cores, seen in ranges.items()}, Readings()) for number in range(count)]
     return card_load(arch_spec(Arch.WARBOY), sights).loads
 
 
@@ -76,14 +76,14 @@ def test_what_the_looks_at_a_pe_tell(looks: Looks, expected: PeLoad) -> None:
 
 def measure(
     host: FakeHost, fs: FaultyFS | None = None, interval: float = 1.0
-) -> tuple[Survey[load.CardLoad], list[float]]:
+) -> tuple[HostScan[load.CardLoad], list[float]]:
     simulation, waits = Simulation(host), list[float]()
 
     def wait(seconds: float) -> None:
         waits.append(seconds)
         simulation.step(seconds)
 
-    return load.measure(Surveyor(host.open(fs), PATIENCE), interval, wait, lambda: 0.0), waits
+    return load.measure(HostScanner(host.open(fs), PATIENCE), interval, wait, lambda: 0.0), waits
 
 
 def test_a_working_host_is_measured_whole(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_card_that_hangs_does_not_spoil_the_measurement_of_the_others(tmp_path
     host = FakeHost(tmp_path, warboy(0), warboy(1))
     with Hung() as hung:
         fs.put("*/npu1_mgmt/device_uuid", hung)
-        surveyor = Surveyor(host.open(fs), wait=hung.wait)
+        surveyor = HostScanner(host.open(fs), wait=hung.wait)
         found = load.measure(surveyor, 0.1, Simulation(host).step, lambda: next(now))
     measured, unreadable = Status.MEASURED, Status.UNREADABLE
     assert [[each.status for each in card.seen.loads] for card in found.cards] == [[measured] * 2, [unreadable] * 2]
@@ -114,7 +114,7 @@ def test_a_card_that_hangs_does_not_spoil_the_measurement_of_the_others(tmp_path
 
 
 def test_a_host_without_cards_is_not_waited_for(tmp_path: Path) -> None:
-    assert measure(FakeHost(tmp_path)) == (Survey((), ()), [])
+    assert measure(FakeHost(tmp_path)) == (HostScan((), ()), [])
 
 
 def test_refused_registers_are_idle_cores_and_failing_ones_are_noted(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_card_that_comes_in_between_is_measured_the_next_time(tmp_path: Path) 
     def wait(_: float) -> None:
         host.plug(warboy(1))
 
-    found = load.measure(Surveyor(host.open(), PATIENCE), 1.0, wait)
+    found = load.measure(HostScanner(host.open(), PATIENCE), 1.0, wait)
     assert [each.status for each in found.cards[1].seen.loads] == [Status.CANNOT_TELL, Status.CANNOT_TELL]
 
 
@@ -146,7 +146,7 @@ def test_one_table_shows_the_work_of_every_pe_and_its_card(tmp_path: Path) -> No
         host.cards[0].set_perf_regs(PE0, 8_000_000, 4_000_000, 1_000_000)
         host.cards[0].set_perf_regs(PE1, 8_000_000, 0, 0)
 
-    found = load.measure(Surveyor(host.open(), PATIENCE), 0.5, work, lambda: 0.0)
+    found = load.measure(HostScanner(host.open(), PATIENCE), 0.5, work, lambda: 0.0)
     assert render(top.table(found.cards)) == (
         "+------+------------------+----+-------+-----------+-------+--------+\n"
         "| NPU  | Name             | PE | Busy  | Computing | Temp. | Power  |\n"

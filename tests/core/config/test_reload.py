@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from npu_core.config.reload import ConfigState, Following, differences
+from npu_core.config.reload import ConfigState, ReloadableSettings, differences
 from npu_core.config.watch import ConfigWatch
 from npu_core.errors import FormatError, Problem, SettingsError
 from npu_core.service import file_looks
@@ -51,13 +51,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def following(path: Path, caplog: pytest.LogCaptureFixture) -> Following[Settings]:
+def following(path: Path, caplog: pytest.LogCaptureFixture) -> ReloadableSettings[Settings]:
     caplog.set_level(logging.INFO)
 
     def load(read: ReadFile) -> Settings:
         return settings(read(str(path)), str(path))
 
-    return Following(load, ["live"], ConfigState())
+    return ReloadableSettings(load, ["live"], ConfigState())
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, object]]]:
@@ -129,7 +129,7 @@ def test_a_change_while_the_file_is_read_is_noticed_at_the_next_look(
 
 
 def test_what_is_live_is_in_force_at_the_next_look_and_the_rest_needs_a_restart(
-    following: Following[Settings], path: Path, caplog: pytest.LogCaptureFixture
+    following: ReloadableSettings[Settings], path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert following.state == ConfigState(1, digest("a 1"))
     assert not following.look()
@@ -149,7 +149,7 @@ def test_what_is_live_is_in_force_at_the_next_look_and_the_rest_needs_a_restart(
 
 
 def test_a_wrong_file_is_told_once_and_the_last_good_one_stays_until_it_is_mended(
-    following: Following[Settings], path: Path, caplog: pytest.LogCaptureFixture
+    following: ReloadableSettings[Settings], path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for text in ("wrong wrong", "wrong"):
         write(path, text)
@@ -162,7 +162,7 @@ def test_a_wrong_file_is_told_once_and_the_last_good_one_stays_until_it_is_mende
     assert following.state == ConfigState(1, digest("a 1"))
 
 
-def test_the_generation_counts_changes_of_what_is_in_force(following: Following[Settings], path: Path) -> None:
+def test_the_generation_counts_changes_of_what_is_in_force(following: ReloadableSettings[Settings], path: Path) -> None:
     for text, generation in (("b 1", 2), ("b 3", 2), ("a 1", 3)):
         write(path, text)
         following.look()
@@ -170,18 +170,20 @@ def test_the_generation_counts_changes_of_what_is_in_force(following: Following[
 
 
 def test_without_a_file_there_is_nothing_to_follow() -> None:
-    following: Following[Settings] = Following(lambda _: Settings("a"), ["live"], ConfigState())
+    following: ReloadableSettings[Settings] = ReloadableSettings(lambda _: Settings("a"), ["live"], ConfigState())
     assert not following.look()
     assert following.state == ConfigState()
 
 
 async def test_without_a_file_or_with_a_pipe_nothing_is_begun() -> None:
-    plain: Following[Settings] = Following(lambda _: Settings("a"), ["live"], ConfigState())
+    plain: ReloadableSettings[Settings] = ReloadableSettings(lambda _: Settings("a"), ["live"], ConfigState())
     assert not await plain.follow()
     reading, writing = os.pipe()
     os.write(writing, b"a 1")
     os.close(writing)
-    piped: Following[Settings] = Following(lambda read: settings(read(f"/dev/fd/{reading}")), ["live"], ConfigState())
+    piped: ReloadableSettings[Settings] = ReloadableSettings(
+        lambda read: settings(read(f"/dev/fd/{reading}")), ["live"], ConfigState()
+    )
     assert not await piped.follow()
     assert not piped.look()
     assert piped.settings.live == "a"
@@ -189,7 +191,7 @@ async def test_without_a_file_or_with_a_pipe_nothing_is_begun() -> None:
 
 
 async def test_a_change_is_followed_off_the_event_loop(
-    following: Following[Settings], path: Path, monkeypatch: pytest.MonkeyPatch
+    following: ReloadableSettings[Settings], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[int] = []
     watch: Callable[[ConfigWatch], bool] = ConfigWatch.changed
@@ -208,7 +210,10 @@ async def test_a_change_is_followed_off_the_event_loop(
 
 
 async def test_a_file_that_does_not_come_back_is_told_once_and_a_refusal_of_before_is_told_again(
-    following: Following[Settings], path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    following: ReloadableSettings[Settings],
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     write(path, "wrong")
     following.look()

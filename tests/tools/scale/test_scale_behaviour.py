@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npu_core.testing import FakeHost, warboy
-from npu_feature_discovery.labels import labels_of
-from npu_feature_discovery.looking import Looker
-from npu_feature_discovery.loop import PULSE, Discovery, Pace
+from npu_feature_discovery.counters import Counters
+from npu_feature_discovery.host_scan import HostScanner
+from npu_feature_discovery.labels.table import labels_of
+from npu_feature_discovery.loop import POLL_INTERVAL, Discovery, Pace
 from npu_feature_discovery.publisher import Publisher
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 from npu_feature_discovery.sinks.api_sink import ApiSink
 from npu_feature_discovery.sinks.child import Action, ApiAccess, Target
-from npu_feature_discovery.telemetry import Telemetry
 from testkit.waiting import PATIENCE
 from tests.feature_discovery.rigs import INTERVAL, Clock
 from tools.scale.behaviour import Times, pause, turn_from
@@ -26,7 +26,7 @@ ASKED_FOR = 7.0
 
 @given(st.floats(0, 1e5), st.floats(0, 1e4))
 def test_a_turn_is_never_too_early_and_at_most_a_pulse_late(started: float, later: float) -> None:
-    assert -1e-6 <= turn_from(started, started + later) - (started + later) <= PULSE
+    assert -1e-6 <= turn_from(started, started + later) - (started + later) <= POLL_INTERVAL
 
 
 # -- as the product does ----------------------------------------------------------------------------------------------
@@ -64,14 +64,14 @@ def live(tmp_path: Path) -> Callable[[Asked, float, int], None]:
 
     def run(asked: Asked, jitter: float, turns: int) -> None:
         clock = asked.clock
-        looker = Looker(FakeHost(tmp_path, warboy(0)).open())
-        publisher = Publisher(RefusedSink(asked), Telemetry(), clock, not_before=clock.now + jitter)
+        looker = HostScanner(FakeHost(tmp_path, warboy(0)).open())
+        publisher = Publisher(RefusedSink(asked), Counters(), clock, not_before=clock.now + jitter)
         discovery = Discovery(
-            looker, publisher, lambda facts, _: labels_of(facts), Telemetry(), Pace(INTERVAL, PATIENCE), clock
+            looker, publisher, lambda facts, _: labels_of(facts), Counters(), Pace(INTERVAL, PATIENCE), clock
         )
         for _ in range(turns):
             discovery.turn()
-            clock.pass_(PULSE)
+            clock.pass_(POLL_INTERVAL)
 
     return run
 

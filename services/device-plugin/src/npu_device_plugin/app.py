@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from npu_core.allocations import Allocations
 from npu_core.arch import Arch
-from npu_core.config.reload import Following
+from npu_core.config.reload import ReloadableSettings
 from npu_core.host import Host
 from npu_core.os_errors import explain
 from npu_core.partition import Partitioning, UnitId
@@ -17,26 +17,26 @@ from npu_core.service.http.server import serve
 from npu_core.service.logs import EventLog
 from npu_core.service.mounts import RemovedDirectories
 from npu_core.service.settings import Address
-from npu_device_plugin.allocation_tracker import AllocationTracker
-from npu_device_plugin.cdi_keeper import CdiKeeper
-from npu_device_plugin.condition import Condition
-from npu_device_plugin.disabled import unknown_devices
+from npu_device_plugin.allocation.disabled import unknown_devices
+from npu_device_plugin.allocation.resource_state import Offer, offers
+from npu_device_plugin.cdi_files import CdiKeeper
+from npu_device_plugin.counters import Counters
 from npu_device_plugin.events import Event
-from npu_device_plugin.offer import Offer, offers
-from npu_device_plugin.registration import registration_of
+from npu_device_plugin.kubelet.allocation_tracker import AllocationTracker
+from npu_device_plugin.kubelet.registration import registration_of
+from npu_device_plugin.kubelet.servicer import OfferServicer
+from npu_device_plugin.kubelet.sockets import scratch_name
+from npu_device_plugin.kubelet.supervisor import Supervisor
 from npu_device_plugin.scanner import Scanner
-from npu_device_plugin.servicer import OfferServicer
+from npu_device_plugin.service_status import ServiceStatus
 from npu_device_plugin.settings import Settings
-from npu_device_plugin.sockets import scratch_name
-from npu_device_plugin.supervisor import Supervisor
-from npu_device_plugin.telemetry import Telemetry
 
 _log = EventLog(__name__)
-PULSE = 1.0
+POLL_INTERVAL = 1.0
 """Seconds between two looks at the known cards, the configuration file, and pending holders."""
 _LISTEN_AGAIN = 10.0
 """Seconds between two attempts to get the endpoint's address."""
-START_PATIENCE = 30.0
+START_TIMEOUT = 30.0
 """Seconds that the first list waits for the kubelet's checkpoint to be readable. A list that lacks a held unit would
 make some kubelets crash; a node without its NPUs for ever would be worse."""
 
@@ -45,7 +45,7 @@ class DevicePlugin:
     """Everything that runs while the plugin does."""
 
     def __init__(
-        self, following: Following[Settings], telemetry: Telemetry, clock: Callable[[], float] = time.monotonic
+        self, following: ReloadableSettings[Settings], telemetry: Counters, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """A plugin that has not looked at anything yet."""
         settings = following.settings
@@ -91,7 +91,9 @@ class DevicePlugin:
         try:
             while not stop.done():
                 # Asked here and not between two looks: a card that hangs would have us stay.
-                ended, _ = await asyncio.wait({stop, *self._tasks}, timeout=PULSE, return_when=asyncio.FIRST_COMPLETED)
+                ended, _ = await asyncio.wait(
+                    {stop, *self._tasks}, timeout=POLL_INTERVAL, return_when=asyncio.FIRST_COMPLETED
+                )
                 for task in ended - {stop}:
                     _log.error(Event.PART_ENDED, part=task.get_name())
                     task.result()
@@ -130,7 +132,7 @@ class DevicePlugin:
             if self._new_families or self._waiting or never_answered or now - asked >= self.settings.interval:
                 asked = now
                 await self._tracker.ask()
-            if self._clock() - seen > PULSE:
+            if self._clock() - seen > POLL_INTERVAL:
                 # The kubelet let us wait: what was seen of the cards is old.
                 await self._scanner.enumerate_cards()
             # From here to the list nothing is awaited: no unit can be given out between the decision and the list.
@@ -143,7 +145,7 @@ class DevicePlugin:
             self._was_streaming = self._is_streaming
             self._heartbeat, self._looked = self._clock(), True
             self._say_once_if_there_is_nothing()
-            await self._rest(min(PULSE, self.settings.interval))
+            await self._rest(min(POLL_INTERVAL, self.settings.interval))
 
     async def _rest(self, seconds: float) -> None:
         """Wait for so long, or until :meth:`look_again` is called."""
@@ -152,13 +154,13 @@ class DevicePlugin:
                 await self._asked_to_look.wait()
 
     def _knows_holders(self) -> bool:
-        """Whether lists may be sent. The first waits for the kubelet checkpoint, :data:`START_PATIENCE` at most."""
+        """Whether lists may be sent. The first waits for the kubelet checkpoint, :data:`START_TIMEOUT` at most."""
         if not self._has_waited and not self._tracker.sources.is_recorded:
             now = self._clock()
             if self._waiting_since is None:
                 self._waiting_since = now
-                _log.warning(Event.WAITING_FOR_CHECKPOINT, at_most_seconds=START_PATIENCE)
-            if now - self._waiting_since < START_PATIENCE:
+                _log.warning(Event.WAITING_FOR_CHECKPOINT, at_most_seconds=START_TIMEOUT)
+            if now - self._waiting_since < START_TIMEOUT:
                 return False
             _log.error(Event.HOLDERS_UNKNOWN, reason=self._tracker.checkpoint_complaint)
         self._waiting_since, self._has_waited = None, True
@@ -302,8 +304,8 @@ class DevicePlugin:
             finally:
                 server.stop_listening()
 
-    def _condition(self) -> Condition:
-        return Condition(
+    def _condition(self) -> ServiceStatus:
+        return ServiceStatus(
             heartbeat_age=self._clock() - self._heartbeat,
             resources=tuple(
                 (servicer.resource, servicer.offer, self._supervisors[arch].ready)

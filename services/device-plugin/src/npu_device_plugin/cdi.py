@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from npu_core.arch import Arch
-from npu_device_plugin.grants import PERMISSIONS, Grant, grant
-from npu_device_plugin.offer import Offer
+from npu_device_plugin.allocation.grants import PERMISSIONS, Grant, grant
+from npu_device_plugin.allocation.resource_state import Offer
 
 CDI_VERSION = "0.5.0"
 """The oldest with everything that is used here: a runtime refuses a file of a version it does not know."""

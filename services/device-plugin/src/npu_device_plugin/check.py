@@ -13,15 +13,15 @@ from npu_core.device import Device, Rejected
 from npu_core.errors import Unreadable
 from npu_core.health import HealthState, HealthStatus
 from npu_core.host import Host
-from npu_device_plugin.allocation_tracker import AllocationTracker
-from npu_device_plugin.cutting import Cut
-from npu_device_plugin.disabled import UnknownDevice, unknown_devices
-from npu_device_plugin.grants import grant
-from npu_device_plugin.offer import KEPT, Offer, OfferedUnit, offers
-from npu_device_plugin.registration import registration_of
+from npu_device_plugin.allocation.disabled import UnknownDevice, unknown_devices
+from npu_device_plugin.allocation.grants import grant
+from npu_device_plugin.allocation.repartition import Cut
+from npu_device_plugin.allocation.resource_state import KEPT, Offer, OfferedUnit, offers
+from npu_device_plugin.counters import Counters
+from npu_device_plugin.kubelet.allocation_tracker import AllocationTracker
+from npu_device_plugin.kubelet.registration import registration_of
 from npu_device_plugin.scanner import READ_DEADLINE, Scanner
 from npu_device_plugin.settings import Settings
-from npu_device_plugin.telemetry import Telemetry
 
 _OPEN_TO_ALL = stat.S_IROTH | stat.S_IWOTH
 
@@ -40,7 +40,7 @@ class ClosedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckReport:
     """What one look at the host gives.
 
     Attributes:
@@ -68,7 +68,7 @@ class Finding:
     closed: tuple[ClosedFile, ...] = ()
 
 
-def examine(settings: Settings) -> Finding:
+def examine(settings: Settings) -> CheckReport:
     """Look at the host once; a card that hangs is waited for no longer than the daemon would.
 
     Raises:
@@ -79,10 +79,10 @@ def examine(settings: Settings) -> Finding:
     return asyncio.run(_examine(settings, Scanner(host, time.monotonic)))
 
 
-async def _examine(settings: Settings, scanner: Scanner) -> Finding:
+async def _examine(settings: Settings, scanner: Scanner) -> CheckReport:
     await _look_twice(scanner)
     tracker = AllocationTracker(
-        settings.pod_resources_socket, settings.plugin_dir, time.monotonic, Telemetry(), settings.node_name
+        settings.pod_resources_socket, settings.plugin_dir, time.monotonic, Counters(), settings.node_name
     )
     await tracker.ask()
     tracker.look()
@@ -91,7 +91,7 @@ async def _examine(settings: Settings, scanner: Scanner) -> Finding:
     scanner.settle(settings.default_pe, allocations)
     offered = offers(scanner.fleet, settings.default_pe, settings.disabled_here, allocations)
     objections = {arch: registration_of(settings, arch, names).objection for arch in names}
-    return Finding(
+    return CheckReport(
         resources=tuple((names[offer.arch], offer) for offer in offered if not objections[offer.arch]),
         refused=tuple((arch, objection) for arch, objection in objections.items() if objection),
         unknown=unknown_devices(settings.disabled_devices, settings.node_name, scanner.fleet.numbered_cards),
@@ -129,7 +129,7 @@ def _closed_files(offered: Iterable[Offer], devfs: str) -> Iterator[ClosedFile]:
             yield ClosedFile(path, mode)
 
 
-def as_json(finding: Finding) -> str:
+def as_json(finding: CheckReport) -> str:
     """The finding for programs."""
     return json.dumps(
         {
@@ -180,7 +180,7 @@ def _unit_document(offered: OfferedUnit) -> dict[str, object]:
     }
 
 
-def as_text(finding: Finding) -> str:
+def as_text(finding: CheckReport) -> str:
     """The finding for people."""
     lines: list[str] = []
     for name, offer in finding.resources:

@@ -7,15 +7,15 @@ import os
 from collections.abc import Mapping
 from functools import partial
 
-from npu_core.config.reload import Following
+from npu_core.config.reload import ReloadableSettings
 from npu_core.service import logs
 from npu_core.service.event_loop import run_until_signal
 from npu_core.service.options import live_fields
 from npu_device_plugin import __version__
 from npu_device_plugin.app import DevicePlugin
+from npu_device_plugin.counters import Counters
 from npu_device_plugin.events import Event
 from npu_device_plugin.settings import OPTIONS, load
-from npu_device_plugin.telemetry import Telemetry
 
 _log = logs.EventLog(__name__)
 
@@ -29,8 +29,8 @@ def run(options: Mapping[str, str]) -> int:
     Raises:
         SettingsError: with everything that is wrong with the settings.
     """
-    telemetry = Telemetry()
-    following = Following(partial(load, options, os.environ), live_fields(OPTIONS), telemetry.config)
+    telemetry = Counters()
+    following = ReloadableSettings(partial(load, options, os.environ), live_fields(OPTIONS), telemetry.config)
     settings = following.settings
     logs.configure(settings.log_level, settings.log_format)
     _log.info(Event.STARTING, version=__version__, defaultPe=settings.default_pe, interval=settings.interval)

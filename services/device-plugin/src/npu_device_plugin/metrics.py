@@ -11,9 +11,9 @@ from npu_core.service.histogram import Histogram
 from npu_core.service.metrics import Row, Values, by_label, counter, gauge, histogram
 from npu_core.threads import NO_THREAD
 from npu_device_plugin import __version__
-from npu_device_plugin.condition import Condition
-from npu_device_plugin.supervisor import CAUSES
-from npu_device_plugin.telemetry import LATENCY_BOUNDS, Telemetry
+from npu_device_plugin.counters import LATENCY_BOUNDS, Counters
+from npu_device_plugin.kubelet.supervisor import CAUSES
+from npu_device_plugin.service_status import ServiceStatus
 
 PREFIX = "npu_device_plugin_"
 _RESOURCE = ("resource",)
@@ -28,12 +28,12 @@ class Moment(NamedTuple):
         now: seconds since the epoch.
     """
 
-    condition: Condition
-    telemetry: Telemetry
+    condition: ServiceStatus
+    telemetry: Counters
     now: float
 
 
-def families(condition: Condition, telemetry: Telemetry, now: float) -> Iterator[Metric]:
+def families(condition: ServiceStatus, telemetry: Counters, now: float) -> Iterator[Metric]:
     """Every family; ``now`` is seconds since the epoch."""
     moment = Moment(condition, telemetry, now)
     for row in TABLE:

@@ -18,10 +18,10 @@ from npu_core.identity import is_another_card
 from npu_core.partition import Partitioning
 from npu_core.service.device_threads import DeviceThreads, unanswered
 from npu_core.service.logs import EventLog
-from npu_device_plugin.disabled import IDENTITY
+from npu_device_plugin.allocation.disabled import IDENTITY
+from npu_device_plugin.allocation.inventory import Card, Fleet, HealthChange, health_changes
+from npu_device_plugin.counters import Counters
 from npu_device_plugin.events import Event
-from npu_device_plugin.inventory import Card, Fleet, HealthChange, health_changes
-from npu_device_plugin.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -71,13 +71,13 @@ class Scanner:
         self,
         host: Host,
         clock: Callable[[], float],
-        telemetry: Telemetry | None = None,
+        telemetry: Counters | None = None,
         patience: Patience = Patience(),  # immutable
     ) -> None:
         """A scanner of ``host`` that knows no card yet; ``clock`` gives seconds that do not go back."""
         self.fleet = Fleet()
         self.patience = patience
-        self._telemetry = telemetry or Telemetry()
+        self._telemetry = telemetry or Counters()
         self._host = host
         self._clock = clock
         self._threads = DeviceThreads(clock)

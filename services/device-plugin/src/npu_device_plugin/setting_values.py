@@ -12,10 +12,10 @@ from npu_core.checkpoint import CHECKPOINT
 from npu_core.errors import FormatError, Problem, ProblemCode, SettingsError
 from npu_core.partition import Partitioning, describe_partitionings
 from npu_core.service.settings import Given, Kind, Reader, text_of
-from npu_device_plugin import resource_name
-from npu_device_plugin.disabled import EXPECTED as EXPECTED_DEVICE
-from npu_device_plugin.disabled import EXPECTED_NODE, DisabledDevice, is_device_name, is_node_name
-from npu_device_plugin.resource_name import ResourceNames
+from npu_device_plugin.allocation import resource_name
+from npu_device_plugin.allocation.disabled import EXPECTED as EXPECTED_DEVICE
+from npu_device_plugin.allocation.disabled import EXPECTED_NODE, DisabledDevice, is_device_name, is_node_name
+from npu_device_plugin.allocation.resource_name import ResourceNames
 
 _KUBELETS_FILES = ("kubelet.sock", CHECKPOINT, "DEPRECATION")
 """What the kubelet keeps in the plugin directory. Our socket would take the place of a file of that name."""

@@ -29,9 +29,9 @@ from npu_core.service.settings import (
     one_of,
     seconds,
 )
-from npu_device_plugin.disabled import DisabledDevice
-from npu_device_plugin.grants import DeviceInjection
-from npu_device_plugin.resource_name import ResourceNames
+from npu_device_plugin.allocation.disabled import DisabledDevice
+from npu_device_plugin.allocation.grants import DeviceInjection
+from npu_device_plugin.allocation.resource_name import ResourceNames
 from npu_device_plugin.setting_values import disabled_devices, file_name, partitioning, resource_names
 
 MAX_SOCKET_PATH = 107

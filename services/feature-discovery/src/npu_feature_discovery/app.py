@@ -8,21 +8,21 @@ from collections.abc import Callable
 from functools import partial
 
 from npu_core.host import Host
-from npu_core.service.lifetime import HELD_SIGNALS, LOOK_AGAIN
+from npu_core.service.lifetime import BLOCKED_SIGNALS, LOOK_AGAIN
 from npu_core.service.logs import EventLog
 from npu_feature_discovery.back_off import chance
-from npu_feature_discovery.condition import LOOK_PATIENCE
-from npu_feature_discovery.decision import Memory
+from npu_feature_discovery.counters import Counters
 from npu_feature_discovery.events import Event
-from npu_feature_discovery.heritage import with_heritage
-from npu_feature_discovery.labels import Facts, Labels, labels_of
-from npu_feature_discovery.looking import Looker
+from npu_feature_discovery.host_scan import HostScanner
+from npu_feature_discovery.labels.carry_over import with_carried_over
+from npu_feature_discovery.labels.known_facts import KnownFacts
+from npu_feature_discovery.labels.table import Facts, Labels, labels_of
 from npu_feature_discovery.loop import Discovery, Pace
 from npu_feature_discovery.publisher import Publisher
+from npu_feature_discovery.service_status import LOOK_TIMEOUT
 from npu_feature_discovery.settings import STANDARD_OUTPUT, Settings, SinkKind
 from npu_feature_discovery.sinks import Outcome, Sink, SinkError
 from npu_feature_discovery.sinks.feature_file import FeatureFileSink, StandardOutputSink
-from npu_feature_discovery.telemetry import Telemetry
 
 _log = EventLog(__name__)
 _FINISH = 1.0
@@ -46,7 +46,7 @@ class Service:
         self._settings = settings
         self._clock = clock
         self._sink = sink_of(settings)
-        self._telemetry = Telemetry()
+        self._telemetry = Counters()
         self._discovery = self._make_discovery()
 
     def run(self) -> int:
@@ -77,13 +77,13 @@ class Service:
             supersede=self._remove_feature_file if by_api and settings.output_file != STANDARD_OUTPUT else None,
         )
         return Discovery(
-            Looker(Host(settings.sysfs, settings.devfs), clock),
+            HostScanner(Host(settings.sysfs, settings.devfs), clock),
             publisher,
             partial(labels_for, settings),
             self._telemetry,
-            Pace(settings.interval, LOOK_PATIENCE + (settings.api_timeout if by_api else 0.0)),
+            Pace(settings.interval, LOOK_TIMEOUT + (settings.api_timeout if by_api else 0.0)),
             clock,
-            Memory(sees_device_files=settings.sees_device_files),
+            KnownFacts(sees_device_files=settings.sees_device_files),
             [os.path.dirname(settings.output_file)] if settings.writes_file else [],  # noqa: PTH120  # no pathlib
         )
 
@@ -109,7 +109,7 @@ class Service:
         """Do ``work`` on a thread that may be lost, while this one waits for signals."""
         signal.pthread_sigmask(signal.SIG_BLOCK, [_WORK_ENDED])
         worker = _Worker(work)
-        awaited = (*HELD_SIGNALS, _WORK_ENDED)
+        awaited = (*BLOCKED_SIGNALS, _WORK_ENDED)
         worker.start()
         while worker.status is None:
             number = signal.sigwait(awaited)
@@ -183,7 +183,7 @@ def _clean_up_limit(settings: Settings) -> float:
 def labels_for(settings: Settings, facts: Facts, before: Labels) -> Labels:
     """The labels that some facts make under these settings, where ``before`` was published when the process started."""
     labels = labels_of(facts, settings.mixed, settings.extra_labels)
-    return with_heritage(labels, before, facts, settings.extra_labels)
+    return with_carried_over(labels, before, facts, settings.extra_labels)
 
 
 def sink_of(settings: Settings) -> Sink:

@@ -8,16 +8,16 @@ from npu_core.device import Rejected
 from npu_core.errors import Unreadable
 from npu_core.host import Host
 from npu_core.machine import Placeholder
-from npu_feature_discovery.decision import counted
-from npu_feature_discovery.labels import LabelOrigin, describe
-from npu_feature_discovery.looking import Looker
-from npu_feature_discovery.nfd_rules import Dropped, NfdVersion, dropped
+from npu_feature_discovery.host_scan import HostScanner
+from npu_feature_discovery.labels.known_facts import counted
+from npu_feature_discovery.labels.nfd_rules import Dropped, NfdVersion, dropped
+from npu_feature_discovery.labels.table import LabelOrigin, describe
 from npu_feature_discovery.settings import Settings
 from npu_feature_discovery.sinks.feature_file import utc_now
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckReport:
     """What one look at the host gives.
 
     Attributes:
@@ -37,7 +37,7 @@ class Finding:
     placeholders: tuple[Placeholder, ...]
 
 
-def examine(settings: Settings, version: NfdVersion, extra_label_ns: Collection[str] = ()) -> Finding:
+def examine(settings: Settings, version: NfdVersion, extra_label_ns: Collection[str] = ()) -> CheckReport:
     """Look at the host once; a card that hangs is waited for no longer than the service would.
 
     Args:
@@ -48,13 +48,13 @@ def examine(settings: Settings, version: NfdVersion, extra_label_ns: Collection[
     Raises:
         HostError: if the host cannot be listed.
     """
-    look = Looker(Host(settings.sysfs, settings.devfs)).look()
+    look = HostScanner(Host(settings.sysfs, settings.devfs)).look()
     devices, not_counted = counted(look.facts.devices, sees_device_files=settings.sees_device_files)
     labels = describe(replace(look.facts, devices=devices), settings.mixed, settings.extra_labels, sysfs=settings.sysfs)
     by_nfd = settings.uses_nfd
     expires = None if settings.expiry is None else utc_now() + settings.expiry
     said = {label.key: label.value for label in labels}
-    return Finding(
+    return CheckReport(
         labels=labels,
         version=version if by_nfd else None,
         dropped=dropped(said, version, extra_label_ns=extra_label_ns, expires=expires) if by_nfd else (),
@@ -64,7 +64,7 @@ def examine(settings: Settings, version: NfdVersion, extra_label_ns: Collection[
     )
 
 
-def as_json(finding: Finding) -> str:
+def as_json(finding: CheckReport) -> str:
     """The finding for programs."""
     return json.dumps(
         {
@@ -84,7 +84,7 @@ def as_json(finding: Finding) -> str:
     )
 
 
-def as_text(finding: Finding) -> str:
+def as_text(finding: CheckReport) -> str:
     """The finding for people."""
     said = [f"{label.key}={label.value}" for label in finding.labels]
     width = max(map(len, said), default=0)

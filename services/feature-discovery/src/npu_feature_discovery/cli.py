@@ -43,7 +43,7 @@ def check_host(
     print(check.as_json(finding) if output is Output.JSON else printable_lines(check.as_text(finding)))
 
 
-def _examine(nfd_version: str | None, namespaces: list[str], settings: Settings) -> check.Finding:
+def _examine(nfd_version: str | None, namespaces: list[str], settings: Settings) -> check.CheckReport:
     # Not the version that the file is written for: the question is what another one would make of the file.
     asked = settings if nfd_version is None else load({"nfd-version": nfd_version}, {})
     return check.examine(settings, asked.nfd_version, namespaces)

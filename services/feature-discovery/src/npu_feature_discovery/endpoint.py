@@ -12,23 +12,23 @@ from npu_core.service.http.traffic import Traffic
 from npu_core.service.logs import EventLog
 from npu_core.service.settings import Address
 from npu_core.service.status import StatusPages
-from npu_feature_discovery.condition import Condition
+from npu_feature_discovery.counters import Counters
 from npu_feature_discovery.events import Event
 from npu_feature_discovery.metrics import families
-from npu_feature_discovery.telemetry import Telemetry
+from npu_feature_discovery.service_status import ServiceStatus
 
 _log = EventLog(__name__)
 _LISTEN_AGAIN = 10.0
 """Seconds between two attempts to get the address."""
 
 
-def start(address: Address, condition: Callable[[], Condition], telemetry: Telemetry) -> None:
+def start(address: Address, condition: Callable[[], ServiceStatus], telemetry: Counters) -> None:
     """Answer at the address for as long as the process lives; returns at once."""
     pages = pages_of(condition, telemetry)
     threading.Thread(target=_run, args=(pages, address, telemetry.traffic), name="endpoint", daemon=True).start()
 
 
-def pages_of(condition: Callable[[], Condition], telemetry: Telemetry) -> StatusPages:
+def pages_of(condition: Callable[[], ServiceStatus], telemetry: Counters) -> StatusPages:
     """The endpoint's pages."""
     return StatusPages(
         lambda: condition().why_not_alive,

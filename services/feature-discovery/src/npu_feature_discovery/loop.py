@@ -10,16 +10,16 @@ from npu_core.errors import HostError, Reason
 from npu_core.service.logs import EventLog
 from npu_core.service.mounts import RemovedDirectories
 from npu_feature_discovery.back_off import BackOff, chance
-from npu_feature_discovery.condition import Condition
-from npu_feature_discovery.decision import Memory
+from npu_feature_discovery.counters import Counters
 from npu_feature_discovery.events import Event
-from npu_feature_discovery.labels import Facts, Labels
-from npu_feature_discovery.looking import Looker, Sight
+from npu_feature_discovery.host_scan import HostScanner, Listing
+from npu_feature_discovery.labels.known_facts import KnownFacts
+from npu_feature_discovery.labels.table import Facts, Labels
 from npu_feature_discovery.publisher import Publisher
-from npu_feature_discovery.telemetry import Telemetry
+from npu_feature_discovery.service_status import ServiceStatus
 
 _log = EventLog(__name__)
-PULSE = 1.0
+POLL_INTERVAL = 1.0
 """Seconds between two glances at which cards there are."""
 SECOND_LOOK = 2.0
 """Seconds from a look that found something else than the one before to the next: drivers take a moment to load."""
@@ -42,7 +42,7 @@ class Pace:
 class _Seen:
     """What a glance can tell; None where the host cannot be listed."""
 
-    sight: Sight | None = None
+    sight: Listing | None = None
     stuck: frozenset[CardKey] = frozenset()
 
 
@@ -54,13 +54,13 @@ class Discovery:
 
     def __init__(  # noqa: PLR0913, PLR0917  # its parts and their pace
         self,
-        looker: Looker,
+        looker: HostScanner,
         publisher: Publisher,
         labels_of: Callable[[Facts, Labels], Labels],
-        telemetry: Telemetry,
+        telemetry: Counters,
         pace: Pace,
         clock: Callable[[], float] = time.monotonic,
-        memory: Memory = Memory(),  # noqa: B008  # frozen
+        memory: KnownFacts = KnownFacts(),  # noqa: B008  # frozen
         directories: Iterable[str] = (),
     ) -> None:
         """A discovery that has not looked yet.
@@ -130,7 +130,7 @@ class Discovery:
         due = self._due - self._clock()
         if self._labels is not None:
             due = min(due, self._publisher.due_in())
-        return min(PULSE, max(0.0, due))
+        return min(POLL_INTERVAL, max(0.0, due))
 
     def stop(self) -> None:
         """Let :meth:`run` end after the turn it is at."""
@@ -143,10 +143,10 @@ class Discovery:
         self._asked = True
         self._wake.set()
 
-    def condition(self) -> Condition:
+    def condition(self) -> ServiceStatus:
         """How it stands now."""
         memory = self._memory
-        return Condition(
+        return ServiceStatus(
             heartbeat_age=self._clock() - self._heartbeat,
             patience=self._pace.patience,
             labels=self._labels,

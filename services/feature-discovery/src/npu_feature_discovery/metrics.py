@@ -7,9 +7,9 @@ from prometheus_client.metrics_core import Metric
 
 from npu_core.service.metrics import Row, by_label, counter, gauge
 from npu_feature_discovery import __version__
-from npu_feature_discovery.condition import Condition
+from npu_feature_discovery.counters import Counters
+from npu_feature_discovery.service_status import ServiceStatus
 from npu_feature_discovery.sinks import FailureReason, Outcome
-from npu_feature_discovery.telemetry import Telemetry
 
 PREFIX = "npu_feature_discovery_"
 _OUTCOMES = tuple(map(str, (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED)))
@@ -27,12 +27,12 @@ class Moment(NamedTuple):
         now: seconds since the epoch.
     """
 
-    condition: Condition
-    telemetry: Telemetry
+    condition: ServiceStatus
+    telemetry: Counters
     now: float
 
 
-def families(condition: Condition, telemetry: Telemetry, now: float) -> Iterator[Metric]:
+def families(condition: ServiceStatus, telemetry: Counters, now: float) -> Iterator[Metric]:
     """Every family; ``now`` is seconds since the epoch. What is not known yet has no series, rather than a 0."""
     return (row.family(PREFIX, Moment(condition, telemetry, now)) for row in TABLE)
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from npu_core.service.logs import EventLog, without_numbers
 from npu_feature_discovery.back_off import BackOff, chance
+from npu_feature_discovery.counters import Counters
 from npu_feature_discovery.events import Event
-from npu_feature_discovery.labels import PREFIX, Labels
+from npu_feature_discovery.labels.table import PREFIX, Labels
 from npu_feature_discovery.sinks import FailureReason, Outcome, Sink, SinkError
-from npu_feature_discovery.telemetry import Telemetry
 
 _log = EventLog(__name__)
 LONGEST_ASKED_FOR = 600.0
@@ -26,7 +26,7 @@ class Publisher:
     def __init__(
         self,
         sink: Sink,
-        telemetry: Telemetry,
+        telemetry: Counters,
         clock: Callable[[], float] = time.monotonic,
         not_before: float = 0.0,
         supersede: Callable[[], Outcome] | None = None,

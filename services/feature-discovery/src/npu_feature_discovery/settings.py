@@ -22,8 +22,8 @@ from npu_core.service.settings import (
     seconds,
     text_of,
 )
-from npu_feature_discovery.labels import Extra, Mixed
-from npu_feature_discovery.nfd_rules import COMMENTS, OLDEST, NfdVersion
+from npu_feature_discovery.labels.nfd_rules import COMMENTS, OLDEST, NfdVersion
+from npu_feature_discovery.labels.table import Extra, Mixed
 
 T = TypeVar("T")
 U = TypeVar("U")

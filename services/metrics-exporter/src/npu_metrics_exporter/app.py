@@ -7,32 +7,33 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 
-from npu_core.config.reload import Following
+from npu_core.config.reload import ReloadableSettings
 from npu_core.host import Host
 from npu_core.os_errors import explain
 from npu_core.service.http.connection import Limits
 from npu_core.service.http.server import Server, serve
 from npu_core.service.logs import EventLog
 from npu_core.service.mounts import RemovedDirectories
-from npu_metrics_exporter import __version__, landing
+from npu_metrics_exporter import __version__
 from npu_metrics_exporter.collector import Collector
-from npu_metrics_exporter.condition import Condition
+from npu_metrics_exporter.counters import Counters
 from npu_metrics_exporter.events import Event
-from npu_metrics_exporter.overview import cards_of
-from npu_metrics_exporter.own_metrics import Moment, PodQuestions, own_families
+from npu_metrics_exporter.metrics.podmap import PodMap
+from npu_metrics_exporter.metrics.policy import PodLabels
+from npu_metrics_exporter.metrics.render import Renderer
+from npu_metrics_exporter.metrics.self_metrics import Moment, PodResourcesStats, own_families
+from npu_metrics_exporter.metrics.series import Budget, families
 from npu_metrics_exporter.pod_watch import Kubelet, PodTimes, PodWatch
-from npu_metrics_exporter.podmap import PodMap
-from npu_metrics_exporter.policy import PodLabels
-from npu_metrics_exporter.publication import Publication
-from npu_metrics_exporter.render import Renderer
-from npu_metrics_exporter.series import Budget, families
+from npu_metrics_exporter.service_status import ServiceStatus
 from npu_metrics_exporter.settings import Settings
-from npu_metrics_exporter.telemetry import Telemetry
-from npu_metrics_exporter.web import Web
-from npu_metrics_exporter.web_reload import WebKeeper
+from npu_metrics_exporter.web import landing
+from npu_metrics_exporter.web.application import Web
+from npu_metrics_exporter.web.landing_rows import cards_of
+from npu_metrics_exporter.web.latest_exposition import LatestExposition
+from npu_metrics_exporter.web.reload import WebConfigReloader
 
 _log = EventLog(__name__)
-PULSE = 1.0
+POLL_INTERVAL = 1.0
 """Seconds between two looks at the configuration file."""
 COUNTER_LEAD = 1.0
 """Seconds before a collection at which counters that are full after two are looked at."""
@@ -63,9 +64,9 @@ class Exporter:
 
     def __init__(
         self,
-        following: Following[Settings],
-        keeper: WebKeeper,
-        telemetry: Telemetry,
+        following: ReloadableSettings[Settings],
+        keeper: WebConfigReloader,
+        telemetry: Counters,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -96,17 +97,17 @@ class Exporter:
         socket_dir = os.path.dirname(settings.pod_resources_socket)  # noqa: PTH120  # pathlib is not otherwise loaded
         asked = [socket_dir, settings.plugin_dir, settings.pod_logs_dir]
         self._removed = RemovedDirectories([] if settings.pod_labels is PodLabels.OFF else asked)
-        self.publication = Publication(telemetry, self._condition)
+        self.publication = LatestExposition(telemetry, self._condition)
 
     @property
     def settings(self) -> Settings:
         """What is in force now."""
         return self._following.settings
 
-    def _condition(self) -> Condition:
+    def _condition(self) -> ServiceStatus:
         age = self._clock() - self._heartbeat
         published = self.publication.exposition() is not None
-        return Condition(age, self.settings.interval, published=published, removed=self._removed.found)
+        return ServiceStatus(age, self.settings.interval, published=published, removed=self._removed.found)
 
     async def run(self, stopped: asyncio.Event) -> None:
         """Collect and serve until ``stopped`` is set; then stop clean.
@@ -202,7 +203,7 @@ class Exporter:
     def _nap(self, left: float) -> float:
         if self._pods is not None and not self._pods.told and not self._pods.watch.counts.errors:
             return min(left, _SOON)
-        return min(left, PULSE) if self.settings.config_file else left
+        return min(left, POLL_INTERVAL) if self.settings.config_file else left
 
     def _say_once_if_there_is_nothing(self) -> None:
         if not self._collector.snapshot.most and self._telemetry.listing_up and not self._told_of_none:
@@ -237,7 +238,7 @@ class Exporter:
     def _moment(self) -> Moment:
         counts = self._pods.watch.counts if self._pods else None
         questions = (
-            PodQuestions(counts.up, counts.errors, counts.conflicts, counts.unnamed, counts.unmapped)
+            PodResourcesStats(counts.up, counts.errors, counts.conflicts, counts.unnamed, counts.unmapped)
             if counts
             else None
         )

@@ -13,7 +13,7 @@ from npu_core.health import Vitals
 from npu_core.host import Host
 from npu_core.identity import carried_over, is_another_card
 from npu_core.sensors import Readings
-from npu_metrics_exporter.snapshot import CardReport
+from npu_metrics_exporter.metrics.snapshot import CardReport
 
 T = TypeVar("T")
 

@@ -11,22 +11,22 @@ from npu_core.host import Host
 from npu_core.limits import Measure
 from npu_core.sensors import Reading
 from npu_metrics_exporter.collector import Collector
-from npu_metrics_exporter.overview import health_of
+from npu_metrics_exporter.counters import Counters
+from npu_metrics_exporter.metrics.podmap import Owner, PodMap
+from npu_metrics_exporter.metrics.policy import PodLabels
+from npu_metrics_exporter.metrics.render import render
+from npu_metrics_exporter.metrics.series import Budget, families
+from npu_metrics_exporter.metrics.snapshot import CardState, CardStatus, Snapshot
 from npu_metrics_exporter.pod_watch import Kubelet, PodWatch
-from npu_metrics_exporter.podmap import Owner, PodMap
-from npu_metrics_exporter.policy import PodLabels
-from npu_metrics_exporter.render import render
-from npu_metrics_exporter.series import Budget, families
 from npu_metrics_exporter.settings import Settings
-from npu_metrics_exporter.snapshot import CardState, CardStatus, Snapshot
-from npu_metrics_exporter.telemetry import Telemetry
+from npu_metrics_exporter.web.landing_rows import health_of
 
 _BETWEEN_LOOKS = 1.0
 """Seconds between two looks, where counters tell of work only by what they count in between."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckReport:
     """What one collection gives.
 
     Attributes:
@@ -40,7 +40,7 @@ class Finding:
     settings: Settings
 
 
-def examine(settings: Settings) -> Finding:
+def examine(settings: Settings) -> CheckReport:
     """Look at the host; a card that hangs is waited for no longer than the daemon would.
 
     Raises:
@@ -51,8 +51,8 @@ def examine(settings: Settings) -> Finding:
     return asyncio.run(_examine(settings, host))
 
 
-async def _examine(settings: Settings, host: Host) -> Finding:
-    collector = Collector(host, Telemetry(), time.monotonic, time.time)
+async def _examine(settings: Settings, host: Host) -> CheckReport:
+    collector = Collector(host, Counters(), time.monotonic, time.time)
     await collector.collect(settings.max_age, settings.grace)
     if collector.wants_counters:
         await asyncio.sleep(_BETWEEN_LOOKS)
@@ -60,17 +60,17 @@ async def _examine(settings: Settings, host: Host) -> Finding:
     watch = PodWatch(Kubelet.of(settings))
     if settings.pod_labels is not PodLabels.OFF:
         await watch.ask()
-    return Finding(collector.snapshot, watch.map(collector.snapshot.known_cards), settings)
+    return CheckReport(collector.snapshot, watch.map(collector.snapshot.known_cards), settings)
 
 
-def as_exposition(finding: Finding) -> str:
+def as_exposition(finding: CheckReport) -> str:
     """The finding as a scrape would give it, without the exporter's own metrics."""
     policy = finding.settings.policy
     made = families(finding.snapshot, finding.pods, policy, Budget(policy.max_series))
     return render(made).text.decode().rstrip("\n")
 
 
-def as_json(finding: Finding) -> str:
+def as_json(finding: CheckReport) -> str:
     """The finding for programs."""
     cards = [_document(card, finding.pods) for card in finding.snapshot.cards if card.status is not CardStatus.REJECTED]
     rejected = [{"name": card.name, "family": card.key[0], "reason": card.rejection} for card in _rejected(finding)]
@@ -110,7 +110,7 @@ def _document(card: CardState, pods: PodMap) -> dict[str, object]:
     }
 
 
-def as_text(finding: Finding) -> str:
+def as_text(finding: CheckReport) -> str:
     """The finding for people."""
     cards = [card for card in finding.snapshot.cards if card.status is not CardStatus.REJECTED]
     lines = [f"cards: {len(cards)}"]
@@ -150,5 +150,5 @@ def _holder(owner: Owner) -> str:
     return f"{held.namespace}/{held.pod} {held.container}"
 
 
-def _rejected(finding: Finding) -> list[CardState]:
+def _rejected(finding: CheckReport) -> list[CardState]:
     return [card for card in finding.snapshot.cards if card.status is CardStatus.REJECTED]

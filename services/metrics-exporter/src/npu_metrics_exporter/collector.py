@@ -14,16 +14,16 @@ from npu_core.identity import is_another_card
 from npu_core.service.device_threads import DeviceThreads, Sweep, unanswered
 from npu_core.service.logs import EventLog, without_numbers
 from npu_metrics_exporter.card_look import CounterLook, look_at_card, look_at_counters
+from npu_metrics_exporter.counters import READ_FAILURES, Counters
 from npu_metrics_exporter.events import Event
-from npu_metrics_exporter.snapshot import CardReport, CardStatus, Snapshot
-from npu_metrics_exporter.telemetry import READ_FAILURES, Telemetry
+from npu_metrics_exporter.metrics.snapshot import CardReport, CardStatus, Snapshot
 
 T = TypeVar("T")
 
 _log = EventLog(__name__)
 READ_DEADLINE = 2.0
 """Seconds that one look at one card may take before the card counts as stuck."""
-SWEEP_PATIENCE = 0.1
+SWEEP_TIMEOUT = 0.1
 """Seconds of those for which one card may hold up the others, which are read one after another; then those that are
 left go on each by itself."""
 COUNTER_DEADLINE = 0.5
@@ -49,7 +49,7 @@ class Collector:
     def __init__(
         self,
         host: Host,
-        telemetry: Telemetry,
+        telemetry: Counters,
         clock: Callable[[], float],
         wall: Callable[[], float],
         wait: Wait = wait_for_all,
@@ -200,7 +200,7 @@ class Collector:
             if done == before:
                 return
             before = done
-            await self._wait({swept}, min(SWEEP_PATIENCE, left))
+            await self._wait({swept}, min(SWEEP_TIMEOUT, left))
 
     async def _until_done(self, reads: "Iterable[Future[T]]", within: float) -> None:
         waiting = [asyncio.wrap_future(read) for read in reads if not read.done()]

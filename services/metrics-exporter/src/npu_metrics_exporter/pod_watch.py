@@ -21,11 +21,11 @@ from npu_core.errors import ExhaustedError, FormatError
 from npu_core.os_errors import explain
 from npu_core.service.logs import EventLog, without_numbers
 from npu_core.threads import NO_THREAD
+from npu_metrics_exporter.counters import NO_SOCKET, UNFORESEEN
 from npu_metrics_exporter.events import Event
-from npu_metrics_exporter.pod_names import PodName, holders_of, pods_in, pods_shown
-from npu_metrics_exporter.podmap import PodMap, may_be_npu, npus_of
+from npu_metrics_exporter.metrics.pod_names import PodName, holders_of, pods_in, pods_shown
+from npu_metrics_exporter.metrics.podmap import PodMap, may_be_npu, npus_of
 from npu_metrics_exporter.settings import Settings
-from npu_metrics_exporter.telemetry import NO_SOCKET, UNFORESEEN
 
 if TYPE_CHECKING:
     from npu_core.kubelet import PodListing
@@ -68,7 +68,7 @@ class PodCounts:
 
     Attributes:
         is_answered: whether the last one was answered.
-        errors: questions that failed, by code: one of :data:`~npu_metrics_exporter.telemetry.QUESTION_FAILURES`.
+        errors: questions that failed, by code: one of :data:`~npu_metrics_exporter.counters.QUESTION_FAILURES`.
         conflicts: how often a card came to have a core that two pods hold.
         unconfirmed: pods that only an earlier answer or the checkpoint names.
         unnamed: containers with NPUs of pods whose name is not known.

@@ -14,9 +14,9 @@ from typing import TypeVar
 from npu_core.errors import FormatError, Problem, SettingsError
 from npu_core.limits import LIMITS, Measure, Span
 from npu_core.service.settings import Address, Given, Kind, address, one_of, text_of
-from npu_metrics_exporter.families import LABELS
-from npu_metrics_exporter.pattern import compiled
-from npu_metrics_exporter.policy import IDENTITY_LABELS, OWN_LABELS
+from npu_metrics_exporter.metrics.families import LABELS
+from npu_metrics_exporter.metrics.pattern import compiled
+from npu_metrics_exporter.metrics.policy import IDENTITY_LABELS, OWN_LABELS
 
 T = TypeVar("T")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)

@@ -17,8 +17,8 @@ from npu_core.service.options import (
     take,
 )
 from npu_core.service.settings import Address, Given, Reader, absolute_path, event_loop, one_of, seconds
-from npu_metrics_exporter.pattern import compiled
-from npu_metrics_exporter.policy import ExportPolicy, PodLabels, SensorLabels, Units
+from npu_metrics_exporter.metrics.pattern import compiled
+from npu_metrics_exporter.metrics.policy import ExportPolicy, PodLabels, SensorLabels, Units
 from npu_metrics_exporter.setting_values import (
     droppable_label,
     expression,

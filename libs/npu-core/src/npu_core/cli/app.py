@@ -11,6 +11,7 @@ import typer
 from npu_core.cli import details, holding, info, load, processes, sheet, top, version
 from npu_core.cli.answer import answer, complain, takes_control_sequences
 from npu_core.cli.documents import Json
+from npu_core.cli.host_scan import CardScan, HostScan, HostScanner, attempt, identify, notes, nothing_here, unidentified
 from npu_core.cli.options import (
     AllOption,
     DevfsOption,
@@ -21,7 +22,6 @@ from npu_core.cli.options import (
     SysfsOption,
     with_session,
 )
-from npu_core.cli.survey import Sighting, Survey, Surveyor, attempt, identify, notes, nothing_here, unidentified
 from npu_core.cli.table import Table
 from npu_core.errors import FormatError, HostError, Unreadable
 from npu_core.holders import Holders, find_holders
@@ -70,13 +70,13 @@ def show_info(
     if full:
         _show_details(session, everything=everything)
         return
-    found = _chosen(info.look(Surveyor(session.host())), everything=everything)
+    found = _chosen(info.look(HostScanner(session.host())), everything=everything)
     _show(session, found, info.unreadable, info.document(found.cards), info.table(found.cards))
 
 
 def _show_details(session: Session, *, everything: bool) -> None:
     host = session.host()
-    found = _chosen(details.look(Surveyor(host)), everything=everything)
+    found = _chosen(details.look(HostScanner(host)), everything=everything)
     machine = attempt(host.machine)
     document = [details.document(card, machine) for card in found.cards]
     blocks: list[Table | str] = [sheet.machine_line(machine)]
@@ -89,7 +89,7 @@ def _show_details(session: Session, *, everything: bool) -> None:
 @with_session
 def show_list(session: Session, *, everything: AllOption = False) -> None:
     """List the device files, and which PEs are in use by whom."""
-    found = _chosen(holding.look(Surveyor(session.host())), everything=everything)
+    found = _chosen(holding.look(HostScanner(session.host())), everything=everything)
     holders = _holders(session, found)
     document = holding.document(found.cards, holders)
     _show(session, found, holding.unreadable, document, holding.table(found.cards, holders))
@@ -100,7 +100,7 @@ def show_list(session: Session, *, everything: AllOption = False) -> None:
 @with_session
 def show_processes(session: Session) -> None:
     """List the processes that hold device files."""
-    found = identify(Surveyor(session.host()))
+    found = identify(HostScanner(session.host()))
     holders = _holders(session, found)
     held = processes.holdings((card.device for card in found.cards), holders)
     table = processes.table(held) if held else processes.nobody(len(found.cards), complete=holders.complete)
@@ -108,7 +108,7 @@ def show_processes(session: Session) -> None:
     _end_of_processes(holders)
 
 
-def _holders(session: Session, found: Survey[T]) -> Holders:
+def _holders(session: Session, found: HostScan[T]) -> Holders:
     paths = frozenset(file.path for card in found.cards for file in card.device.files)
     return find_holders(paths, session.procfs)
 
@@ -144,9 +144,9 @@ def show_top(
     everything: AllOption = False,
 ) -> None:
     """Show how busy the PEs are, until interrupted."""
-    surveyor = Surveyor(session.host())
+    surveyor = HostScanner(session.host())
 
-    def measured() -> Survey[load.CardLoad]:
+    def measured() -> HostScan[load.CardLoad]:
         return _chosen(load.measure(surveyor, interval, time.sleep), everything=everything)
 
     try:
@@ -156,7 +156,7 @@ def show_top(
         return  # the ordinary way to end it
 
 
-def _show_load(session: Session, found: Survey[load.CardLoad], *, live: bool) -> bool:
+def _show_load(session: Session, found: HostScan[load.CardLoad], *, live: bool) -> bool:
     """Print one table; whether there is anything to look at again."""
     if live and session.is_for_people and takes_control_sequences(sys.stdout, os.environ):
         print(_CLEAR_SCREEN, end="")
@@ -168,7 +168,7 @@ def _show_load(session: Session, found: Survey[load.CardLoad], *, live: bool) ->
 @with_session
 def show_version(session: Session) -> None:
     """Show the version of npu-core and of the drivers on this host."""
-    found = attempt(lambda: identify(Surveyor(session.host())))
+    found = attempt(lambda: identify(HostScanner(session.host())))
     if isinstance(found, HostError):
         answer(session.output, version.document(None), version.text(()))
         raise found
@@ -177,14 +177,14 @@ def show_version(session: Session) -> None:
     complain(notes(found, unidentified))
 
 
-def _chosen(found: Survey[T], *, everything: bool) -> Survey[T]:
+def _chosen(found: HostScan[T], *, everything: bool) -> HostScan[T]:
     return found if everything else found.here()
 
 
 def _show(
     session: Session,
-    found: Survey[T],
-    unreadable: Callable[[Sighting[T]], Iterable[Unreadable]],
+    found: HostScan[T],
+    unreadable: Callable[[CardScan[T]], Iterable[Unreadable]],
     document: Json,
     *blocks: Table | str,
     stream: bool = False,

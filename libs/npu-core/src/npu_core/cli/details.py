@@ -6,7 +6,7 @@ from functools import partial
 
 from npu_core.cli import info
 from npu_core.cli.documents import Json, unreadable_list
-from npu_core.cli.survey import Sighting, Survey, Surveyor, attempt
+from npu_core.cli.host_scan import CardScan, HostScan, HostScanner, attempt
 from npu_core.counters import Clock, ErrorCounter
 from npu_core.device import ComponentVersion, Device
 from npu_core.errors import HostError, Reason, Unreadable
@@ -48,7 +48,7 @@ class Details:
         return self.vitals.alive if isinstance(self.vitals.alive, bool) else None
 
 
-def look(surveyor: Surveyor) -> Survey[Details]:
+def look(surveyor: HostScanner) -> HostScan[Details]:
     """The cards and everything about them."""
     return surveyor.look(partial(read, surveyor.host), _unanswered)
 
@@ -70,7 +70,7 @@ def _unanswered(error: HostError) -> Details:
     return Details(Vitals(present=True, alive=error), error, error, error, error, error, Readings())
 
 
-def unreadable(sighting: Sighting[Details]) -> Iterator[Unreadable]:
+def unreadable(sighting: CardScan[Details]) -> Iterator[Unreadable]:
     """What could not be read of a card."""
     yield from sighting.device.unreadable
     for subject, value in _facts(sighting.seen).items():
@@ -90,7 +90,7 @@ def _facts(details: Details) -> dict[str, object]:
     }
 
 
-def document(sighting: Sighting[Details], machine: Machine | HostError) -> dict[str, Json]:
+def document(sighting: CardScan[Details], machine: Machine | HostError) -> dict[str, Json]:
     """One card for machines: the keys of ``npuctl info`` and more."""
     device, details = sighting.device, sighting.seen
     return {

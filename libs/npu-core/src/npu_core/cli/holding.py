@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from npu_core.cli import processes
 from npu_core.cli.documents import Json, identity, unreadable_list
-from npu_core.cli.survey import Sighting, Survey, Surveyor, attempt
+from npu_core.cli.host_scan import CardScan, HostScan, HostScanner, attempt
 from npu_core.cli.table import Cell, Column, Row, Style, Table, row
 from npu_core.cli.words import NOTHING, file_list, short
 from npu_core.device import Device, DeviceFile
@@ -54,20 +54,20 @@ class PeUse:
     files: tuple[DeviceFile, ...]
 
 
-def look(surveyor: Surveyor) -> Survey[Occupancy]:
+def look(surveyor: HostScanner) -> HostScan[Occupancy]:
     """The cards and what their drivers say of their PEs."""
     host = surveyor.host
     return surveyor.look(lambda device: attempt(lambda: host.occupancy(device)), lambda error: error)
 
 
-def unreadable(sighting: Sighting[Occupancy]) -> Iterator[Unreadable]:
+def unreadable(sighting: CardScan[Occupancy]) -> Iterator[Unreadable]:
     """What could not be read of a card."""
     yield from sighting.device.unreadable
     if isinstance(sighting.seen, HostError) and sighting.seen.reason not in _NOT_A_FAILURE:
         yield Unreadable.of(sighting.device.name, "pe_occupancy", sighting.seen)
 
 
-def pe_uses(sighting: Sighting[Occupancy], holders: Holders) -> tuple[PeUse, ...]:
+def pe_uses(sighting: CardScan[Occupancy], holders: Holders) -> tuple[PeUse, ...]:
     """The use of each PE of a card.
 
     A process that holds a fused file uses all its PEs, and one that holds the file of the whole card uses them all.
@@ -93,12 +93,12 @@ def _answer(users: tuple[Holder, ...], occupied: bool | None, *, complete: bool)
     return Use.FREE if complete or occupied is not None else Use.UNKNOWN
 
 
-def table(cards: Iterable[Sighting[Occupancy]], holders: Holders) -> Table:
+def table(cards: Iterable[CardScan[Occupancy]], holders: Holders) -> Table:
     """A line per PE with the files that open it, and a line per card with the files that its PEs share."""
     return Table(_COLUMNS, tuple(tuple(_rows(card, holders)) for card in cards))
 
 
-def _rows(sighting: Sighting[Occupancy], holders: Holders) -> Iterator[Row]:
+def _rows(sighting: CardScan[Occupancy], holders: Holders) -> Iterator[Row]:
     device = sighting.device
     names = (Cell(device.name), Cell(device.spec.vendor_name))
     for pe in pe_uses(sighting, holders):
@@ -114,7 +114,7 @@ def _users(pe: PeUse) -> str:
     return "\n".join(f"{holder.pid} {short(holder.command, _COMMAND_LIMIT)}" for holder in pe.holders) or NOTHING
 
 
-def document(cards: Iterable[Sighting[Occupancy]], holders: Holders) -> list[Json]:
+def document(cards: Iterable[CardScan[Occupancy]], holders: Holders) -> list[Json]:
     """The same for machines."""
     return [
         identity(card.device)

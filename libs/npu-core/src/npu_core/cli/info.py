@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from npu_core.cli.documents import Json, identity, unreadable_list
 from npu_core.cli.headline import headline_power, headline_temperature
-from npu_core.cli.survey import Sighting, Survey, Surveyor
+from npu_core.cli.host_scan import CardScan, HostScan, HostScanner
 from npu_core.cli.table import Column, Table, row
 from npu_core.cli.words import NOTHING, power, temperature
 from npu_core.device import Device
@@ -21,23 +21,23 @@ _COLUMNS = (
 )
 
 
-def look(surveyor: Surveyor) -> Survey[Readings]:
+def look(surveyor: HostScanner) -> HostScan[Readings]:
     """The cards and what their sensors read."""
     return surveyor.look(surveyor.host.readings, lambda _error: Readings())
 
 
-def unreadable(sighting: Sighting[Readings]) -> Iterator[Unreadable]:
+def unreadable(sighting: CardScan[Readings]) -> Iterator[Unreadable]:
     """What could not be read of a card."""
     yield from sighting.device.unreadable
     yield from sighting.seen.unreadable
 
 
-def table(cards: Iterable[Sighting[Readings]]) -> Table:
+def table(cards: Iterable[CardScan[Readings]]) -> Table:
     """The table of the vendor's ``furiosactl info``."""
     return Table(_COLUMNS, (tuple(row(*_fields(card.device, card.seen)) for card in cards),))
 
 
-def document(cards: Iterable[Sighting[Readings]]) -> list[Json]:
+def document(cards: Iterable[CardScan[Readings]]) -> list[Json]:
     """The same for machines: values in the units their sensors give."""
     return [summary(card.device, card.seen) | {"unreadable": unreadable_list(unreadable(card))} for card in cards]
 

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import pairwise
 
 from npu_core.arch import Arch, ArchSpec
-from npu_core.cli.survey import Sighting, Survey, Surveyor, attempt
+from npu_core.cli.host_scan import CardScan, HostScan, HostScanner, attempt
 from npu_core.cores import CoreRange
 from npu_core.counters import PeCounters, Utilization
 from npu_core.device import Device
@@ -41,7 +41,7 @@ _BY_REASON = {Reason.ACCESS: Status.NOT_IN_USE, Reason.MISSING: Status.NOT_OFFER
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Listing:
     """One look at a card at work."""
 
     counters: Counters
@@ -71,12 +71,12 @@ class CardLoad:
     """The work of a card in a span of time, and its sensors at the end of it."""
 
     loads: tuple[PeLoad, ...]
-    sight: Sight
+    sight: Listing
 
 
 def measure(
-    surveyor: Surveyor, interval: float, wait: Callable[[float], None], clock: Callable[[], float] = time.monotonic
-) -> Survey[CardLoad]:
+    surveyor: HostScanner, interval: float, wait: Callable[[float], None], clock: Callable[[], float] = time.monotonic
+) -> HostScan[CardLoad]:
     """Look at the host's cards over ``interval`` seconds.
 
     Args:
@@ -96,7 +96,7 @@ def measure(
     return _joined(looks)
 
 
-def _first_look(surveyor: Surveyor, limit: float, clock: Callable[[], float]) -> Survey[Sight]:
+def _first_look(surveyor: HostScanner, limit: float, clock: Callable[[], float]) -> HostScan[Listing]:
     began = clock()
     found = _look(surveyor)
     # Some card hangs, and what the others said while it was waited for is too old to measure from. Nobody waits for it
@@ -104,26 +104,26 @@ def _first_look(surveyor: Surveyor, limit: float, clock: Callable[[], float]) ->
     return _look(surveyor) if clock() - began > limit else found
 
 
-def _look(surveyor: Surveyor) -> Survey[Sight]:
-    return surveyor.look(partial(_read, surveyor.host), lambda _error: Sight({}, Readings()))
+def _look(surveyor: HostScanner) -> HostScan[Listing]:
+    return surveyor.look(partial(_read, surveyor.host), lambda _error: Listing({}, Readings()))
 
 
-def _read(host: Host, device: Device) -> Sight:
+def _read(host: Host, device: Device) -> Listing:
     counters = {cores: attempt(partial(host.pe_counters, device, cores)) for cores in device.spec.core_files}
-    return Sight(counters, host.readings(device))
+    return Listing(counters, host.readings(device))
 
 
-def _joined(looks: Sequence[Survey[Sight]]) -> Survey[CardLoad]:
+def _joined(looks: Sequence[HostScan[Listing]]) -> HostScan[CardLoad]:
     """The last look's cards, each with what all looks at it saw."""
-    sights: dict[tuple[Arch, int], list[Sight]] = {}
+    sights: dict[tuple[Arch, int], list[Listing]] = {}
     for survey in looks:
         for sighting in survey.cards:
             sights.setdefault(sighting.device.key, []).append(sighting.seen)
-    cards = (Sighting(each.device, card_load(each.device.spec, sights[each.device.key])) for each in looks[-1].cards)
-    return Survey(tuple(cards), looks[-1].rejected)
+    cards = (CardScan(each.device, card_load(each.device.spec, sights[each.device.key])) for each in looks[-1].cards)
+    return HostScan(tuple(cards), looks[-1].rejected)
 
 
-def card_load(spec: ArchSpec, sights: Sequence[Sight]) -> CardLoad:
+def card_load(spec: ArchSpec, sights: Sequence[Listing]) -> CardLoad:
     """The work of a card between the first and the last of at least two looks, made at equal distances.
 
     A PE whose own registers tell nothing is shown by the narrowest fused range around it whose registers do.
@@ -168,7 +168,7 @@ def _why_not(look: PeCounters | HostError | None) -> Status:
     return Status.UNREADABLE if look is None else Status.CANNOT_TELL
 
 
-def unreadable(sighting: Sighting[CardLoad]) -> Iterator[Unreadable]:
+def unreadable(sighting: CardScan[CardLoad]) -> Iterator[Unreadable]:
     """What could not be read of a card; that the driver has no registers to show is no failure."""
     yield from sighting.device.unreadable
     sight = sighting.seen.sight

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from npu_core.cli.details import Details
-from npu_core.cli.survey import CARD, Sighting
+from npu_core.cli.host_scan import CARD, CardScan
 from npu_core.cli.table import Cell, Column, Row, Style, Table, aligned, row
 from npu_core.cli.words import duration, file_list, frequency, measurement, name_list
 from npu_core.counters import Clock, ErrorCounter
@@ -32,7 +32,7 @@ _QUANTITIES = {
 }
 
 
-def sheet(sighting: Sighting[Details]) -> Table:
+def sheet(sighting: CardScan[Details]) -> Table:
     """Everything about one card, under its name."""
     device, details = sighting.device, sighting.seen
     columns = (Column(device.name), Column(device.spec.vendor_name))

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from npu_core.cli.documents import Json, identity, unreadable_list
 from npu_core.cli.headline import headline_power, headline_temperature
+from npu_core.cli.host_scan import CardScan
 from npu_core.cli.load import CardLoad, PeLoad, unreadable
-from npu_core.cli.survey import Sighting
 from npu_core.cli.table import Column, Row, Table, row
 from npu_core.cli.words import power, share, temperature
 
@@ -20,12 +20,12 @@ _COLUMNS = (
 )
 
 
-def table(cards: Iterable[Sighting[CardLoad]]) -> Table:
+def table(cards: Iterable[CardScan[CardLoad]]) -> Table:
     """Temperature and power are the card's, and stand on its first line only."""
     return Table(_COLUMNS, tuple(tuple(_rows(card)) for card in cards))
 
 
-def _rows(sighting: Sighting[CardLoad]) -> Iterator[Row]:
+def _rows(sighting: CardScan[CardLoad]) -> Iterator[Row]:
     device, readings = sighting.device, sighting.seen.sight.readings
     card = (
         temperature(headline_temperature(device.spec, readings)),
@@ -36,7 +36,7 @@ def _rows(sighting: Sighting[CardLoad]) -> Iterator[Row]:
         yield row(device.name, device.spec.vendor_name, *figures, *(card if number == 0 else ("", "")))
 
 
-def document(cards: Iterable[Sighting[CardLoad]]) -> list[Json]:
+def document(cards: Iterable[CardScan[CardLoad]]) -> list[Json]:
     """The same for machines."""
     return [
         identity(card.device)

@@ -55,7 +55,7 @@ class Finding(Generic[S]):
     digest: str
 
 
-class Following(Generic[S]):
+class ReloadableSettings(Generic[S]):
     """Holds the settings in force.
 
     Attributes:

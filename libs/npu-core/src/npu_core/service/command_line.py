@@ -15,7 +15,7 @@ import typer
 
 from npu_core.errors import HostError, SettingsError
 from npu_core.printable import printable, printable_lines
-from npu_core.service.lifetime import release_signals
+from npu_core.service.lifetime import unblock_signals
 from npu_core.service.options import Option
 from npu_core.service.program import WRONG_SETTINGS, Program
 
@@ -61,7 +61,7 @@ def checked(
 
     Ends the process with status 2 where the settings are wrong, and with status 1 where the host cannot be read.
     """
-    release_signals()
+    unblock_signals()
     # What the service would log is in the answer.
     logging.getLogger().addHandler(logging.NullHandler())
     try:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from npu_core.service.lifetime import END_SIGNALS, LOOK_AGAIN, release_signals
+from npu_core.service.lifetime import END_SIGNALS, LOOK_AGAIN, unblock_signals
 
 
 class AsyncService(Protocol):
@@ -35,7 +35,7 @@ async def _until_signal(make: Callable[[], AsyncService]) -> None:
         loop.add_signal_handler(number, stopped.set)
     service = make()
     loop.add_signal_handler(LOOK_AGAIN, service.look_again)
-    release_signals()
+    unblock_signals()
     await service.run(stopped)
 
 

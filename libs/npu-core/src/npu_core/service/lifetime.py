@@ -19,11 +19,11 @@ END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LOOK_AGAIN = signal.SIGHUP
 """What asks a service to look at everything again, its files included."""
 
-HELD_SIGNALS = (*END_SIGNALS, LOOK_AGAIN)
+BLOCKED_SIGNALS = (*END_SIGNALS, LOOK_AGAIN)
 """Those that a service holds back from its first line on."""
 
 
-def release_signals(numbers: Iterable[signal.Signals] = HELD_SIGNALS) -> None:
+def unblock_signals(numbers: Iterable[signal.Signals] = BLOCKED_SIGNALS) -> None:
     """Deliver them, those that waited included."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 

@@ -20,8 +20,8 @@ look.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from npu_feature_discovery.label_value import MAX_LENGTH
-from npu_feature_discovery.labels import Labels
+from npu_feature_discovery.labels.label_value import MAX_LENGTH
+from npu_feature_discovery.labels.table import Labels
 from npu_feature_discovery.publish.answer import Answer, Call, mapping, mappings, text_at
 from npu_feature_discovery.publish.api import Api, Exchange
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError

@@ -11,7 +11,7 @@ that goes along makes the API server refuse it, too.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from npu_feature_discovery.labels import Labels
+from npu_feature_discovery.labels.table import Labels
 from npu_feature_discovery.publish.answer import Call, mapping, mappings, text_at
 from npu_feature_discovery.publish.api import APPLY, MANAGER, METADATA, Api, Exchange
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Protocol
 
-from npu_feature_discovery.labels import Labels
+from npu_feature_discovery.labels.table import Labels
 
 
 class Outcome(StrEnum):

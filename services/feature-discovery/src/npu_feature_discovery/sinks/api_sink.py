@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from npu_feature_discovery.back_off import chance
-from npu_feature_discovery.labels import Labels
+from npu_feature_discovery.labels.table import Labels
 from npu_feature_discovery.sinks import Outcome
 from npu_feature_discovery.sinks.child import Action, ApiAccess, Child, Request, Target
 

@@ -20,7 +20,7 @@ from enum import StrEnum
 from npu_core.os_errors import explain
 from npu_core.service.logs import EventLog
 from npu_feature_discovery.events import Event
-from npu_feature_discovery.labels import Labels
+from npu_feature_discovery.labels.table import Labels
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 
 _log = EventLog(__name__)

@@ -28,8 +28,8 @@ from typing import TypeVar
 from npu_core.os_errors import explain
 from npu_core.service.logs import EventLog
 from npu_feature_discovery.events import Event
-from npu_feature_discovery.feature_text import MAX_BYTES, parse, render
-from npu_feature_discovery.labels import PREFIX, Labels
+from npu_feature_discovery.labels.feature_text import MAX_BYTES, parse, render
+from npu_feature_discovery.labels.table import PREFIX, Labels
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
 
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""Decisions about labels, on values alone."""

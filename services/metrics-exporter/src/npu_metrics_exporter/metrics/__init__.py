@@ -1,0 +1,1 @@
+"""What is exported, on values alone, and its bytes."""
