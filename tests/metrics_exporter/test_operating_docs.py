@@ -83,9 +83,9 @@ def test_every_event_of_the_log_is_documented_and_no_other() -> None:
 
 def test_every_event_is_logged() -> None:
     own = Path(str(app.__file__)).parent
-    text = "".join(path.read_text(encoding="utf-8") for path in own.glob("*.py"))
+    text = "".join(path.read_text(encoding="utf-8") for path in own.rglob("*.py"))
     assert {event.name for event in Event} - set(re.findall(r"Event\.([A-Z_]+)", text)) == set()
-    assert [name for path in own.glob("*.py") for name in logged(str(path)) if not name.isupper()] == []
+    assert [name for path in own.rglob("*.py") for name in logged(str(path)) if not name.isupper()] == []
 
 
 def test_every_metric_of_the_operations_is_there() -> None:
