@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from npu_core.arch import ARCH_SPECS, Arch, ArchSpec
+    from npu_core.cards import CardReader, read_all
     from npu_core.cores import CoreRange
     from npu_core.counters import Clock, ErrorCounter, PeCounters, Utilization
     from npu_core.device import ComponentVersion, Device, DeviceFile, FoundCard, Inventory, PciAddress, Rejected
@@ -70,6 +71,7 @@ __all__ = [
     "Arch",
     "ArchSpec",
     "BusyError",
+    "CardReader",
     "Clock",
     "ComponentVersion",
     "CoreRange",
@@ -127,11 +129,13 @@ __all__ = [
     "is_same_card",
     "is_same_hardware",
     "judge",
+    "read_all",
     "units_of",
 ]
 
 _PARTS = {
     "arch": "ARCH_SPECS Arch ArchSpec",
+    "cards": "CardReader read_all",
     "cores": "CoreRange",
     "counters": "Clock ErrorCounter PeCounters Utilization",
     "device": "ComponentVersion Device DeviceFile FoundCard Inventory PciAddress Rejected",

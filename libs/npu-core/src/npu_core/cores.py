@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from npu_core.document import Value
 from npu_core.errors import FormatError, UsageError
 
 _TEXT = re.compile(r"(0|[1-9][0-9]{0,2})(?:-(0|[1-9][0-9]{0,2}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class CoreRange:
+class CoreRange(Value):
     """Cores ``first`` to ``last`` of a card, both included: ``pe0-1`` is ``CoreRange(0, 1)``.
 
     Ordered by first core, then by last. A whole card is ``CoreRange(0, pe_count - 1)``; there is no special value

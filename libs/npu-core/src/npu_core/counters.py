@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from npu_core.cores import CoreRange
+from npu_core.document import Value
 
 NARROW_BITS = 32
 """Width of a counter that overflows after two seconds at full clock, so that two reads have to be close together."""
@@ -12,7 +13,7 @@ _SKEW = 1.05
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorCounter:
+class ErrorCounter(Value):
     """One line of the ``atr_error`` attribute.
 
     Attributes:
@@ -26,7 +27,7 @@ class ErrorCounter:
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(Value):
     """The frequency of one clock domain.
 
     Attributes:
@@ -41,7 +42,7 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class PeCounters:
+class PeCounters(Value):
     """The performance counters of one core range at one moment, as running totals.
 
     Attributes:
@@ -68,7 +69,7 @@ class PeCounters:
 
 
 @dataclass(frozen=True, slots=True)
-class Utilization:
+class Utilization(Value):
     """How busy a core range was between two looks.
 
     Attributes:

@@ -1,11 +1,13 @@
 """Cards and their device files, as values: no I/O here."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
 from npu_core.arch import Arch, ArchSpec, arch_spec
 from npu_core.cores import CoreRange
+from npu_core.document import Value
 from npu_core.errors import FormatError, Unreadable
 
 CardKey = tuple[Arch, int]
@@ -17,7 +19,7 @@ _VERSION = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:\.([0-9]{1,9}))?(?![0-
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class PciAddress:
+class PciAddress(Value):
     """A PCI function: domain, bus, device, function. Orders as the bus does."""
 
     domain: int
@@ -42,7 +44,7 @@ class PciAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class ComponentVersion:
+class ComponentVersion(Value):
     """A driver's or firmware's version, as far as its text gives one.
 
     Attributes:
@@ -85,7 +87,7 @@ def _numbers(match: re.Match[str]) -> tuple[int | None, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceFile:
+class DeviceFile(Value):
     """A node below /dev that belongs to a card.
 
     Attributes:
@@ -117,7 +119,7 @@ class DeviceFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class Device(Value):
     """One card, as the host describes it. Says what the card is, never how it fares.
 
     Two cards of different families may have the same index; :attr:`key` tells them apart.
@@ -211,7 +213,7 @@ def file_order(file: DeviceFile) -> tuple[bool, tuple[int, ...], str]:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundCard:
+class FoundCard(Value):
     """A card that was listed, before any of its attributes was read.
 
     Attributes:
@@ -245,7 +247,7 @@ class FoundCard:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Value):
     """Something that looks like a card and is not offered, with the reason in words.
 
     Attributes:
@@ -260,7 +262,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Inventory:
+class Inventory(Value):
     """What one enumeration of a host found. Compares equal to the next one exactly if nothing changed.
 
     Attributes:
@@ -270,6 +272,12 @@ class Inventory:
 
     devices: tuple[Device, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+
+    def __iter__(self) -> Iterator[Device]:
+        return iter(self.devices)
+
+    def __len__(self) -> int:
+        return len(self.devices)
 
     def device(self, arch: Arch, index: int) -> Device | None:
         """The card with that key, if it was found."""

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Self
 
+from npu_core.document import Value
+
 
 class NpuError(Exception):
     """Base of every error this library raises on purpose."""
@@ -74,7 +76,7 @@ class ProblemCode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Value):
     """One thing wrong with the settings.
 
     Attributes:
@@ -243,7 +245,7 @@ def host_error(error: OSError, path: str) -> HostError:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Value):
     """A value that could not be read, as a value: two equal failures compare equal.
 
     Attributes:

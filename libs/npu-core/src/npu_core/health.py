@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from npu_core.document import Value
 from npu_core.errors import HostError, Reason
 
 
@@ -15,7 +16,7 @@ class HealthStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class HealthReport:
+class HealthReport(Value):
     """The judgement of one look.
 
     Attributes:
@@ -34,7 +35,7 @@ HEALTHY = HealthReport(HealthStatus.HEALTHY)
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class Vitals(Value):
     """What one look at a card saw, before any judgement.
 
     Attributes:
@@ -73,7 +74,7 @@ def judge(vitals: Vitals) -> HealthReport:
 
 
 @dataclass(frozen=True, slots=True)
-class HealthPolicy:
+class HealthPolicy(Value):
     """How patient the memory is.
 
     Attributes:
@@ -86,7 +87,7 @@ class HealthPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class HealthState:
+class HealthState(Value):
     """A card's health over time: a state machine without a clock of its own.
 
     Attributes:

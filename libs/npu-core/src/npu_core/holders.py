@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from npu_core.document import Value
 from npu_core.errors import AccessDeniedError, HostError, MissingError, StuckError
 from npu_core.hostfs import HostFS, RealFS
 
@@ -32,7 +33,7 @@ _PF_KTHREAD = 0x00200000
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Holder:
+class Holder(Value):
     """One process and the device files it has open.
 
     Attributes:
@@ -50,7 +51,7 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class Holders:
+class Holders(Value):
     """One look through all processes.
 
     Attributes:

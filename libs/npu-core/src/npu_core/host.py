@@ -9,11 +9,12 @@ Everything starts at two directories, so a host may as well be a directory tree:
 
 Nothing is kept open, and nothing is cached but in a :meth:`Host.glance`: every call reads afresh, and a card can be
 unbound at any time. A read of a broken card may block for ever; daemons make it on a thread that may be lost
-(:mod:`npu_core.service.device_threads`).
+(:mod:`npu_core.cards`).
 """
 
-from collections.abc import Callable
-from typing import TypeVar
+import os
+from collections.abc import Callable, Mapping
+from typing import Self, TypeVar
 
 from npu_core.arch import AliveRule, CountersFile
 from npu_core.cores import CoreRange
@@ -42,15 +43,28 @@ class Host:
     """The NPUs of one machine, read through ``/sys`` and ``/dev``."""
 
     def __init__(
-        self, sysfs: str = "/sys", devfs: str = "/dev", fs: HostFS | None = None, limits: Limits = LIMITS
+        self,
+        sysfs: str | os.PathLike[str] = "/sys",
+        devfs: str | os.PathLike[str] = "/dev",
+        fs: HostFS | None = None,
+        limits: Limits = LIMITS,
     ) -> None:
         """A host whose /sys and /dev this process sees at the given directories.
 
         ``fs`` replaces the file system, for tests that inject faults. A number outside ``limits`` raises an
         :class:`~npu_core.errors.ImpossibleError`.
         """
-        self._tree = HostTree(sysfs, devfs, fs or RealFS())
+        self._tree = HostTree(os.fspath(sysfs), os.fspath(devfs), fs or RealFS())
         self._limits = limits
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """The host at ``NPU_SYSFS`` and ``NPU_DEVFS`` of the environment; at /sys and /dev where they are not set.
+
+        ``environment`` is the process's own by default.
+        """
+        environment = os.environ if environment is None else environment
+        return cls(environment.get("NPU_SYSFS") or "/sys", environment.get("NPU_DEVFS") or "/dev")
 
     def __repr__(self) -> str:
         return f"Host(sysfs={self._tree.sysfs!r}, devfs={self._tree.devfs!r})"

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from npu_core.document import Value
+
 
 @dataclass(frozen=True, slots=True)
-class Placeholder:
+class Placeholder(Value):
     """A DMI string for which the maker of the machine left a placeholder.
 
     Attributes:
@@ -20,7 +22,7 @@ class Placeholder:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Value):
     """What the firmware says of the machine (DMI), as it says it.
 
     Attributes:

@@ -8,6 +8,7 @@ from typing import Self
 from npu_core.arch import ARCH_SPECS, Arch, ArchSpec, arch_spec
 from npu_core.cores import CoreRange
 from npu_core.device import Device, DeviceFile
+from npu_core.document import Value
 from npu_core.errors import FormatError, UsageError
 
 _UNIT_ID = re.compile(r"npu(0|[1-9][0-9]{0,2})pe([0-9]+(?:-[0-9]+)?)", re.ASCII)
@@ -16,7 +17,7 @@ MAX_INDEX = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Partitioning:
+class Partitioning(Value):
     """A policy: how many PEs go into one unit.
 
     Attributes:
@@ -91,7 +92,7 @@ def partitionings_of(spec: ArchSpec) -> tuple[Partitioning, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class UnitId:
+class UnitId(Value):
     """The name of a unit: which cores of which card.
 
     It is the name of a device file, because the kubelet replays an old allocation, paths included, after restarts:
@@ -124,7 +125,7 @@ class UnitId:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(Value):
     """What is allocated as a whole: some or all cores of one card.
 
     Attributes:
@@ -178,8 +179,11 @@ def units_of(device: Device, partitioning: Partitioning) -> tuple[Unit, ...]:
     """Cut a card: its units by core, together every PE exactly once, however few device files exist.
 
     Raises:
-        UsageError: if cards of this family cannot be cut so; see :meth:`Partitioning.fits`.
+        UsageError: if cards of this family cannot be cut so; see :meth:`Partitioning.fits`. If the partitioning is
+            a text, which :meth:`Partitioning.parse` reads.
     """
+    if not isinstance(partitioning, Partitioning):
+        raise UsageError(f"units_of takes a Partitioning, such as Partitioning.parse({partitioning!r}), not a text")
     spec = device.spec
     return tuple(
         Unit(device, cores, tuple(file for file in device.files if _needs(cores, spec, file)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count
 
+from npu_core.document import Value
 from npu_core.errors import Unreadable
 
 
@@ -31,7 +32,7 @@ class Quantity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sensor:
+class Sensor(Value):
     """One channel of one hwmon chip. Does not depend on the number the kernel gave the hwmon directory.
 
     Attributes:
@@ -50,7 +51,7 @@ class Sensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Value):
     """A value that a sensor gave, in the unit of its quantity."""
 
     sensor: Sensor
@@ -58,7 +59,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class Readings(Value):
     """One look at every sensor of a card.
 
     Attributes:

@@ -53,10 +53,20 @@ class FakeCard:
     # -- the ordinary life of a card ------------------------------------------------------------------------------
 
     def set_temperature(self, millidegrees: int, label: str | None = None) -> None:
-        """Let one temperature sensor, or all of them, read this."""
-        for sensor in self._sensors():
-            if sensor.quantity is Quantity.TEMPERATURE and label in {None, sensor.label}:
-                self.set_sensor(sensor.quantity, sensor.channel, millidegrees)
+        """Let one temperature sensor, or all of them, read this.
+
+        Raises:
+            UsageError: if the number is not whole, if the card has no such sensor, or is not there.
+        """
+        if not isinstance(millidegrees, int):
+            raise UsageError(f"a temperature is a whole number of millidegrees, not {millidegrees!r}")
+        sensors = [sensor for sensor in self._sensors() if sensor.quantity is Quantity.TEMPERATURE]
+        chosen = [sensor for sensor in sensors if label in {None, sensor.label}]
+        if not chosen:
+            labels = ", ".join(sensor.label or "" for sensor in sensors) or "none"
+            raise UsageError(f"{self.name} has no temperature sensor {label!r}; it has {labels}")
+        for sensor in chosen:
+            self.set_sensor(sensor.quantity, sensor.channel, millidegrees)
 
     def set_sensor(self, quantity: Quantity, channel: int, value: int | str) -> None:
         """Let a sensor of the first chip read this, in its quantity's unit; text is written as it is.

@@ -1,6 +1,7 @@
 """A simulated host: a directory tree with the sys, dev and proc of a machine with NPUs."""
 
 import itertools
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ class FakeHost:
 
     def __init__(
         self,
-        root: Path,
+        root: str | os.PathLike[str],
         *cards: CardPlan,
         vendor: str = "Dell Inc.",
         machine: str = "PowerEdge R750",
@@ -56,7 +57,7 @@ class FakeHost:
             ImpossibleHostError: if the cards cannot share a machine; nothing is written then.
         """
         check_together(cards)
-        self.root = root
+        self.root = root = Path(root)
         self.sysfs = str(root / "sys")
         self.devfs = str(root / "dev")
         self.procfs = str(root / "proc")
