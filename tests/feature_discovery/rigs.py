@@ -22,7 +22,7 @@ from npu_feature_discovery.publish.__main__ import perform
 from npu_feature_discovery.publish.api import Api
 from npu_feature_discovery.publisher import Publisher
 from npu_feature_discovery.sinks import FailureReason, Outcome, Sink, SinkError
-from npu_feature_discovery.sinks.api_sink import ApiSink
+from npu_feature_discovery.sinks.api_sink import ApiSink, NodeFeatureSink, NodeLabelsSink
 from npu_feature_discovery.sinks.child import (
     Action,
     ApiAccess,
@@ -35,8 +35,6 @@ from npu_feature_discovery.sinks.child import (
     encode_answer,
     encode_request,
 )
-from npu_feature_discovery.sinks.node_feature import NodeFeatureSink
-from npu_feature_discovery.sinks.node_labels import NodeLabelsSink
 from testkit.waiting import PATIENCE, until
 
 INTERVAL = 60.0
@@ -127,12 +125,12 @@ class DirectSink(ApiSink):
 
 
 def node_feature(access: ApiAccess, node: str = "node-1", namespace: str = "npu") -> DirectSink:
-    """As :class:`~npu_feature_discovery.sinks.node_feature.NodeFeatureSink`."""
+    """As :class:`~npu_feature_discovery.sinks.api_sink.NodeFeatureSink`."""
     return DirectSink(access, NodeFeatureSink(access, node, namespace)._target)
 
 
 def node_labels(access: ApiAccess, node: str = "node-1") -> DirectSink:
-    """As :class:`~npu_feature_discovery.sinks.node_labels.NodeLabelsSink`."""
+    """As :class:`~npu_feature_discovery.sinks.api_sink.NodeLabelsSink`."""
     return DirectSink(access, NodeLabelsSink(access, node)._target)
 
 

@@ -17,6 +17,7 @@ import pytest
 from npu_feature_discovery.events import Event
 from npu_feature_discovery.labels.table import Labels
 from npu_feature_discovery.sinks import FailureReason, Outcome, SinkError
+from npu_feature_discovery.sinks.api_sink import NodeLabelsSink
 from npu_feature_discovery.sinks.child import (
     Action,
     ApiAccess,
@@ -27,7 +28,6 @@ from npu_feature_discovery.sinks.child import (
     Target,
     encode_answer,
 )
-from npu_feature_discovery.sinks.node_labels import NodeLabelsSink
 from testkit.standins.apiserver import Fault, StandInApiServer
 from testkit.waiting import PATIENCE, until
 from tests.feature_discovery.rigs import failure, told

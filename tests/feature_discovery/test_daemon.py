@@ -29,7 +29,7 @@ def test_the_daemon_does_not_load_what_only_a_command_line_or_another_sink_needs
 
 
 def test_the_sinks_behind_the_api_server_do_not_load_its_client() -> None:
-    modules = modules_of("npu_feature_discovery.sinks.node_feature")
+    modules = modules_of("npu_feature_discovery.sinks.api_sink")
     assert modules & {"kubernetes", "urllib3", "ssl", "asyncio"} == set()
 
 

@@ -196,9 +196,9 @@ def sink_of(settings: Settings) -> Sink:
 
 
 def _api_sink(settings: Settings) -> Sink:
-    from npu_feature_discovery.sinks.child import ApiAccess  # noqa: PLC0415  # not loaded for a file
-    from npu_feature_discovery.sinks.node_feature import NodeFeatureSink  # noqa: PLC0415  # as above
-    from npu_feature_discovery.sinks.node_labels import NodeLabelsSink  # noqa: PLC0415  # as above
+    # Neither is loaded for a file.
+    from npu_feature_discovery.sinks.api_sink import NodeFeatureSink, NodeLabelsSink  # noqa: PLC0415
+    from npu_feature_discovery.sinks.child import ApiAccess  # noqa: PLC0415
 
     access = ApiAccess(settings.kubeconfig, settings.service_account_dir, settings.api_timeout)
     node = settings.node_name or ""

@@ -7,8 +7,8 @@ from typing import NoReturn
 from npu_feature_discovery.publish import node_feature, node_labels
 from npu_feature_discovery.publish.api import Api
 from npu_feature_discovery.sinks import FailureReason, SinkError
+from npu_feature_discovery.sinks.api_sink import NODE_FEATURE
 from npu_feature_discovery.sinks.child import START_ALLOWANCE, Done, Request, decode_request, encode_answer
-from npu_feature_discovery.sinks.node_feature import NAME as NODE_FEATURE
 
 _LATER = 0.3
 """Seconds that a request has to end by its own limit, which says more about it."""

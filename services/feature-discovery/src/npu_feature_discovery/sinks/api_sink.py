@@ -1,4 +1,4 @@
-"""What both sinks behind the API server share: when to ask it at all."""
+"""Labels published through the API server: as a NodeFeature object, or on the node itself."""
 
 import math
 import time
@@ -8,6 +8,8 @@ from npu_feature_discovery.back_off import chance
 from npu_feature_discovery.labels.table import Labels
 from npu_feature_discovery.sinks import Outcome
 from npu_feature_discovery.sinks.child import Action, ApiAccess, Child, Request, Target
+
+NODE_FEATURE, NODE_LABELS = "node-feature", "node-labels"
 
 TRUSTED_FOR = 600.0
 """Seconds for which what was published is taken to be still there, at most. Then the sink looks: somebody may have
@@ -73,3 +75,17 @@ class ApiSink:
 
     def _run(self, action: Action, labels: Labels) -> Outcome:
         return self._child.run(Request(action, self._access, self._target, labels))
+
+
+class NodeFeatureSink(ApiSink):
+    """Publishes into the NodeFeature of one node, which nfd-master of NFD v0.12 and later makes node labels of."""
+
+    def __init__(self, api: ApiAccess, node: str, namespace: str) -> None:
+        super().__init__(api, Target(NODE_FEATURE, node, namespace))
+
+
+class NodeLabelsSink(ApiSink):
+    """Publishes as labels of one Node, for clusters without NFD."""
+
+    def __init__(self, api: ApiAccess, node: str) -> None:
+        super().__init__(api, Target(NODE_LABELS, node))
