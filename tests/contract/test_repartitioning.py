@@ -314,7 +314,7 @@ async def test_the_first_list_waits_for_a_checkpoint_that_can_be_read(machine: M
     there.configure("defaultPe: Single")
     await there.start_plugin()
     await there.until_page("/readyz", "waiting for the kubelet checkpoint", PATIENCE)
-    assert not there.node.plugin.logged(Event.OFFERING)
+    assert not there.node.plugin.logged(f"INFO {Event.OFFERING} ")
     checkpoint.write_text(whole)
     await there.node.kubelet.start()
     await there.node.offers("npu0pe0-1")
@@ -421,7 +421,11 @@ async def test_after_a_change_back_to_files_the_cdi_file_stays_for_as_long_as_a_
     await there.restart_plugin()
     await there.node.offers("npu0pe0-1", "npu1pe0-1")
     assert not (await there.node.kubelet.run_pod("after", {RESOURCE: 1})).cdi_devices
-    await _writes(there, more=1)
+    # Two looks at the cards, in which the plugin has its chance to remove the file.
+    there.node.host.card(Arch.WARBOY, 1).die()
+    await there.node.kubelet.until(lambda view: view.unhealthy(RESOURCE) == {"npu1pe0-1"}, PATIENCE)
+    there.node.host.card(Arch.WARBOY, 1).revive()
+    await there.node.offers("npu0pe0-1", "npu1pe0-1")
     assert len(list(cdi_dir.iterdir())) == 2
 
     there.node.kubelet.delete_pod("before")
