@@ -47,7 +47,7 @@ _LOG_OF_A_POD = 400
 """Bytes that the plugin may log for each pod that gets a card."""
 _THREADS = 32
 _ROOT = Path(__file__).parents[2]
-_MANIFESTS = _ROOT.parent / "deployments"
+_MANIFESTS = _ROOT / "deployments"
 _UNITS = {"Mi": 1 << 20}
 
 
