@@ -122,7 +122,7 @@ class Settings(ServiceSettings):
     )
 
     event_loop: str = option(
-        "asyncio", event_loop, "LOOP", "asyncio or uvloop. uvloop takes 7 MB more and is not faster here."
+        "asyncio", event_loop, "LOOP", "asyncio or uvloop. uvloop takes 2 MB more and is not faster here."
     )
 
     @property
