@@ -1,4 +1,4 @@
-"""A node in namespaces of its own, on a simulated host: every program is started here."""
+"""Brings a real node up in namespaces of its own, on a simulated host: every program is started here."""
 
 import os
 import signal

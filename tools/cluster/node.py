@@ -1,4 +1,7 @@
-"""What tests do to a real Kubernetes node, and see of it, whatever kind of node it is."""
+"""What tests do to a real Kubernetes node, and see of it, whatever kind of node it is.
+
+How a node is brought up is in :mod:`tools.cluster.namespaces` and :mod:`tools.cluster.kind`.
+"""
 
 import json
 import signal

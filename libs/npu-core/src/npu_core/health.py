@@ -1,4 +1,8 @@
-"""Is a card fit for work? A three-valued judgement, and the memory that keeps it from flapping."""
+"""Is a card fit for work? A three-valued judgement, and the memory that keeps it from flapping.
+
+A dead or absent card is unhealthy at once. A card that hangs gives no answer, and a read without an answer is a
+:class:`~npu_core.errors.StuckError` (:mod:`npu_core.service.device_threads`): that is "cannot tell", not dead.
+"""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum

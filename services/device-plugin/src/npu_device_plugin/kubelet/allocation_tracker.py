@@ -1,4 +1,7 @@
-"""Asks the kubelet who holds what, and reads its checkpoint. Decides nothing: see :mod:`npu_core.allocations`."""
+"""Asks the kubelet who holds what, and reads its checkpoint.
+
+What both say is joined, and so decided, by :mod:`npu_core.allocations`.
+"""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable

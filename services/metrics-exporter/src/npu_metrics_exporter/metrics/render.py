@@ -1,4 +1,4 @@
-"""Families of metrics as the bytes that a scrape is answered with. prometheus_client writes the lines."""
+"""Families of metrics as bytes, made once per collection. prometheus_client writes the lines."""
 
 import zlib
 from collections.abc import Collection, Iterable

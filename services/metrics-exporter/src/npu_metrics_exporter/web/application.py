@@ -1,4 +1,4 @@
-"""The exporter's pages, and who may see them."""
+"""Answers requests: what a scrape gets, the other pages, and who may see them."""
 
 import time
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What scrapes are answered with: the newest exposition, swapped as a whole."""
+"""Keeps the newest exposition, swapped as a whole, for :mod:`~.web.application`, which answers the scrapes."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from npu_metrics_exporter.service_status import ServiceStatus
 
 
 class LatestExposition:
-    """Where the web application takes everything from; nothing in it waits. See :class:`~.web.Source`."""
+    """Where the web application takes everything from; nothing in it waits. See :class:`~.web.application.Source`."""
 
     def __init__(self, telemetry: Counters, condition: Callable[[], ServiceStatus]) -> None:
         """Nothing is published yet.
