@@ -33,7 +33,10 @@ def app_of(program: Program, description: str, check: Callable[..., None]) -> ty
         check: the command ``check``. Its first parameter, ``context``, has the options that were given in ``obj``, by
             name; the others are as typer reads them.
     """
-    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, context_settings=_SETTINGS)
+    # Without completion: its options write into the home directory of whoever runs a service.
+    app = typer.Typer(
+        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings=_SETTINGS
+    )
 
     def print_version(wanted: bool) -> None:  # noqa: FBT001  # as typer calls it
         if wanted:
