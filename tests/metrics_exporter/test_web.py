@@ -51,6 +51,27 @@ def test_a_scrape_is_answered_in_the_format_and_the_coding_that_it_takes() -> No
     assert list(parse_openmetrics(plain.body.decode()))  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.parametrize(
+    ("accept_encoding", "is_packed"),
+    [
+        ("GZIP", True),
+        ("x-gzip", True),
+        ("*", True),
+        ("deflate ; q=1 , gzip ; q = 0.1", True),
+        ("gzip; q=0.000", False),
+        ("gzip;q=0, *", False),
+        ("gzip;q=much", False),
+        ("gzip;q=2", False),
+        ("identity", False),
+    ],
+)
+def test_gzip_is_sent_only_to_who_takes_it(accept_encoding: str, *, is_packed: bool) -> None:
+    with serving() as web:
+        reply = web.ask(accept_encoding=accept_encoding)
+    assert (reply.headers.get("content-encoding") == "gzip") is is_packed
+    assert (gzip.decompress(reply.body) if is_packed else reply.body) == exposition().text
+
+
 def test_name_limits_a_scrape_to_the_families_it_names() -> None:
     with serving() as web:
         one = web.ask("/metrics?name[]=furiosa_npu_alive")

@@ -3,6 +3,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -78,15 +80,50 @@ def test_a_page_is_in_the_format_that_the_client_takes(accept: str, *, is_openme
     }
 
 
+PROMETHEUS_3 = (
+    f"{OPENMETRICS};version=1.0.0;escaping=allow-utf-8;q=0.6,{OPENMETRICS};version=0.0.1;q=0.5,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+PROMETHEUS_3_TEXT_FIRST = f"text/plain;version=0.0.4;q=0.6,{OPENMETRICS};version=1.0.0;q=0.5,*/*;q=0.2"
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
 @pytest.mark.parametrize(
     ("accept", "expected"),
     [
-        (f"{OPENMETRICS};version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3", True),
+        (PROMETHEUS_3, True),
+        (PROMETHEUS_3_TEXT_FIRST, False),
+        (BROWSER, False),
+        ("*/*", False),
+        ("text/html", False),
         (f"{OPENMETRICS};version=0.0.1", False),
         (f"{OPENMETRICS};version=words", False),
-        ("text/html", False),
+        (f'{OPENMETRICS}; version="1.0.0"', True),
+        (f"{OPENMETRICS} ; Version = 1.0.0 ; Q = 0.5 , text/plain;q=0.4", True),
+        ("Application/OpenMetrics-Text", True),
+        (f"{OPENMETRICS};q=0", False),
+        (f"{OPENMETRICS};q=much", False),
+        (f"{OPENMETRICS};q=nan", False),
+        (f"{OPENMETRICS};q=7", False),
+        (f"{OPENMETRICS};q=0.2,text/plain;q=0.7", False),
+        (f"{OPENMETRICS};q=0.7,text/plain;q=0.7", True),
+        (f"{OPENMETRICS};q=0.1,{OPENMETRICS};q=0.7,text/plain;q=0.5", True),
+        # One clause that cannot be understood says nothing of the others.
+        (f"text/plain;version=words,{OPENMETRICS}", True),
         ("\x00;;=,,q", False),
     ],
 )
-def test_any_accept_header_is_answered(accept: str, *, expected: bool) -> None:
+def test_a_client_gets_openmetrics_only_where_it_asks_for_it_and_likes_it_no_less(
+    accept: str, *, expected: bool
+) -> None:
     assert takes_openmetrics(accept) is expected
+
+
+@given(
+    st.text()
+    | st.lists(st.sampled_from([OPENMETRICS, ";version=", ";q=", ",", "1.0.0", "x", '"', "=", "text/plain"])).map(
+        "".join
+    )
+)
+def test_any_accept_header_is_answered(header: str) -> None:
+    assert takes_openmetrics(header) in {True, False}

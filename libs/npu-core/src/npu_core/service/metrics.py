@@ -10,6 +10,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from npu_core.service.histogram import Histogram
 from npu_core.service.http.messages import Answer, Request
+from npu_core.service.http.preferences import preferences
 
 M = TypeVar("M")
 TEXT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -107,9 +108,23 @@ def openmetrics_of(families: Iterable[Metric]) -> bytes:
 
 
 def takes_openmetrics(accept: str) -> bool:
-    """Whether a client that sends this ``Accept`` header is answered in OpenMetrics; otherwise in the text format."""
+    """Whether a client that sends this ``Accept`` header is answered in OpenMetrics; otherwise in the text format.
+
+    The weights decide. Of two formats that the client likes alike, OpenMetrics is sent.
+    """
+    openmetrics_weight = text_weight = 0.0
+    for clause, weight in preferences(accept):
+        if _is_openmetrics(clause):
+            openmetrics_weight = max(openmetrics_weight, weight)
+        elif clause.partition(";")[0] == "text/plain":
+            text_weight = max(text_weight, weight)
+    return openmetrics_weight > 0 and openmetrics_weight >= text_weight
+
+
+def _is_openmetrics(clause: str) -> bool:
+    # prometheus_client knows media types and versions. Weights it does not read.
     try:
-        _, content_type = exposition.choose_encoder(accept)
+        _, content_type = exposition.choose_encoder(clause)
     except TypeError:  # a version that is no number
         return False
     return content_type.startswith("application/openmetrics-text")

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 from npu_core.service.http.messages import LATER, Answer, Request, verdict
 from npu_core.service.http.pages import not_found, wrong_method
+from npu_core.service.http.preferences import preferences
 from npu_core.service.metrics import takes_openmetrics
 from npu_metrics_exporter.metrics.render import OPENMETRICS_TYPE, TEXT_TYPE, Exposition
 from npu_metrics_exporter.web.auth import Passwords, Verdict
@@ -134,9 +135,6 @@ def _scrape(request: Request, exposition: Exposition) -> Answer:
 
 
 def _takes_gzip(accept_encoding: str) -> bool:
-    """Whether the header names gzip, and not with ``q=0``, which is a no."""
-    for clause in accept_encoding.lower().split(","):
-        coding, _, weight = clause.partition(";")
-        if coding.strip() == "gzip":
-            return weight.strip().removeprefix("q=").strip("0.") != "" or not weight.strip()
-    return False
+    """Whether the header admits gzip, by name or by ``*``; a weight of 0 is a no."""
+    weights = {clause.partition(";")[0]: weight for clause, weight in preferences(accept_encoding)}
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0

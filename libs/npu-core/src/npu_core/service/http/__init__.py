@@ -2,5 +2,5 @@
 
 :mod:`.messages` has what is asked and answered, :mod:`.pages` the pages of a service, :mod:`.room` the rule which
 client makes room for a new one, :mod:`.connection` one client's connection, :mod:`.server` the listeners,
-:mod:`.traffic` what is counted.
+:mod:`.preferences` what a client takes, :mod:`.traffic` what is counted.
 """
