@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -89,6 +90,25 @@ def test_histograms_and_units_are_what_prometheus_client_writes() -> None:
     found = render(made)
     assert found.text == generate_latest(registry(made))
     assert found.openmetrics == openmetrics_of(registry(made))
+
+
+class Watched(dict[str, str]):
+    """Labels that count how often somebody writes them."""
+
+    written = 0
+
+    def items(self) -> Any:  # noqa: ANN401  # its type has no public name
+        self.written += 1
+        return super().items()
+
+
+def test_a_series_is_written_once_for_both_formats() -> None:
+    """A node with many cards has thousands, and the event loop waits meanwhile."""
+    labels = Watched(device="npu0")
+    found = render([gauge((labels, 1.0))])
+    assert labels.written == 1
+    assert b'x{device="npu0"} 1.0\n' in found.text
+    assert b'x{device="npu0"} 1.0\n' in found.openmetrics
 
 
 def test_the_content_types_are_those_of_the_formats() -> None:

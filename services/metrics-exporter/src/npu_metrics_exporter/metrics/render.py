@@ -79,11 +79,15 @@ class Renderer:
         """
         if not family.samples:
             return
+        text = text_of([family])
+        lines = text[len(text_of([_head(family)])) :]
+        # Samples are the same in both formats, and to write them takes nearly all of the time.
+        openmetrics = openmetrics_of([_head(family)]).removesuffix(EOF_LINE) + lines
         self._families.append(
             FamilyBytes(
                 frozenset({family.name, *(sample.name for sample in family.samples)}),
-                self._text.add(text_of([family])),
-                self._openmetrics.add(openmetrics_of([family]).removesuffix(EOF_LINE)),
+                self._text.add(text),
+                self._openmetrics.add(openmetrics),
             )
         )
 
@@ -103,6 +107,11 @@ def render(families: Iterable[Metric], *, page: bytes = b"", rendered_at: float 
     for family in families:
         renderer.add(family)
     return renderer.finish(page=page, rendered_at=rendered_at)
+
+
+def _head(family: Metric) -> Metric:
+    """The family without its samples."""
+    return Metric(family.name, family.documentation, family.type, family.unit)
 
 
 class _Document:
