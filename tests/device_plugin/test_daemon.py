@@ -91,3 +91,9 @@ def test_signals_are_held_before_anything_heavy_is_loaded() -> None:
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=PATIENCE, check=True).stdout
     modules = {name.partition(".")[0] for name in json.loads(printed)}
     assert modules & (TOO_HEAVY | {"asyncio", "grpc", "yaml", "prometheus_client", "ssl", "urllib"}) == set()
+
+
+def test_the_library_of_metrics_is_not_loaded_before_the_first_scrape() -> None:
+    program = "import json, sys, npu_device_plugin.app; print(json.dumps(sorted(sys.modules)))"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=PATIENCE, check=True).stdout
+    assert "prometheus_client" not in json.loads(printed)

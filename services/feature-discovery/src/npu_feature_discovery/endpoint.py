@@ -11,10 +11,9 @@ from npu_core.service.http.server import serve
 from npu_core.service.http.traffic import Traffic
 from npu_core.service.logs import EventLog
 from npu_core.service.settings import Address
-from npu_core.service.status import StatusPages
+from npu_core.service.status import Page, StatusPages
 from npu_feature_discovery.counters import Counters
 from npu_feature_discovery.events import Event
-from npu_feature_discovery.metrics import families
 from npu_feature_discovery.service_status import ServiceStatus
 
 _log = EventLog(__name__)
@@ -30,11 +29,14 @@ def start(address: Address, condition: Callable[[], ServiceStatus], telemetry: C
 
 def pages_of(condition: Callable[[], ServiceStatus], telemetry: Counters) -> StatusPages:
     """The endpoint's pages."""
-    return StatusPages(
-        lambda: condition().why_not_alive,
-        lambda: condition().why_not_ready,
-        lambda: families(condition(), telemetry, time.time()),
-    )
+
+    def load_metrics() -> Page:
+        from npu_core.service import metrics  # noqa: PLC0415  # see StatusPages
+        from npu_feature_discovery.metrics import families  # noqa: PLC0415  # as above
+
+        return lambda request: metrics.answer(request, families(condition(), telemetry, time.time()))
+
+    return StatusPages(lambda: condition().why_not_alive, lambda: condition().why_not_ready, load_metrics)
 
 
 def _run(pages: StatusPages, address: Address, traffic: Traffic) -> None:

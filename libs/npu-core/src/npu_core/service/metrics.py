@@ -18,9 +18,6 @@ OPENMETRICS_TYPE: str = openmetrics.CONTENT_TYPE_LATEST
 EOF_LINE = b"# EOF\n"
 """The last line of OpenMetrics."""
 
-HEADERS = frozenset({"accept"})
-"""What :func:`answer` reads of a request."""
-
 Values = Iterable[tuple[tuple[str, ...], float]]
 """Each with the values of the labels, in the order of their names."""
 
