@@ -23,6 +23,8 @@ SLOW = frozenset(
         "test_manifests_code.py",
         "test_manifests_running.py",
         "test_repartitioning.py",
+        "test_runs.py",
+        "test_scale_page.py",
         "test_scale_page_kubelet.py",
         "test_soak_short.py",
     }
