@@ -3,16 +3,17 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from npu_core.service.http.connection import Limits
-from npu_core.service.http.messages import Answer
-from npu_core.service.http.pages import FixedPages, Page, Pages
+from npu_core.service.http.messages import Answer, Request
+from npu_core.service.http.pages import Pages, not_found, wrong_method
 from npu_core.service.http.server import Server, serve
 from npu_core.service.http.traffic import Traffic
 
 LIMITS = Limits()
+Page = Callable[[], Answer]
 LARGE = "x" * 20_000_000
 ROUTES: dict[str, Page] = {
     "/healthz": lambda: Answer("alive\n"),
@@ -20,6 +21,33 @@ ROUTES: dict[str, Page] = {
     "/metrics": lambda: Answer("x 1\n", content_type="text/plain; version=0.0.4"),
     "/large": lambda: Answer(LARGE),
 }
+
+
+class FixedPages:
+    """Pages without parameters, of which each is made when it is asked for.
+
+    Attributes:
+        headers: none.
+    """
+
+    headers: frozenset[str] = frozenset()
+
+    def __init__(self, pages: Mapping[str, Page]) -> None:
+        """These pages, by path; a query after the path is ignored."""
+        self._pages = pages
+
+    async def answer(self, request: Request) -> Answer:
+        return wrong_method(request) or self._page(request.path)
+
+    def answered(self, request: Request, status: HTTPStatus) -> None:
+        """See :class:`Pages`. Nothing is counted."""
+
+    def in_flight(self, number: int) -> None:
+        """See :class:`Pages`. Nothing is counted."""
+
+    def _page(self, path: str) -> Answer:
+        page = self._pages.get(path)
+        return not_found(tuple(self._pages)) if page is None else page()
 
 
 async def served(

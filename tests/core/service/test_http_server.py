@@ -12,11 +12,21 @@ import pytest
 
 from npu_core.service.events import SharedEvent
 from npu_core.service.http.messages import Answer, Request
-from npu_core.service.http.pages import FixedPages
 from npu_core.service.http.server import Server, serve
 from npu_core.service.http.traffic import Refusal, Traffic
 from testkit.waiting import eventually
-from tests.core.service.http_clients import KEPT, LARGE, LIMITS, ROUTES, Client, ask, request_for, served, status_of
+from tests.core.service.http_clients import (
+    KEPT,
+    LARGE,
+    LIMITS,
+    ROUTES,
+    Client,
+    FixedPages,
+    ask,
+    request_for,
+    served,
+    status_of,
+)
 
 # -- requests and answers ---------------------------------------------------------------------------------------------
 

@@ -14,12 +14,12 @@ import pytest
 import uvloop
 
 from npu_core.service.http.messages import Answer
-from npu_core.service.http.pages import FixedPages
 from npu_core.service.http.server import serve
 from npu_core.service.http.traffic import Traffic
 from npu_core.service.listening import Addresses, listen
 from testkit.footprint import footprint
 from testkit.waiting import PATIENCE
+from tests.core.service.http_clients import FixedPages
 
 LOOPBACK6 = ("::1", 0)
 

@@ -17,7 +17,7 @@ from npu_core.service.http.server import serve
 from npu_core.service.logs import EventLog
 from npu_core.service.mounts import RemovedDirectories
 from npu_core.service.settings import Address
-from npu_core.service.status import Page, StatusPages
+from npu_core.service.status import Families, StatusPages
 from npu_device_plugin.allocation.disabled import unknown_devices
 from npu_device_plugin.allocation.resource_state import Offer, offers
 from npu_device_plugin.cdi_files import CdiKeeper
@@ -278,16 +278,15 @@ class DevicePlugin:
 
     # -- for whoever asks -----------------------------------------------------------------------------------------
 
-    def _load_metrics(self) -> Page:
-        from npu_core.service import metrics  # noqa: PLC0415  # see StatusPages
-        from npu_device_plugin.metrics import families  # noqa: PLC0415  # as above
+    def _load_families(self) -> Families:
+        from npu_device_plugin.metrics import families  # noqa: PLC0415  # see StatusPages
 
-        return lambda request: metrics.answer(request, families(self._condition(), self._telemetry, time.time()))
+        return lambda: families(self._condition(), self._telemetry, time.time())
 
     async def _listen(self, address: Address) -> None:
         """Answer at the address, now or as soon as it can be had: no reason to leave the node without NPUs."""
         pages = StatusPages(
-            lambda: self._condition().why_not_alive, lambda: self._condition().why_not_ready, self._load_metrics
+            lambda: self._condition().why_not_alive, lambda: self._condition().why_not_ready, self._load_families
         )
         logged_reason = ""
         while True:

@@ -11,7 +11,7 @@ from npu_core.service.http.server import serve
 from npu_core.service.http.traffic import Traffic
 from npu_core.service.logs import EventLog
 from npu_core.service.settings import Address
-from npu_core.service.status import Page, StatusPages
+from npu_core.service.status import Families, StatusPages
 from npu_feature_discovery.counters import Counters
 from npu_feature_discovery.events import Event
 from npu_feature_discovery.service_status import ServiceStatus
@@ -30,13 +30,12 @@ def start(address: Address, condition: Callable[[], ServiceStatus], telemetry: C
 def pages_of(condition: Callable[[], ServiceStatus], telemetry: Counters) -> StatusPages:
     """The endpoint's pages."""
 
-    def load_metrics() -> Page:
-        from npu_core.service import metrics  # noqa: PLC0415  # see StatusPages
-        from npu_feature_discovery.metrics import families  # noqa: PLC0415  # as above
+    def load_families() -> Families:
+        from npu_feature_discovery.metrics import families  # noqa: PLC0415  # see StatusPages
 
-        return lambda request: metrics.answer(request, families(condition(), telemetry, time.time()))
+        return lambda: families(condition(), telemetry, time.time())
 
-    return StatusPages(lambda: condition().why_not_alive, lambda: condition().why_not_ready, load_metrics)
+    return StatusPages(lambda: condition().why_not_alive, lambda: condition().why_not_ready, load_families)
 
 
 def _run(pages: StatusPages, address: Address, traffic: Traffic) -> None:

@@ -1,6 +1,5 @@
 """The pages of a service: which there are, and what each says."""
 
-from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Protocol
 
@@ -8,7 +7,6 @@ from npu_core.service.http.messages import Answer, Request
 
 PROBES = ("/healthz", "/readyz")
 """Pages that the kubelet asks for. Every service answers them whatever else it has to do."""
-Page = Callable[[], Answer]
 
 
 class Pages(Protocol):
@@ -37,35 +35,7 @@ class Pages(Protocol):
         ...
 
 
-class FixedPages:
-    """Pages without parameters, of which each is made when it is asked for.
-
-    Attributes:
-        headers: none.
-    """
-
-    headers: frozenset[str] = frozenset()
-
-    def __init__(self, pages: Mapping[str, Page]) -> None:
-        """These pages, by path; a query after the path is ignored."""
-        self._pages = pages
-
-    async def answer(self, request: Request) -> Answer:
-        """See :class:`Pages`."""
-        return wrong_method(request) or self._page(request.path)
-
-    def answered(self, request: Request, status: HTTPStatus) -> None:
-        """See :class:`Pages`. Nothing is counted."""
-
-    def in_flight(self, number: int) -> None:
-        """See :class:`Pages`. Nothing is counted."""
-
-    def _page(self, path: str) -> Answer:
-        page = self._pages.get(path)
-        return not_found(self._pages) if page is None else page()
-
-
-def not_found(paths: Mapping[str, object] | tuple[str, ...]) -> Answer:
+def not_found(paths: tuple[str, ...]) -> Answer:
     """The answer to a path that is none of these."""
     return Answer(f"nothing here; there are {', '.join(paths)}\n", HTTPStatus.NOT_FOUND)
 
