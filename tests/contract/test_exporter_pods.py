@@ -43,7 +43,7 @@ def pods(scrape: Scrape) -> list[str]:
 
 
 async def untouched(node: ScrapedNode) -> None:
-    """Every card is told of, with values of now, whatever the kubelet does meanwhile."""
+    """Every card has its series, with current values, whatever the kubelet does meanwhile."""
     card = node.host.card(Arch.WARBOY, 1)
     for uptime in (111_111, 222_222):
         card.set_uptime(uptime)

@@ -49,7 +49,7 @@ async def test_a_change_is_in_force_at_once_and_said(node: Configured) -> None:
     node.configure("units: base\nstaticLabels: {rack: r1}\n")
     read = read_at((await node.get("/")).text)
     after = await node.until(lambda scrape: bool(scrape.rows(BASE)))
-    # The cards were not read again, and the page says so.
+    # The exporter did not read the cards again: the page has the same time of reading.
     assert read_at((await node.get("/")).text) == read
 
     assert after.rows(SPEC) == []
